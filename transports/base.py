@@ -1,0 +1,202 @@
+"""The port: what every store can do, and what each verb promises.
+
+An adapter implements these verbs and nothing else; retries, limits, rates and records are worn on
+top (see ``opening``). What is not promised here does not exist; ``testing.TransportContract`` holds
+each adapter to it.
+
+Promises that hold for every verb:
+
+- *Keys* are relative to the transport's root and are used exactly: never normalised, trimmed or
+  re-encoded. A key that the store cannot name raises ``Invalid``; nothing is ever written outside
+  the root.
+- *Errors* are ``TransportError`` and its leaves, with the location and no secret. Anything else that
+  escapes is a bug.
+- *Cancellation* may arrive at any await and is never swallowed. Unless a verb says otherwise, a
+  cancelled write has happened wholly or not at all, and nothing half-written is visible.
+- Every verb may be called again with the same arguments.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from transports.errors import Changed, Invalid, TransportError, Truncated
+from transports.model import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Blob,
+    ByteRange,
+    Capabilities,
+    Checksum,
+    Entry,
+    ObjectInfo,
+    PartReceipt,
+    PartSpec,
+    Receipt,
+    UploadInfo,
+)
+
+Pace = Callable[[int], Awaitable[None]]
+"""Awaited with a number of bytes before they go to the network; returns when they may."""
+
+
+class Transport(ABC):
+    """A store, opened at a root (a bucket and prefix, a directory, a URL)."""
+
+    location: str
+    """The root as text for people and logs, without secrets; ends in "/" for a tree."""
+
+    capabilities: Capabilities
+
+    # -- reading -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def list(
+        self, prefix: str = "", *, start_after: str = "", stop_at: str | None = None
+    ) -> AsyncIterator[Sequence[Entry]]:
+        """Yield the entries whose keys start with ``prefix``, in pages, in the order of keys.
+
+        Only keys with ``start_after < key < stop_at`` come. Each page is a non-empty sequence; page
+        sizes are the store's own. An error ends the listing by raising: a listing that ends
+        normally is complete. Raises ``NotFound`` when the bucket or root directory is missing,
+        ``Invalid`` when the store lists out of order although its capabilities say otherwise.
+        Close the iterator (``contextlib.aclosing``) when leaving early.
+        """
+
+    @abstractmethod
+    async def head(self, key: str) -> ObjectInfo:
+        """Return what the store knows of one object. Raises ``NotFound``."""
+
+    @abstractmethod
+    async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
+        """Read whole small objects; the result has one item per entry, in order.
+
+        Each read is pinned to its entry's etag or version: an object that moved yields ``Changed``.
+        A checksum that the store gives is compared; a mismatch yields ``Corrupt``, a short body
+        ``Truncated``. Errors of single objects are values, so that one does not hide the others.
+        A cancelled call leaves nothing.
+        """
+
+    @abstractmethod
+    async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
+        """Fill ``buffer`` (writable, exactly ``len(span)`` bytes) with those bytes of the object.
+
+        Pinned to the entry's etag or version: raises ``Changed`` when the object moved. Raises
+        ``Truncated`` with the number of good bytes now in the buffer when the body breaks off.
+        The buffer belongs to the caller, who must not touch it until the call has returned; a
+        cancelled call may have written any part of it.
+        """
+
+    def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
+        """Read an object of any or unknown size from start to end, in pieces of at most 1 MiB.
+
+        For stores without ranges; others need not offer it. A piece is valid until the next one is
+        asked for. Pinned as ``read_into``. Raises ``Truncated`` when the body breaks off.
+        """
+        raise Invalid(self.location, "this store offers ranges, not streams")
+
+    # -- writing -------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def write_small(
+        self, blobs: Sequence[Blob], *, pace: Pace | None = None
+    ) -> Sequence[Receipt | TransportError]:
+        """Write whole objects atomically under their entries' keys; one result per blob, in order.
+
+        Replaces what is there. Readers see the old object or the new one, never a part. Where the
+        receipt's proof is STRONG the store itself compared a checksum. Local files are durable
+        (data and directory) when the call returns. A cancelled call may have written any of the
+        blobs, each of them wholly.
+        """
+
+    @abstractmethod
+    async def begin_upload(
+        self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
+    ) -> str:
+        """Open an upload in parts and return its id.
+
+        ``token`` names the job, so that unfinished uploads can be found again. Nothing is visible
+        under ``key`` until ``finish_upload``. May leave an open upload when cancelled;
+        ``list_uploads`` finds it.
+        """
+
+    @abstractmethod
+    async def write_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        data: memoryview,
+        *,
+        sparse: bool = False,
+        pace: Pace | None = None,
+    ) -> PartReceipt:
+        """Write one part; parts may come in any order, from any process, and more than once.
+
+        ``sparse`` allows zero blocks to become holes. ``data`` must stay untouched until the call
+        has returned. Raises ``NotFound`` when the upload is gone.
+        """
+
+    @abstractmethod
+    async def finish_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartReceipt],
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        checksum: Checksum | None = None,
+    ) -> Receipt:
+        """Make the object visible, whole and durable. ``parts`` are all parts, ordered by number.
+
+        ``checksum`` is the full object's, where the caller knows it; a store that can compare it
+        does, and raises ``Corrupt``. May be repeated: when the upload is gone and the object at
+        ``key`` is the one that it made, the call succeeds.
+        """
+
+    @abstractmethod
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        """Forget an upload and its parts. Succeeds when it is gone already."""
+
+    @abstractmethod
+    async def list_parts(self, key: str, upload_id: str) -> Sequence[PartReceipt]:
+        """The parts that the store holds of an upload, ordered by number. Raises ``NotFound``."""
+
+    @abstractmethod
+    async def list_uploads(self, prefix: str = "") -> Sequence[UploadInfo]:
+        """Unfinished uploads of keys that start with ``prefix``; [] where the store has none."""
+
+    @abstractmethod
+    async def copy(self, entry: Entry, source: "Transport", key: str) -> Receipt:
+        """Copy within the store, without the bytes passing through here.
+
+        Only between transports whose ``copy_domain`` is equal and not "". Keeps attributes. Pinned
+        to the entry's etag. Raises ``Invalid`` when the store cannot copy an object of this size.
+        """
+
+    @abstractmethod
+    async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
+        """Delete objects; one result per key, None for success. A missing key is a success.
+
+        Local: a key that ends in "/" removes the directory if it is empty.
+        """
+
+    # -- housekeeping --------------------------------------------------------------------------
+
+    @abstractmethod
+    async def clean(self, token: str) -> None:
+        """Remove what unfinished writes left behind for this job's ``token`` and for dead jobs.
+
+        Called when a job ends; never touches anything that a live process of another job owns.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release connections, files and threads. The transport is unusable afterwards."""
+
+
+def check_received(location: str, *, received: int, expected: int) -> None:
+    """Raise ``Truncated`` for too few bytes and ``Changed`` for too many."""
+    if received < expected:
+        raise Truncated(location, received_bytes=received, expected_bytes=expected)
+    if received > expected:
+        raise Changed(location, f"the body has more than the {expected} bytes listed")
