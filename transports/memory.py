@@ -1,0 +1,378 @@
+"""Objects in memory: the reference, which shows what the port means, and what unit tests stand on.
+
+Keys are exact, objects are versioned, checksums are compared, uploads are kept until they are
+finished or aborted. ``memory://name/prefix`` opens a store by name, shared by all of the process.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from transports import digests
+from transports.base import Pace, Transport
+from transports.errors import Changed, Corrupt, Invalid, NotFound, TransportError, Truncated
+from transports.model import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Blob,
+    ByteRange,
+    Capabilities,
+    Checksum,
+    Entry,
+    Kind,
+    ObjectInfo,
+    PartReceipt,
+    PartSpec,
+    Proof,
+    Receipt,
+    UploadInfo,
+)
+
+PAGE_ENTRIES: Final = 1_000
+"""Entries per page of a listing, as S3 has them."""
+
+CAPABILITIES: Final = Capabilities(
+    scheme="memory",
+    part_size_min=1,
+    part_count_max=10_000,
+    small_batch_count=16,
+    has_etags=True,
+    server_copy=True,
+    copy_domain="memory",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """One version of one object."""
+
+    data: bytes
+    attributes: Attributes
+    etag: str
+    version: str
+    written_ns: int
+    parts: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredUpload:
+    """An upload that is open: its parts by number, each with the offset it was written for."""
+
+    key: str
+    attributes: Attributes
+    started_ns: int
+    parts: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """What a bucket is elsewhere; any number of transports may look at one.
+
+    ``uploads`` and ``objects`` are open to tests, which may look at and damage what lies there.
+    """
+
+    def __init__(self, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self.objects: dict[str, StoredObject] = {}
+        self.uploads: dict[str, StoredUpload] = {}
+        self.finished: dict[str, str] = {}  # upload id -> version that it made
+        self.now_ns = now_ns
+        self._count = 0
+
+    def next_number(self) -> int:
+        """Return a number that was not given before; versions and upload ids are made of it."""
+        self._count += 1
+        return self._count
+
+    def keep(self, key: str, data: bytes, attributes: Attributes, *, parts: int = 0) -> Receipt:
+        """Make ``data`` the object at ``key``; S3's way of naming the etag of ``parts`` is kept."""
+        etag = digests.md5_hex(data) + (f"-{parts}" if parts else "")
+        stored = StoredObject(
+            data=data,
+            attributes=attributes,
+            etag=etag,
+            version=str(self.next_number()),
+            written_ns=self.now_ns(),
+            parts=parts,
+        )
+        self.objects[key] = stored
+        return Receipt(key, len(data), etag, Proof.WEAK, version=stored.version)
+
+
+_NAMED_STORES: Final[dict[str, MemoryStore]] = {}
+"""The stores of ``memory://name``. The one registry: that its content lives as long as the process
+and is shared by all who know the name is what these locations are for."""
+
+
+def named_store(name: str) -> MemoryStore:
+    """Return the process's store of that name; it is made when it is first asked for."""
+    return _NAMED_STORES.setdefault(name, MemoryStore())
+
+
+class MemoryTransport(Transport):
+    """A prefix of a ``MemoryStore``."""
+
+    def __init__(
+        self, store: MemoryStore | None = None, *, name: str = "", prefix: str = ""
+    ) -> None:
+        self.store = store if store is not None else MemoryStore()
+        self.capabilities = CAPABILITIES
+        self._prefix = prefix
+        self.location = f"memory://{name}/{prefix}"
+
+    # -- reading -------------------------------------------------------------------------------
+
+    async def list(
+        self, prefix: str = "", *, start_after: str = "", stop_at: str | None = None
+    ) -> AsyncIterator[Sequence[Entry]]:
+        root = self._prefix
+        keys = sorted(
+            key
+            for full in self.store.objects
+            if full.startswith(root + prefix)
+            and (key := full[len(root) :]) > start_after
+            and (stop_at is None or key < stop_at)
+        )
+        for first in range(0, len(keys), PAGE_ENTRIES):
+            await asyncio.sleep(0)
+            page = [
+                self._entry(key, stored)
+                for key in keys[first : first + PAGE_ENTRIES]
+                if (stored := self.store.objects.get(root + key)) is not None
+            ]
+            if page:
+                yield page
+
+    async def head(self, key: str) -> ObjectInfo:
+        await asyncio.sleep(0)
+        stored = self._stored(key)
+        return ObjectInfo(
+            entry=self._entry(key, stored),
+            attributes=stored.attributes,
+            checksums=(Checksum("xxh3", digests.xxh3_hex(stored.data)),),
+            parts=stored.parts,
+        )
+
+    async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
+        await asyncio.sleep(0)
+        results: list[Blob | TransportError] = []
+        for entry in entries:
+            try:
+                stored = self._pinned(entry)
+            except TransportError as error:
+                results.append(error)
+                continue
+            checksum = Checksum("xxh3", digests.xxh3_hex(stored.data))
+            md5 = "" if stored.parts else stored.etag
+            results.append(Blob(entry, stored.data, stored.attributes, Proof.STRONG, checksum, md5))
+        return results
+
+    async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
+        await asyncio.sleep(0)
+        piece = self._pinned(entry).data[span.start : span.stop]
+        buffer[: len(piece)] = piece
+        if len(piece) < len(span):
+            raise Truncated(
+                self._name(entry.key), received_bytes=len(piece), expected_bytes=len(span)
+            )
+
+    # -- writing -------------------------------------------------------------------------------
+
+    async def write_small(
+        self, blobs: Sequence[Blob], *, pace: Pace | None = None
+    ) -> Sequence[Receipt | TransportError]:
+        results: list[Receipt | TransportError] = []
+        for blob in blobs:
+            if pace is not None:
+                await pace(len(blob.data))
+            else:
+                await asyncio.sleep(0)
+            try:
+                results.append(self._write_one(blob))
+            except TransportError as error:
+                results.append(error)
+        return results
+
+    def _write_one(self, blob: Blob) -> Receipt:
+        data = bytes(blob.data)
+        key = self._checked(blob.entry.key)
+        proof = Proof.WEAK
+        expected = blob.checksum or (Checksum("md5", blob.md5) if blob.md5 else None)
+        if expected is not None and expected.algorithm in digests.ALGORITHMS:
+            self._compare(blob.entry.key, data, expected)
+            proof = Proof.STRONG
+        receipt = self.store.keep(key, data, blob.attributes)
+        return receipt._replace(key=blob.entry.key, proof=proof, checksum=blob.checksum)
+
+    async def begin_upload(
+        self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
+    ) -> str:
+        await asyncio.sleep(0)
+        upload_id = f"{token}/{self.store.next_number()}"
+        self.store.uploads[upload_id] = StoredUpload(
+            key=self._checked(key), attributes=attributes, started_ns=self.store.now_ns()
+        )
+        return upload_id
+
+    async def write_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        data: memoryview,
+        *,
+        sparse: bool = False,
+        pace: Pace | None = None,
+    ) -> PartReceipt:
+        upload = self._upload(key, upload_id)
+        if pace is not None:
+            await pace(len(data))
+        else:
+            await asyncio.sleep(0)
+        upload.parts[part.number] = (part.range.start, bytes(data))
+        return self._part_receipt(part.number, part.range.start, upload.parts[part.number][1])
+
+    async def finish_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartReceipt],
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        checksum: Checksum | None = None,
+    ) -> Receipt:
+        await asyncio.sleep(0)
+        made = self.store.finished.get(upload_id)
+        if made is not None:
+            stored = self._stored(key)
+            if stored.version != made:
+                raise NotFound(self._name(key), "the upload was finished, its object replaced")
+            return Receipt(key, len(stored.data), stored.etag, Proof.WEAK, version=made)
+        upload = self._upload(key, upload_id)
+        data = self._assemble(key, upload, parts)
+        if checksum is not None and checksum.algorithm in digests.ALGORITHMS:
+            self._compare(key, data, checksum)
+        kept = attributes if attributes != NO_ATTRIBUTES else upload.attributes
+        receipt = self.store.keep(self._prefix + key, data, kept, parts=len(parts))
+        del self.store.uploads[upload_id]
+        self.store.finished[upload_id] = receipt.version
+        proof = Proof.STRONG if checksum is not None else Proof.WEAK
+        return receipt._replace(key=key, proof=proof, checksum=checksum)
+
+    def _assemble(self, key: str, upload: StoredUpload, parts: Sequence[PartReceipt]) -> bytes:
+        pieces = []
+        offset = 0
+        for receipt in parts:
+            start, piece = upload.parts.get(receipt.number, (-1, b""))
+            if start != offset or digests.md5_hex(piece) != receipt.etag:
+                raise Invalid(
+                    self._name(key), f"part {receipt.number} is not the one at byte {offset}"
+                )
+            pieces.append(piece)
+            offset += len(piece)
+        return b"".join(pieces)
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        await asyncio.sleep(0)
+        self.store.uploads.pop(upload_id, None)
+
+    async def list_parts(self, key: str, upload_id: str) -> Sequence[PartReceipt]:
+        await asyncio.sleep(0)
+        parts = self._upload(key, upload_id).parts
+        return [self._part_receipt(number, *parts[number]) for number in sorted(parts)]
+
+    async def list_uploads(self, prefix: str = "") -> Sequence[UploadInfo]:
+        await asyncio.sleep(0)
+        wanted = self._prefix + prefix
+        return [
+            UploadInfo(upload.key[len(self._prefix) :], upload_id, upload.started_ns)
+            for upload_id, upload in self.store.uploads.items()
+            if upload.key.startswith(wanted)
+        ]
+
+    async def copy(self, entry: Entry, source: Transport, key: str) -> Receipt:
+        await asyncio.sleep(0)
+        if not isinstance(source, MemoryTransport):
+            raise Invalid(self._name(key), "the source is not in memory")
+        stored = source._pinned(entry)
+        receipt = self.store.keep(self._checked(key), stored.data, stored.attributes)
+        return receipt._replace(key=key, proof=Proof.STRONG)
+
+    async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
+        await asyncio.sleep(0)
+        for key in keys:
+            self.store.objects.pop(self._prefix + key, None)
+        return [None] * len(keys)
+
+    # -- housekeeping --------------------------------------------------------------------------
+
+    async def clean(self, token: str) -> None:
+        """Drop the uploads of this job; other jobs of the process may be alive."""
+        await asyncio.sleep(0)
+        for upload_id in [i for i in self.store.uploads if i.startswith(f"{token}/")]:
+            del self.store.uploads[upload_id]
+
+    async def close(self) -> None:
+        """Nothing to release: the store outlives its transports."""
+
+    # -- below the verbs -----------------------------------------------------------------------
+
+    def _name(self, key: str) -> str:
+        return self.location + key
+
+    def _checked(self, key: str) -> str:
+        if not key:
+            raise Invalid(self._name(key), "an object needs a name")
+        return self._prefix + key
+
+    def _stored(self, key: str) -> StoredObject:
+        stored = self.store.objects.get(self._prefix + key)
+        if stored is None:
+            raise NotFound(self._name(key))
+        return stored
+
+    def _pinned(self, entry: Entry) -> StoredObject:
+        stored = self._stored(entry.key)
+        if (entry.version and entry.version != stored.version) or (
+            entry.etag and entry.etag != stored.etag
+        ):
+            raise Changed(self._name(entry.key))
+        return stored
+
+    def _upload(self, key: str, upload_id: str) -> StoredUpload:
+        upload = self.store.uploads.get(upload_id)
+        if upload is None or upload.key != self._prefix + key:
+            raise NotFound(self._name(key), f"no open upload {upload_id}")
+        return upload
+
+    def _compare(self, key: str, data: bytes, expected: Checksum) -> None:
+        actual = digests.checksum(expected.algorithm, data)
+        if actual.hex != expected.hex:
+            raise Corrupt(
+                self._name(key),
+                algorithm=expected.algorithm,
+                expected=expected.hex,
+                actual=actual.hex,
+            )
+
+    @staticmethod
+    def _entry(key: str, stored: StoredObject) -> Entry:
+        size = len(stored.data)
+        kind = Kind.DIRECTORY if not size and key.endswith("/") else Kind.OBJECT
+        written_ns = stored.written_ns
+        return Entry(key, size, written_ns, stored.etag, stored.version, kind, written_ns)
+
+    @staticmethod
+    def _part_receipt(number: int, start: int, data: bytes) -> PartReceipt:
+        etag = digests.md5_hex(data)
+        return PartReceipt(number, start, len(data), etag, digests.crc64nvme_hex(data))
+
+
+def open_memory(name: str, prefix: str = "") -> MemoryTransport:
+    """Open ``memory://name/prefix`` on the process's store of that name."""
+    return MemoryTransport(named_store(name), name=name, prefix=prefix)
+
+
+def damage(store: MemoryStore, key: str, data: bytes) -> None:
+    """Change an object's bytes but not its etag or version, as a failing disk would; for tests."""
+    store.objects[key] = replace(store.objects[key], data=data)

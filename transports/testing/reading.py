@@ -1,0 +1,174 @@
+"""Listing and reading: order, bounds, pins, and errors as values."""
+
+import contextlib
+import itertools
+
+import pytest
+
+from transports.base import Transport
+from transports.errors import Changed, NotFound, Truncated
+from transports.model import Blob, ByteRange, Entry, Kind, Proof
+from transports.testing.support import Subject, listed, pinned, some_bytes
+
+# No key here is a prefix of another up to a slash, so that real directories can hold them all.
+# The directory "b" must come after "b-" and "b." and before "b0": it sorts as "b/".
+TREE = {
+    key: key.encode()
+    for key in (
+        "B",
+        "a/deep/er/one",
+        "a/deep/er/two",
+        "a/deep.txt",
+        "a0",
+        "b-",
+        "b.",
+        "b/1",
+        "b/10",
+        "b/2",
+        "b0",
+        "ba/x",
+        "z/é",
+        "z/\uff21",
+        "z/\U0001f600",
+    )
+}
+
+PREFIXES = ("", "a", "a/", "a/deep/", "b", "b/", "b/1", "nothing", "z/\U0001f600", "z/é/x")
+BOUNDS = ("", "A", "a/deep/er/one", "b/", "b/1", "b/1/", "b0", "z/\uff21", "zz")
+
+
+class ListingContract(Subject):
+    """A listing is ordered, bounded, complete or an error."""
+
+    async def test_listing_is_in_the_order_of_keys(self, transport: Transport) -> None:
+        await self.seed(transport, TREE)
+        assert [entry.key for entry in await listed(transport)] == sorted(TREE)
+
+    async def test_listing_tells_size_time_and_kind(self, transport: Transport) -> None:
+        await self.seed(transport, {"d/one": b"12345", "d/empty": b""})
+        empty, one = await listed(transport)
+        assert (one.key, one.size, one.kind) == ("d/one", 5, Kind.OBJECT)
+        assert (empty.key, empty.size, empty.kind) == ("d/empty", 0, Kind.OBJECT)
+        assert one.mtime_ns >= 0
+
+    async def test_an_empty_store_lists_nothing(self, transport: Transport) -> None:
+        assert await listed(transport) == []
+
+    @pytest.mark.parametrize("prefix", PREFIXES)
+    async def test_listing_by_prefix(self, transport: Transport, prefix: str) -> None:
+        await self.seed(transport, TREE)
+        expected = [key for key in sorted(TREE) if key.startswith(prefix)]
+        assert [entry.key for entry in await listed(transport, prefix)] == expected
+
+    async def test_listing_between_any_two_bounds(self, transport: Transport) -> None:
+        await self.seed(transport, TREE)
+        for start_after, stop_at in itertools.product(BOUNDS, (*BOUNDS[1:], None)):
+            keys = [
+                entry.key
+                for entry in await listed(transport, start_after=start_after, stop_at=stop_at)
+            ]
+            assert keys == [
+                key
+                for key in sorted(TREE)
+                if key > start_after and (stop_at is None or key < stop_at)
+            ], (start_after, stop_at)
+
+    async def test_prefix_and_bounds_together(self, transport: Transport) -> None:
+        await self.seed(transport, TREE)
+        entries = await listed(transport, "b", start_after="b/1", stop_at="b0")
+        assert [entry.key for entry in entries] == ["b/10", "b/2"]
+
+    async def test_a_long_listing_comes_whole(self, transport: Transport) -> None:
+        keys = [f"{number % 7}/{number:05}" for number in range(self.many)]
+        await self.seed(transport, dict.fromkeys(keys, b"x"))
+        assert [entry.key for entry in await listed(transport)] == sorted(keys)
+
+    async def test_a_listing_may_be_left_early(self, transport: Transport) -> None:
+        await self.seed(transport, TREE)
+        pages = transport.list()
+        async with contextlib.aclosing(pages) as stream:  # type: ignore[type-var]
+            async for page in stream:
+                assert page
+                break
+        assert len(await listed(transport)) == len(TREE)
+
+
+class ReadingContract(Subject):
+    """Reads are exact, pinned, and report errors for each object."""
+
+    async def test_head_agrees_with_the_listing(self, transport: Transport) -> None:
+        await self.seed(transport, {"d/one": b"12345"})
+        info, entry = await transport.head("d/one"), await pinned(transport, "d/one")
+        assert (info.entry.key, info.entry.size) == ("d/one", 5)
+        assert (info.entry.etag, info.entry.kind) == (entry.etag, entry.kind)
+
+    @pytest.mark.parametrize("key", ["missing", "d", "d/", "d/one/below", "d/on", "d/one/"])
+    async def test_head_of_what_is_not_there(self, transport: Transport, key: str) -> None:
+        await self.seed(transport, {"d/one": b"12345"})
+        if key == "d/" and transport.capabilities.has_directories:
+            assert (await transport.head(key)).entry.kind is Kind.DIRECTORY
+            return
+        with pytest.raises(NotFound):
+            await transport.head(key)
+
+    async def test_small_reads_come_in_order_with_errors_as_values(
+        self, transport: Transport
+    ) -> None:
+        objects = {"a": b"A", "d/empty": b"", "d/large": some_bytes(300_000)}
+        await self.seed(transport, objects)
+        entries = await listed(transport)
+        missing = Entry("d/missing", 3, 0)
+        results = await transport.read_small([missing, *entries, missing])
+        assert isinstance(results[0], NotFound)
+        assert isinstance(results[-1], NotFound)
+        for entry, result in zip(entries, results[1:-1], strict=True):
+            assert isinstance(result, Blob)
+            assert bytes(result.data) == objects[entry.key]
+            assert result.entry.key == entry.key
+            assert result.proof is not Proof.NONE
+            assert (result.proof is Proof.STRONG) == (result.checksum is not None)
+
+    async def test_reading_nothing(self, transport: Transport) -> None:
+        assert list(await transport.read_small([])) == []
+
+    async def test_ranges_at_every_edge(self, transport: Transport) -> None:
+        data = some_bytes(200_001)
+        await self.seed(transport, {"d/x": data})
+        entry = await pinned(transport, "d/x")
+        edges = (0, 1, 65_535, 65_536, 200_000, 200_001)
+        for start, stop in itertools.combinations_with_replacement(edges, 2):
+            buffer = bytearray(stop - start)
+            await transport.read_into(entry, ByteRange(start, stop), memoryview(buffer))
+            assert bytes(buffer) == data[start:stop], (start, stop)
+
+    async def test_an_empty_object_has_an_empty_range(self, transport: Transport) -> None:
+        await self.seed(transport, {"empty": b""})
+        entry = await pinned(transport, "empty")
+        await transport.read_into(entry, ByteRange(0, 0), memoryview(bytearray()))
+
+    async def test_a_range_beyond_the_end_is_truncated(self, transport: Transport) -> None:
+        data = some_bytes(1_000)
+        await self.seed(transport, {"x": data})
+        entry = await pinned(transport, "x")
+        buffer = bytearray(500)
+        with pytest.raises(Truncated) as caught:
+            await transport.read_into(entry, ByteRange(800, 1_300), memoryview(buffer))
+        assert (caught.value.received_bytes, caught.value.expected_bytes) == (200, 500)
+        assert bytes(buffer[:200]) == data[800:]
+
+    async def test_a_missing_object_has_no_ranges(self, transport: Transport) -> None:
+        with pytest.raises(NotFound):
+            await transport.read_into(
+                Entry("missing", 3, 0), ByteRange(0, 3), memoryview(bytearray(3))
+            )
+
+    async def test_an_object_that_moved_is_changed(self, transport: Transport) -> None:
+        if not self.pins_content:
+            return
+        await self.seed(transport, {"x": b"before"})
+        entry = await pinned(transport, "x")
+        await self.seed(transport, {"x": b"after, and longer"})
+        (result,) = await transport.read_small([entry])
+        assert isinstance(result, Changed)
+        with pytest.raises(Changed):
+            await transport.read_into(entry, ByteRange(0, 6), memoryview(bytearray(6)))
