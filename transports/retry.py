@@ -1,0 +1,365 @@
+"""Decorator: try again what is worth trying again.
+
+Only ``Transient`` errors are tried again, a ``Corrupt`` read a fixed number of times, and a
+``NotFound`` of something written a moment ago where the store declares such lies. How long to
+wait is decided in ``retry_policy``.
+
+What was got already is kept: of a batch only the failed items go again, a broken range is read on
+from its last good byte, a listing goes on behind the last key that it yielded.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+from transports.base import Pace, Transport
+from transports.decorator import Decorator, closing
+from transports.errors import (
+    Corrupt,
+    TimedOut,
+    Transient,
+    TransportError,
+    Truncated,
+    Unavailable,
+)
+from transports.model import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Blob,
+    ByteRange,
+    Checksum,
+    Entry,
+    ObjectInfo,
+    PartReceipt,
+    PartSpec,
+    Receipt,
+    UploadInfo,
+)
+from transports.retry_policy import DEFAULT_POLICY, RetryPolicy
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+Sleep = Callable[[float], Awaitable[None]]
+OnRetry = Callable[[str, TransportError, float], None]
+"""Told of each retry: the verb, the error, and the seconds that will be waited."""
+
+PROGRESS_MIN_BYTES: Final = 64 * 1024
+"""A broken read that brought this much starts counting afresh; less is a failed attempt, or a
+server that breaks off after every byte would be asked for each byte of an object."""
+
+WRITTEN_KEYS_MAX: Final = 4096
+"""How many keys are remembered as just written, for stores whose NotFound cannot be trusted."""
+
+
+class Retry(Decorator):
+    """Tries again as its policy says. A call that waits holds nothing of the layers below."""
+
+    def __init__(
+        self,
+        inner: Transport,
+        policy: RetryPolicy = DEFAULT_POLICY,
+        *,
+        rng: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        on_retry: OnRetry | None = None,
+    ) -> None:
+        super().__init__(inner)
+        self.policy = policy
+        self.rng = rng or random.Random()
+        self.clock = clock
+        self.sleep = sleep
+        self.on_retry = on_retry
+        self.settled = False  # whether the store has ever answered
+        self._written: dict[str, None] = {}  # the latest keys, WRITTEN_KEYS_MAX at most
+
+    # -- reading -------------------------------------------------------------------------------
+
+    async def list(
+        self, prefix: str = "", *, start_after: str = "", stop_at: str | None = None
+    ) -> AsyncIterator[Sequence[Entry]]:
+        tries = _Tries(self, "list")
+        yielded = False
+        while True:
+            try:
+                pages = self.inner.list(prefix, start_after=start_after, stop_at=stop_at)
+                async with closing(pages) as listing:
+                    while (
+                        page := await tries.patiently(partial(anext, listing, None))
+                    ) is not None:
+                        tries.progressed()
+                        yielded = True
+                        start_after = page[-1].key
+                        yield page
+                self.settled = True
+                return
+            except TransportError as error:
+                # Without an order there is no place to go on from: keys would repeat.
+                if yielded and not self.capabilities.ordered:
+                    raise
+                await tries.failed(error)
+
+    async def head(self, key: str) -> ObjectInfo:
+        return await self._call("head", lambda: self.inner.head(key), key=key, patient=True)
+
+    async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
+        return await self._batch(
+            "read_small", entries, self.inner.read_small, lambda entry: entry.key
+        )
+
+    async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
+        tries = _Tries(self, "read_into")
+        done = 0
+        while True:
+            try:
+                rest = ByteRange(span.start + done, span.stop) if done else span
+                await self.inner.read_into(entry, rest, buffer[done:])
+            except Truncated as error:
+                done += error.received_bytes
+                if error.received_bytes >= PROGRESS_MIN_BYTES:
+                    tries.progressed()
+                told = Truncated(error.location, received_bytes=done, expected_bytes=len(span))
+                await tries.failed(told)
+            except TransportError as error:
+                if isinstance(error, Corrupt):
+                    done = 0  # nobody knows which of the bytes are bad
+                await tries.failed(error, fresh=self._is_fresh(entry.key))
+            else:
+                self.settled = True
+                return
+
+    async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
+        """Tried again only until the first piece: without ranges there is no way to go on."""
+        tries = _Tries(self, "stream")
+        yielded = False
+        while True:
+            try:
+                async with closing(self.inner.stream(entry)) as pieces:
+                    async for piece in pieces:
+                        self.settled = yielded = True
+                        yield piece
+                return
+            except TransportError as error:
+                if yielded:
+                    raise
+                await tries.failed(error, fresh=self._is_fresh(entry.key))
+
+    # -- writing -------------------------------------------------------------------------------
+
+    async def write_small(
+        self, blobs: Sequence[Blob], *, pace: Pace | None = None
+    ) -> Sequence[Receipt | TransportError]:
+        async def write(some: Sequence[Blob]) -> Sequence[Receipt | TransportError]:
+            return await self.inner.write_small(some, pace=pace)
+
+        if self.capabilities.flaky_not_found:
+            for blob in blobs:
+                self._wrote(blob.entry.key)
+        return await self._batch("write_small", blobs, write, lambda blob: blob.entry.key)
+
+    async def begin_upload(
+        self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
+    ) -> str:
+        """A lost answer leaves an upload that nobody knows; ``list_uploads`` finds it."""
+        self._wrote(key)
+        return await self._call(
+            "begin_upload", lambda: self.inner.begin_upload(key, size, attributes, token=token)
+        )
+
+    async def write_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        data: memoryview,
+        *,
+        sparse: bool = False,
+        pace: Pace | None = None,
+    ) -> PartReceipt:
+        return await self._call(
+            "write_part",
+            lambda: self.inner.write_part(key, upload_id, part, data, sparse=sparse, pace=pace),
+            key=key,
+        )
+
+    async def finish_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartReceipt],
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        checksum: Checksum | None = None,
+    ) -> Receipt:
+        return await self._call(
+            "finish_upload",
+            lambda: self.inner.finish_upload(key, upload_id, parts, attributes, checksum=checksum),
+            key=key,
+        )
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        await self._call("abort_upload", lambda: self.inner.abort_upload(key, upload_id))
+
+    async def list_parts(self, key: str, upload_id: str) -> Sequence[PartReceipt]:
+        return await self._call(
+            "list_parts", lambda: self.inner.list_parts(key, upload_id), key=key
+        )
+
+    async def list_uploads(self, prefix: str = "") -> Sequence[UploadInfo]:
+        return await self._call("list_uploads", lambda: self.inner.list_uploads(prefix))
+
+    async def copy(self, entry: Entry, source: Transport, key: str) -> Receipt:
+        self._wrote(key)
+        return await self._call("copy", lambda: super(Retry, self).copy(entry, source, key))
+
+    async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
+        return await self._batch("delete", keys, self.inner.delete, lambda key: key)
+
+    # -- the machinery -------------------------------------------------------------------------
+
+    async def _call(
+        self, verb: str, call: Callable[[], Awaitable[T]], *, key: str = "", patient: bool = False
+    ) -> T:
+        tries = _Tries(self, verb)
+        while True:
+            try:
+                result = await (tries.patiently(call) if patient else call())
+            except TransportError as error:
+                await tries.failed(error, fresh=self._is_fresh(key))
+            else:
+                self.settled = True
+                return result
+
+    async def _batch(
+        self,
+        verb: str,
+        items: Sequence[Item],
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[T | TransportError]]],
+        key_of: Callable[[Item], str],
+    ) -> Sequence[T | TransportError]:
+        """Run a batch; then, round by round, those items that failed and may be tried again.
+
+        A round waits once: for the longest wait that one of its items asks for.
+        """
+        tries = _Tries(self, verb)
+        results = await _round(run, items)
+        waiting = [place for place, result in enumerate(results) if _failed(result)]
+        if len(waiting) < len(results):
+            self.settled = True
+        if not waiting:
+            return results
+        outcome = list(results)
+        while waiting:
+            again = tries.sift(
+                (place, outcome[place], self._is_fresh(key_of(items[place]))) for place in waiting
+            )
+            if not again:
+                break
+            await self.sleep(max(again.values()))
+            results = await _round(run, [items[place] for place in again])
+            for place, result in zip(again, results, strict=True):
+                outcome[place] = result
+            waiting = [place for place in again if _failed(outcome[place])]
+        return outcome
+
+    def _wrote(self, key: str) -> None:
+        if not self.capabilities.flaky_not_found:
+            return
+        self._written[key] = None
+        if len(self._written) > WRITTEN_KEYS_MAX:
+            del self._written[next(iter(self._written))]
+
+    def _is_fresh(self, key: str) -> bool:
+        return key in self._written
+
+
+class _Tries:
+    """The tries of one call: counts them, and waits or gives up."""
+
+    def __init__(self, retry: Retry, verb: str) -> None:
+        self._retry = retry
+        self._verb = verb
+        self._started_s = retry.clock()
+        self._failures = 0
+        self._first_failure_s = 0.0
+        self._lies: Counter[int] = Counter()  # by place in the batch
+
+    def progressed(self) -> None:
+        """What was got is kept: the next failure is a first one."""
+        self._failures = 0
+        self._retry.settled = True
+
+    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run a call, and cut it off when a store that never answered has had its time."""
+        if self._retry.settled:
+            return await call()
+        patience_s = self._retry.policy.patience_s
+        left_s = max(1.0, patience_s - (self._retry.clock() - self._started_s))
+        try:
+            async with asyncio.timeout(left_s):
+                return await call()
+        except TimeoutError:
+            detail = f"no answer within {patience_s:g} s"
+            raise TimedOut(self._retry.location, detail) from None
+
+    async def failed(self, error: TransportError, *, fresh: bool = False) -> None:
+        """Wait until the call may be tried again, or raise ``error``."""
+        again = self.sift([(0, error, fresh)])
+        if not again:
+            raise error
+        await self._retry.sleep(again[0])
+
+    def sift(self, failed: Iterable[tuple[int, object, bool]]) -> dict[int, float]:
+        """Of the failed items (place, error, fresh) those to try again, and how long they wait."""
+        retry = self._retry
+        now_s = retry.clock()
+        self._failures += 1
+        if self._failures == 1:
+            self._first_failure_s = now_s
+        again: dict[int, float] = {}
+        for place, error, fresh in failed:
+            if not isinstance(error, TransportError):
+                continue
+            if not isinstance(error, Transient):
+                self._lies[place] += 1
+            silent = isinstance(error, Unavailable | TimedOut)
+            retry.settled = retry.settled or not silent
+            wait_s = retry.policy.wait_s(
+                error,
+                failures=self._failures,
+                lies=self._lies[place],
+                fresh=fresh,
+                rng=retry.rng,
+            )
+            if wait_s is None or now_s + wait_s > self._deadline_s():
+                continue
+            again[place] = wait_s
+            if retry.on_retry is not None:
+                retry.on_retry(self._verb, error, wait_s)
+        return again
+
+    def _deadline_s(self) -> float:
+        policy = self._retry.policy
+        if self._retry.settled:
+            return self._first_failure_s + policy.deadline_s
+        return self._started_s + policy.patience_s
+
+
+def _failed(result: object) -> bool:
+    return isinstance(result, TransportError)
+
+
+async def _round(
+    run: Callable[[Sequence[Item]], Awaitable[Sequence[T | TransportError]]],
+    items: Sequence[Item],
+) -> Sequence[T | TransportError]:
+    """One call for a batch; an error of the whole call is the error of each item."""
+    try:
+        return await run(items)
+    except TransportError as error:
+        return [error] * len(items)
