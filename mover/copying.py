@@ -1,0 +1,238 @@
+"""Move a shard of small objects: whole objects in batches, on a fixed number of lanes.
+
+A lane takes the next batch, reserves its bytes, reads it, writes it and counts it. No child, future
+or record is made per object; errors of single objects are values that are counted and named.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from mover.attributes import dress
+from mover.comparing import Verdict, compare
+from mover.ends import Ends, closing_pages
+from mover.model import Compare, Failure, SmallShard, Tally, TaskResult, Verify
+from mover.probing import probe
+from mover.rereading import verify_small
+from mover.verifying import proof_of
+from transports.errors import Changed, Corrupt, NotFound, TransportError
+from transports.model import Blob, Entry, Proof, Receipt
+
+LANES = 32
+"""Lanes per shard. The store's own limit decides how many requests run; lanes only feed it."""
+
+
+class ShardCopier:
+    """Copies the objects of one shard; ``result`` holds the counts and the failures."""
+
+    def __init__(self, ends: Ends) -> None:
+        self._ends = ends
+        self._source = ends.source.capabilities
+        self._target = ends.target.capabilities
+        self._changed: list[Entry] = []
+        self.result = TaskResult(tally=Tally())
+
+    async def run(self, shard: SmallShard, *, repeated: bool) -> TaskResult:
+        """Copy what is to be copied; with ``repeated``, leave out what an earlier attempt did.
+
+        A cancel leaves every object either as it was or whole.
+        """
+        self.result.failures.extend(shard.refused)
+        self.result.tally.failed_objects += len(shard.refused)
+        copies: Sequence[Entry] = shard.copies
+        if repeated:
+            copies = await self._outstanding(copies)
+        if shard.probes:
+            copies = [*copies, *await self._probed(shard.probes)]
+        await self._on_lanes(copies)
+        await self._again()
+        return self.result
+
+    async def _on_lanes(self, copies: Sequence[Entry]) -> None:
+        if not copies:
+            return
+        batches = self._batches(copies)
+        move = self._copy_in_store if self._ends.copies_in_store else self._move
+
+        async def lane() -> None:
+            for batch in batches:
+                await move(batch)
+
+        lanes = min(LANES, self._target.concurrency_max, len(copies))
+        async with asyncio.TaskGroup() as crew:
+            for number in range(lanes):
+                crew.create_task(lane(), name=f"lane-{number}")
+
+    def _batches(self, copies: Sequence[Entry]) -> Iterator[list[Entry]]:
+        """Cut by count and bytes; small enough that every lane gets some of them."""
+        count_max = max(self._source.small_batch_count, self._target.small_batch_count)
+        count_max = max(1, min(count_max, -(-len(copies) // (2 * LANES))))
+        bytes_max = min(self._source.small_batch_bytes, self._target.small_batch_bytes)
+        batch: list[Entry] = []
+        size = 0
+        for entry in copies:
+            if batch and (len(batch) >= count_max or size + entry.size > bytes_max):
+                yield batch
+                batch, size = [], 0
+            batch.append(entry)
+            size += entry.size
+        if batch:
+            yield batch
+
+    async def _move(self, batch: list[Entry]) -> None:
+        ends = self._ends
+        size = 0
+        for entry in batch:
+            size += entry.size
+        async with ends.budget.reserve(size):
+            ready = []
+            for entry, blob in zip(batch, await ends.source.read_small(batch), strict=True):
+                if isinstance(blob, TransportError):
+                    self._failed(entry, blob)
+                else:
+                    ready.append(self._dressed(blob))
+            if ready:
+                receipts = await ends.target.write_small(ready)
+                if ends.spec.verify is Verify.FULL:
+                    receipts = await verify_small(ends, ready, receipts)
+                self._landed(ready, receipts)
+
+    def _dressed(self, blob: Blob) -> Blob:
+        entry = self._ends.at_target(blob.entry)
+        attributes = dress(blob.entry, blob.attributes, self._source, self._target)
+        return blob._replace(entry=entry, attributes=attributes)
+
+    def _landed(self, blobs: list[Blob], receipts: Sequence[Receipt | TransportError]) -> None:
+        for blob, receipt in zip(blobs, receipts, strict=True):
+            if isinstance(receipt, TransportError):
+                self._failed(blob.entry, receipt)
+            else:
+                if self._ends.spec.verify is Verify.FULL:
+                    proof = Proof.STRONG
+                else:
+                    proof = proof_of(blob.proof, receipt.proof, self._source, self._target)
+                self._done(len(blob.data), proof)
+
+    def _done(self, size: int, proof: Proof, *, over_wire: bool = True) -> None:
+        tally, live = self.result.tally, self._ends.live
+        tally.copied_objects += 1
+        tally.copied_bytes += size
+        live.copied_objects += 1
+        live.copied_bytes += size
+        if over_wire and self._ends.crosses_network:
+            tally.wire_bytes += size
+        if proof is Proof.STRONG:
+            tally.verified_strong += 1
+        elif proof is Proof.WEAK:
+            tally.verified_weak += 1
+        else:
+            tally.verified_none += 1
+
+    def _failed(self, entry: Entry, error: TransportError) -> None:
+        if isinstance(error, Changed) and entry not in self._changed:
+            self._changed.append(entry)
+            return
+        tally = self.result.tally
+        tally.failed_objects += 1
+        self._ends.live.failed_objects += 1
+        if isinstance(error, Corrupt):
+            tally.corrupt_objects += 1
+        self.result.failures.append(Failure(entry.key, type(error).__name__, str(error)))
+
+    async def _copy_in_store(self, batch: list[Entry]) -> None:
+        ends = self._ends
+        for entry in batch:
+            try:
+                receipt = await ends.target.copy(entry, ends.source, ends.target_key(entry.key))
+            except TransportError as error:
+                self._failed(entry, error)
+            else:
+                self._done(max(entry.size, 0), receipt.proof, over_wire=False)
+
+    async def _again(self) -> None:
+        """Plan objects that changed while they were being read once more, then report them."""
+        changed, self._changed = self._changed, []
+        if not changed:
+            return
+        fresh = []
+        for entry in changed:
+            try:
+                fresh.append((await self._ends.source.head(entry.key)).entry)
+            except TransportError as error:
+                self._failed(entry, error)
+        self._changed = fresh  # a second change of these is a failure
+        await self._on_lanes(fresh)
+
+    async def _outstanding(self, copies: Sequence[Entry]) -> Sequence[Entry]:
+        """What an earlier attempt at this shard, cut short, did not bring over.
+
+        Asked of the target by listing the shard's own range of keys: a page or two instead of a
+        request per object.
+        """
+        if not copies or self._ends.single is not None:
+            return copies
+        there = await self._listed(copies[0].key, copies[-1].key)
+        left = []
+        for entry in copies:
+            found = there.get(entry.key)
+            if found is not None and self._is_same(entry, found):
+                self._done(max(entry.size, 0), Proof.WEAK, over_wire=False)
+            else:
+                left.append(entry)
+        return left
+
+    async def _listed(self, first: str, last: str) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        prefix = _common_prefix(first, last)
+        pages = self._ends.target.list(prefix, stop_at=last + "\0")
+        try:
+            async with closing_pages(pages) as listing:
+                async for page in listing:
+                    found.update((entry.key, entry) for entry in page if entry.key >= first)
+        except NotFound:
+            return {}  # the target has not been made yet
+        return found
+
+    def _is_same(self, source: Entry, target: Entry) -> bool:
+        mode = self._ends.spec.compare
+        if mode is Compare.CHECKSUM:
+            mode = Compare.MTIME  # the bytes were checked when they were written
+        verdict = compare(
+            source,
+            target,
+            mode,
+            source_is_local=self._source.local,
+            target_is_local=self._target.local,
+        )
+        return verdict is Verdict.SAME
+
+    async def _probed(self, probes: Sequence[tuple[Entry, Entry]]) -> list[Entry]:
+        """The sources among the undecided pairs that differ; the others are counted as skipped."""
+        different = []
+        tally = self.result.tally
+        pending = iter(probes)
+
+        async def lane() -> None:
+            for source, target in pending:
+                try:
+                    same = await probe(self._ends, source, target)
+                except TransportError as error:
+                    self._failed(source, error)
+                    continue
+                if same:
+                    tally.skipped_objects += 1
+                else:
+                    different.append(source)
+
+        async with asyncio.TaskGroup() as crew:
+            for number in range(min(LANES, len(probes))):
+                crew.create_task(lane(), name=f"probe-{number}")
+        return sorted(different)
+
+
+def _common_prefix(first: str, last: str) -> str:
+    length = 0
+    for one, other in zip(first, last, strict=False):
+        if one != other:
+            break
+        length += 1
+    return first[:length]

@@ -1,0 +1,237 @@
+"""Move one large object as parts that many workers share: open, chunks, assembly.
+
+1. *Open*: ask the source for the object's attributes, open an upload at the target, and leave one
+   chunk task per run of parts, in a group whose last member releases the assembly.
+2. *Chunk*: read each part's range into a buffer, pinned to the object that was planned, and write it.
+3. *Assembly*: when all parts are there, look once more that the source is still the same object,
+   compare the full checksum, and make the target visible. If a chunk failed, drop the upload.
+
+Any of the three may run twice: parts are numbered, so a part written again replaces itself, and
+finishing an upload that is finished already succeeds.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from mover.attributes import dress
+from mover.ends import Ends
+from mover.model import Assembly, Chunk, Failure, LargeObject, Tally, TaskResult, Verify
+from mover.rereading import verify_whole
+from mover.sizing import PartPlan, plan_parts
+from mover.verifying import proof_of
+from transports import digests
+from transports.errors import Changed, Corrupt, Invalid, NotFound, TransportError
+from transports.model import (
+    Checksum,
+    Entry,
+    ObjectInfo,
+    PartReceipt,
+    PartSpec,
+    Proof,
+)
+
+PART_LANES = 8
+"""Parts of one chunk in flight; the byte budget and the store's limit bound them all together."""
+
+
+async def pin(ends: Ends, entry: Entry) -> ObjectInfo:
+    """Look at the source object; raise ``Changed`` when it is not the one that was planned."""
+    info = await ends.source.head(entry.key)
+    found = info.entry
+    if found.size != entry.size or (entry.etag and found.etag != entry.etag):
+        raise Changed(f"{ends.source.location}{entry.key}")
+    if entry.version and found.version and found.version != entry.version:
+        raise Changed(f"{ends.source.location}{entry.key}")
+    return info
+
+
+async def open_object(ends: Ends, task: LargeObject, group: str, *, repeated: bool) -> "Opened":
+    """Open the upload, and say which chunk tasks it takes. A cancel may leave an open upload."""
+    entry = task.entry
+    info = await pin(ends, entry)
+    key = ends.target_key(entry.key)
+    try:
+        plan = plan_parts(entry.size, ends.target.capabilities, wished_bytes=ends.spec.part_bytes)
+    except ValueError as error:
+        raise Invalid(f"{ends.target.location}{key}", str(error)) from error
+    if repeated:
+        await drop_uploads(ends, key)
+    attributes = dress(entry, info.attributes, ends.source.capabilities, ends.target.capabilities)
+    upload_id = await ends.target.begin_upload(key, entry.size, attributes, token=ends.token)
+    chunks = [
+        Chunk(entry=entry, upload_id=upload_id, part_bytes=plan.part_bytes, first=first, last=last)
+        for first, last in plan.runs()
+    ]
+    assembly = Assembly(
+        entry=entry,
+        upload_id=upload_id,
+        part_bytes=plan.part_bytes,
+        group=group,
+        again=task.again,
+    )
+    return chunks, assembly
+
+
+Opened = tuple[list[Chunk], Assembly]
+"""The chunk tasks of one object, and the assembly that waits for them."""
+
+
+async def drop_uploads(ends: Ends, key: str) -> None:
+    """Abort uploads of exactly this key that an attempt cut short has left open."""
+    for upload in await ends.target.list_uploads(key):
+        if upload.key == key:
+            await ends.target.abort_upload(key, upload.upload_id)
+
+
+class ChunkCopier:
+    """Copies the parts of one chunk; a cancel leaves parts that a later attempt finds or replaces."""
+
+    def __init__(self, ends: Ends, chunk: Chunk) -> None:
+        self._ends = ends
+        self._chunk = chunk
+        self._key = ends.target_key(chunk.entry.key)
+        self._sparse = ends.source.capabilities.local and ends.target.capabilities.local
+        self.result = TaskResult(tally=Tally())
+
+    async def run(self, *, repeated: bool) -> TaskResult:
+        """Copy every part that is not there yet. Raises the first error of a part, alone."""
+        chunk = self._chunk
+        plan = PartPlan(size=chunk.entry.size, part_bytes=chunk.part_bytes)
+        parts = [plan.part(number) for number in range(chunk.first, chunk.last + 1)]
+        if repeated:
+            parts = await self._missing(parts)
+        waiting = iter(parts)
+        try:
+            async with asyncio.TaskGroup() as crew:
+                for number in range(min(PART_LANES, len(parts))):
+                    crew.create_task(self._lane(waiting), name=f"part-lane-{number}")
+        except* TransportError as group:
+            raise first_error(group) from None
+        return self.result
+
+    async def _lane(self, parts: Iterator[PartSpec]) -> None:
+        ends, chunk = self._ends, self._chunk
+        loop = asyncio.get_running_loop()
+        for part in parts:
+            size = len(part.range)
+            async with ends.budget.buffer(size) as buffer:
+                await ends.source.read_into(chunk.entry, part.range, buffer)
+                receipt = await ends.target.write_part(
+                    self._key, chunk.upload_id, part, buffer, sparse=self._sparse
+                )
+                if not receipt.crc64nvme:
+                    crc = await loop.run_in_executor(None, digests.crc64nvme_hex, buffer)
+                    receipt = receipt._replace(crc64nvme=crc)
+            self._landed(receipt)
+
+    def _landed(self, receipt: PartReceipt) -> None:
+        self.result.parts.append(receipt)
+        if self._ends.crosses_network:
+            self.result.tally.wire_bytes += receipt.size
+        self._ends.live.copied_bytes += receipt.size
+
+    async def _missing(self, parts: list[PartSpec]) -> list[PartSpec]:
+        """What an earlier attempt has not brought; a part counts only with its checksum known."""
+        there = {
+            found.number: found
+            for found in await self._ends.target.list_parts(self._key, self._chunk.upload_id)
+        }
+        missing = []
+        for part in parts:
+            found = there.get(part.number)
+            if found is not None and found.crc64nvme and found.size == len(part.range):
+                self.result.parts.append(found._replace(start=part.range.start))
+            else:
+                missing.append(part)
+        return missing
+
+
+async def assemble(ends: Ends, task: Assembly, parts: Sequence[PartReceipt]) -> TaskResult:
+    """Make the object visible, proven as far as the stores allow.
+
+    Raises ``Changed`` when the source moved meanwhile and ``Corrupt`` when a checksum differs; the
+    upload is dropped then. A cancel may leave it open or the object finished.
+    """
+    entry = task.entry
+    key = ends.target_key(entry.key)
+    parts = sorted(parts)
+    try:
+        info = await pin(ends, entry)
+        whole = _whole_checksum(parts)
+        read = _compare_with_source(ends, info, whole)
+        attributes = dress(
+            entry, info.attributes, ends.source.capabilities, ends.target.capabilities
+        )
+        demanded = _demanded(ends, info, read, whole)
+        receipt = await ends.target.finish_upload(
+            key, task.upload_id, parts, attributes, checksum=demanded
+        )
+        if demanded is not whole:
+            read = Proof.STRONG  # the target compared the source's own digest
+        if ends.spec.verify is Verify.FULL:
+            await verify_whole(ends, key, whole)
+            read = Proof.STRONG
+            receipt = receipt._replace(proof=Proof.STRONG)
+    except (Changed, Corrupt, NotFound):
+        await ends.target.abort_upload(key, task.upload_id)
+        raise
+    proof = proof_of(read, receipt.proof, ends.source.capabilities, ends.target.capabilities)
+    return TaskResult(tally=finished_tally(entry.size, proof))
+
+
+def _whole_checksum(parts: Sequence[PartReceipt]) -> Checksum:
+    total = digests.combine_crc64nvme_parts([(int(p.crc64nvme, 16), p.size) for p in parts])
+    return Checksum("crc64nvme", f"{total:016x}")
+
+
+def _compare_with_source(ends: Ends, info: ObjectInfo, whole: Checksum) -> Proof:
+    """Compare what was read with the checksum that the source keeps, where it keeps this one."""
+    for known in info.checksums:
+        if known.algorithm == whole.algorithm:
+            if known.hex != whole.hex:
+                raise Corrupt(
+                    f"{ends.source.location}{info.entry.key}",
+                    algorithm=whole.algorithm,
+                    expected=known.hex,
+                    actual=whole.hex,
+                )
+            return Proof.STRONG
+    return Proof.WEAK
+
+
+def _demanded(ends: Ends, info: ObjectInfo, read: Proof, whole: Checksum) -> Checksum:
+    """The checksum that the target shall compare before it shows the object.
+
+    A local target can compute any digest from its temporary file. Where the source keeps only one
+    that cannot be combined from parts (the MD5 of a single-part ETag), that one is asked for.
+    """
+    if read is not Proof.STRONG and ends.target.capabilities.local:
+        for known in info.checksums:
+            return known
+    return whole
+
+
+def finished_tally(size: int, proof: Proof) -> Tally:
+    """The counts of one object that has been copied, its bytes over the wire counted elsewhere."""
+    return Tally(
+        copied_objects=1,
+        copied_bytes=size,
+        verified_strong=int(proof is Proof.STRONG),
+        verified_weak=int(proof is Proof.WEAK),
+        verified_none=int(proof is Proof.NONE),
+    )
+
+
+def failed_result(key: str, error: TransportError) -> TaskResult:
+    """The result of a task whose one object failed."""
+    tally = Tally(failed_objects=1, corrupt_objects=int(isinstance(error, Corrupt)))
+    return TaskResult(tally=tally, failures=[Failure(key, type(error).__name__, str(error))])
+
+
+def first_error(group: BaseExceptionGroup[TransportError]) -> TransportError:
+    """The first single error in a group, however deep."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, TransportError)  # noqa: S101 - the group's type says so
+    return error

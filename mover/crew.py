@@ -1,0 +1,117 @@
+"""Worker processes on this host: start them, replace the ones that die, end them.
+
+A worker is ``python -m mover.crew_member DIRECTORY WORKER_ID``; all it needs stands in the job's
+directory, and its credentials come with the environment. It is told to end by SIGTERM (it drains),
+and ends by itself when its leader dies.
+"""
+
+import asyncio
+import signal
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from mover.progress import WorkerProgress
+from scheduler.store import TaskStore
+
+REPLACEMENTS_MAX = 20
+"""Workers replaced in one run. More deaths than that are not bad luck; the leader goes on alone."""
+
+GRACE_S = 10.0
+"""How long a worker may take to drain before it is killed."""
+
+
+class Beat(msgspec.Struct, array_like=True, frozen=True):
+    """What a worker says of itself in the queue: objects and bytes since its start."""
+
+    objects: int
+    bytes: int
+
+
+class Crew:
+    """The worker processes of one job; with ``size`` 0 there are none and nothing is done."""
+
+    def __init__(
+        self, directory: Path, store: TaskStore, *, size: int, note: Callable[[str], None]
+    ) -> None:
+        self._directory = directory
+        self._store = store
+        self._size = size
+        self._note = note
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._draining = False
+        self._replaced = 0
+
+    async def run(self) -> None:
+        """Keep ``size`` workers running until the queue is drained and each has ended by itself."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._size):
+                group.create_task(self._keep_one(), name=f"crew-{number}")
+
+    async def _keep_one(self) -> None:
+        while not self._draining:
+            worker_id = f"worker-{uuid.uuid4().hex[:8]}"
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "mover.crew_member",
+                str(self._directory),
+                worker_id,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+            )
+            self._processes[worker_id] = process
+            code = await process.wait()
+            del self._processes[worker_id]
+            if code == 0 or self._draining:
+                return
+            await self._store.reap(now_s=0.0, dead=[worker_id])
+            self._replaced += 1
+            if self._replaced > REPLACEMENTS_MAX:
+                self._note(f"{self._replaced} workers have died; going on without this one")
+                return
+            self._note(
+                f"{worker_id} died ({_reason(code)}); its tasks are taken back, a new one starts"
+            )
+
+    def drain(self) -> None:
+        """Tell the workers to give back what they hold and to end."""
+        self._draining = True
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the workers now; their leases are taken back by the next run."""
+        self._draining = True
+        self._signal(signal.SIGKILL)
+
+    async def end(self) -> None:
+        """Leave no process behind, whatever happened."""
+        self.drain()
+        try:
+            async with asyncio.timeout(GRACE_S):
+                for process in list(self._processes.values()):
+                    await process.wait()
+        except TimeoutError:
+            self.kill()
+            for process in list(self._processes.values()):
+                await process.wait()
+
+    async def progress(self, now_s: float, within_s: float) -> tuple[WorkerProgress, ...]:
+        """What the worker processes say of themselves, the dead ones' last words included."""
+        if not self._size:
+            return ()
+        beats = await self._store.workers(now_s=now_s, within_s=within_s * 1000)
+        decoded = [(beat.worker_id, msgspec.msgpack.decode(beat.note, type=Beat)) for beat in beats]
+        return tuple(WorkerProgress(name, beat.objects, beat.bytes) for name, beat in decoded)
+
+    def _signal(self, number: int) -> None:
+        for process in self._processes.values():
+            if process.returncode is None:
+                process.send_signal(number)
+
+
+def _reason(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

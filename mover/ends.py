@@ -1,0 +1,65 @@
+"""The two ends of a move, opened and decorated, with what the executors need to know of them."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from mover.budget import ByteBudget
+from mover.model import CopySpec, Tally
+from transports.base import Transport
+from transports.model import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Single:
+    """A move of one object: its key under the source's root, and its key under the target's."""
+
+    source_key: str
+    target_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """Source and target of one job in one process.
+
+    ``token`` names the job in the stores (staging directories). ``budget`` bounds the bytes in
+    memory, ``live`` counts what this process has done so far, for progress only.
+    """
+
+    spec: CopySpec
+    source: Transport
+    target: Transport
+    token: str
+    budget: ByteBudget
+    live: Tally
+    single: Single | None = None
+
+    def at_target(self, entry: Entry) -> Entry:
+        """The entry under its target key."""
+        return entry if self.single is None else entry._replace(key=self.single.target_key)
+
+    def target_key(self, key: str) -> str:
+        return key if self.single is None else self.single.target_key
+
+    @property
+    def crosses_network(self) -> bool:
+        """Whether the bytes of this move leave the machine."""
+        return not (self.source.capabilities.local and self.target.capabilities.local)
+
+    @property
+    def copies_in_store(self) -> bool:
+        """Whether the store can copy by itself, without the bytes passing through here."""
+        domain = self.source.capabilities.copy_domain
+        return (
+            self.spec.server_copy
+            and self.source.capabilities.server_copy
+            and domain != ""
+            and domain == self.target.capabilities.copy_domain
+        )
+
+
+def closing_pages(
+    pages: AsyncIterator[Sequence[Entry]],
+) -> "aclosing[AsyncGenerator[Sequence[Entry], None]]":
+    """Listings are generators underneath; closing one early ends its requests."""
+    return aclosing(pages)  # type: ignore[arg-type]

@@ -1,0 +1,120 @@
+"""Run one task of a copy, whatever its kind, and say what became of it.
+
+The one place where a payload becomes work and where a failure becomes a disposition. Failures of
+objects are results (the task is done, the report names them); only what another attempt of the
+whole task can mend is an exception, which the worker turns into a retry.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from mover.copying import ShardCopier
+from mover.copying_large import (
+    ChunkCopier,
+    assemble,
+    failed_result,
+    finished_tally,
+    open_object,
+)
+from mover.ends import Ends
+from mover.model import Assembly, Chunk, Failure, LargeObject, SmallShard, Tally, TaskResult
+from mover.payloads import decode_payload, decode_result, encode_payload, encode_result
+from scheduler.model import Done, FinishedTask, Lease, NewGroup, NewTask, Outcome, TaskState
+from transports.errors import Changed, TransportError
+from transports.model import Entry
+
+GroupOutcomes = Callable[[str], Awaitable[Sequence[FinishedTask]]]
+"""Asks the task store what became of the members of a group."""
+
+
+class Executor:
+    """Runs the tasks of one job in one process."""
+
+    def __init__(self, ends: Ends, group_outcomes: GroupOutcomes) -> None:
+        self._ends = ends
+        self._group_outcomes = group_outcomes
+
+    async def run(self, lease: Lease) -> Outcome:
+        """Run a leased task. What a cancel leaves behind is safe to run again."""
+        task = decode_payload(lease.payload)
+        repeated = lease.attempt > 1
+        if isinstance(task, SmallShard):
+            return _done(await ShardCopier(self._ends).run(task, repeated=repeated))
+        if isinstance(task, LargeObject):
+            return await self._open(task, lease)
+        if isinstance(task, Chunk):
+            return await self._chunk(task, repeated=repeated)
+        return await self._assemble(task)
+
+    async def _open(self, task: LargeObject, lease: Lease) -> Outcome:
+        ends, entry = self._ends, task.entry
+        group = f"{lease.task_id}"
+        try:
+            if ends.copies_in_store:
+                receipt = await ends.target.copy(entry, ends.source, ends.target_key(entry.key))
+                return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
+            chunks, assembly = await open_object(ends, task, group, repeated=lease.attempt > 1)
+        except Changed as error:
+            return await self._again(task.entry, task.again, error)
+        except TransportError as error:
+            return _done(failed_result(entry.key, error))
+        then = NewTask(payload=encode_payload(assembly))
+        return Outcome(
+            disposition=Done(),
+            result=encode_result(TaskResult(tally=Tally())),
+            follow_ups=[_chunk_task(chunk, group) for chunk in chunks],
+            groups=[NewGroup(name=group, size=len(chunks), then=then)],
+        )
+
+    async def _chunk(self, task: Chunk, *, repeated: bool) -> Outcome:
+        try:
+            return _done(await ChunkCopier(self._ends, task).run(repeated=repeated))
+        except TransportError as error:
+            # The assembly counts the object; here the failure is only handed on to it.
+            failure = Failure(task.entry.key, type(error).__name__, str(error))
+            return _done(TaskResult(tally=Tally(), failures=[failure]))
+
+    async def _assemble(self, task: Assembly) -> Outcome:
+        ends, entry = self._ends, task.entry
+        members = await self._group_outcomes(task.group)
+        results = [decode_result(m.result) for m in members if m.state is TaskState.DONE]
+        failures = [failure for result in results for failure in result.failures]
+        failures += [Failure(entry.key, "Discarded", m.reason) for m in members if m.reason]
+        try:
+            if failures:
+                await ends.target.abort_upload(ends.target_key(entry.key), task.upload_id)
+                if failures[0].error == Changed.__name__:
+                    return await self._again(entry, task.again, Changed(entry.key))
+                result = TaskResult(tally=Tally(failed_objects=1), failures=failures[:1])
+                result.tally.corrupt_objects = int(failures[0].error == "Corrupt")
+                return _done(result)
+            parts = [part for result in results for part in result.parts]
+            return _done(await assemble(ends, task, parts))
+        except Changed as error:
+            return await self._again(entry, task.again, error)
+        except TransportError as error:
+            return _done(failed_result(entry.key, error))
+
+    async def _again(self, entry: Entry, again: bool, error: Changed) -> Outcome:
+        """Plan an object that changed once more, as it is now; the second time report it."""
+        if again:
+            return _done(failed_result(entry.key, error))
+        try:
+            fresh = (await self._ends.source.head(entry.key)).entry
+        except TransportError as gone:
+            return _done(failed_result(entry.key, gone))
+        task = LargeObject(entry=fresh, again=True)
+        return Outcome(
+            disposition=Done(),
+            result=encode_result(TaskResult(tally=Tally())),
+            follow_ups=[NewTask(payload=encode_payload(task), weight=max(fresh.size, 0))],
+        )
+
+
+def _chunk_task(chunk: Chunk, group: str) -> NewTask:
+    size = min(chunk.last * chunk.part_bytes, chunk.entry.size)
+    weight = size - (chunk.first - 1) * chunk.part_bytes
+    return NewTask(payload=encode_payload(chunk), weight=max(weight, 0), group=group)
+
+
+def _done(result: TaskResult) -> Outcome:
+    return Outcome(disposition=Done(), result=encode_result(result))

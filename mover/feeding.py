@@ -1,0 +1,144 @@
+"""List both ends, plan page by page, and feed the queue.
+
+The planner's checkpoint goes into the same transaction as the tasks that it covers, so a run that
+dies between two pages neither loses nor doubles one: the next run lists on from the checkpoint.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mover.ends import Ends, closing_pages
+from mover.listing import PairPage, merge
+from mover.model import Tally
+from mover.payloads import encode_payload
+from mover.planning import Planned, Planner, Policy
+from scheduler.model import NewTask
+from scheduler.store import TaskStore
+from transports.base import Transport
+from transports.errors import NotFound
+from transports.model import Entry
+
+TASKS_AHEAD = 2000
+"""Tasks that may wait in the queue: two million small objects, about 200 MB on disk, no memory."""
+
+AHEAD_POLL_S = 0.2
+"""How often a planner that is far enough ahead looks again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Checkpoint:
+    """How far planning has come: all keys up to ``last_name`` are enqueued or need nothing."""
+
+    last_name: bytes = b""  # the key's bytes: not every file name is valid Unicode
+    done: bool = False
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def last_key(self) -> str:
+        return os.fsdecode(self.last_name)
+
+
+async def pair_pages(
+    ends: Ends, *, prefix: str = "", start_after: str = "", extras: bool = False
+) -> AsyncGenerator[PairPage, None]:
+    """The pages of pairs of a job after a key. A target that does not exist yet has no entries."""
+    if ends.single is not None:
+        yield await _single_page(ends, ends.single.source_key)
+        return
+    source = ends.source.list(prefix, start_after=start_after)
+    target = _or_nothing(ends.target.list(prefix, start_after=start_after))
+    async with closing_pages(source), closing_pages(target):
+        async for page in merge(source, target, extras=extras):
+            yield page
+
+
+async def _or_nothing(
+    pages: AsyncIterator[Sequence[Entry]],
+) -> AsyncGenerator[Sequence[Entry], None]:
+    async with closing_pages(pages):
+        try:
+            async for page in pages:
+                yield page
+        except NotFound:
+            return
+
+
+async def _single_page(ends: Ends, key: str) -> PairPage:
+    source = (await ends.source.head(key)).entry
+    return PairPage([(source, await found(ends.target, ends.target_key(key)))], [], key)
+
+
+async def found(transport: Transport, key: str) -> Entry | None:
+    """The entry of a key, None when it is not there."""
+    try:
+        return (await transport.head(key)).entry
+    except NotFound:
+        return None
+
+
+class Feeder:
+    """Plans one job into a queue; ``checkpoint`` shows how far it has come."""
+
+    def __init__(
+        self, ends: Ends, policy: Policy, store: TaskStore, notify: Callable[[], None]
+    ) -> None:
+        self._ends = ends
+        self._policy = policy
+        self._store = store
+        self._notify = notify
+        self.checkpoint = Checkpoint()
+
+    async def load(self) -> bool:
+        """Take up an earlier run's checkpoint; return whether there was one."""
+        saved = await self._store.load_checkpoint()
+        if saved is None:
+            return False
+        self.checkpoint = msgspec.msgpack.decode(saved, type=Checkpoint)
+        return True
+
+    async def run(self) -> None:
+        """Plan to the end and close the intake. A cancel leaves the checkpoint of the last page."""
+        if not self.checkpoint.done:
+            pages = pair_pages(
+                self._ends,
+                prefix=self._policy.selector.literal_prefix,
+                start_after=self.checkpoint.last_key,
+            )
+            planner = Planner(self._policy)
+            async with aclosing(pages):
+                async for page in pages:
+                    await self._enqueue(planner.feed(page), page.last_key)
+            self.checkpoint.done = True
+            await self._store.enqueue([], checkpoint=self._encoded())
+        await self._store.close_intake()
+        self._notify()
+
+    async def _enqueue(self, planned: Planned, last_key: str) -> None:
+        checkpoint = self.checkpoint
+        checkpoint.tally.add(planned.tally)
+        checkpoint.last_name = os.fsencode(last_key)
+        if not planned.has_work:
+            return  # the next page with work, or the end, saves this one too
+        await self._store.enqueue(_tasks(planned), checkpoint=self._encoded())
+        self._notify()
+        while (await self._store.stats()).open_tasks > TASKS_AHEAD:
+            await asyncio.sleep(AHEAD_POLL_S)  # noqa: ASYNC110 - other processes drain it too
+
+    def _encoded(self) -> bytes:
+        return msgspec.msgpack.encode(self.checkpoint)
+
+
+def _tasks(planned: Planned) -> list[NewTask]:
+    tasks = [
+        NewTask(payload=encode_payload(shard), weight=sum(max(e.size, 0) for e in shard.copies))
+        for shard in planned.small
+    ]
+    tasks += [
+        NewTask(payload=encode_payload(large), weight=large.entry.size) for large in planned.large
+    ]
+    return tasks

@@ -1,0 +1,263 @@
+"""The values of a move: what was asked, what is to be done, and what came of it.
+
+Everything here is plain data. What crosses a process (specifications, task payloads, tallies) is
+encoded by ``mover.payloads``; nothing here holds a secret.
+"""
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import NamedTuple
+
+from mover.filtering import Selection
+from transports.model import Entry, PartReceipt
+
+MIB = 1024 * 1024
+
+
+class Compare(StrEnum):
+    """How two objects of one name are told apart; see ``mover.comparing``."""
+
+    SIZE = "size"
+    MTIME = "mtime"
+    ETAG = "etag"
+    CHECKSUM = "checksum"
+
+
+class Links(StrEnum):
+    """What becomes of symlinks in a local source."""
+
+    FOLLOW = "follow"
+    SKIP = "skip"
+    PRESERVE = "preserve-as-object"
+
+
+class Verify(StrEnum):
+    """``stream`` checks what the stores allow as bytes pass; ``full`` reads the target again."""
+
+    STREAM = "stream"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySpec:
+    """One request to copy, as it was made. It names the job: equal specs share a job directory.
+
+    ``limit`` and ``limit_requests`` are texts (``"50MiB/s"``, a timetable, ``""`` for none).
+    ``split_bytes`` is the size above which an object is cut into parts that workers share;
+    ``part_bytes`` is the part size wished for, 0 to choose by the object and the stores.
+    """
+
+    source: str
+    target: str
+    selection: Selection = field(default_factory=Selection)
+    compare: Compare = Compare.MTIME
+    links: Links = Links.SKIP
+    verify: Verify = Verify.STREAM
+    limit: str = ""
+    limit_requests: str = ""
+    split_bytes: int = 16 * MIB
+    part_bytes: int = 0
+    server_copy: bool = True
+    ignore_existing: bool = False
+
+
+class Copy(NamedTuple):
+    """Bring one object over."""
+
+    entry: Entry
+
+    def __str__(self) -> str:
+        return f"copy {self.entry.key} ({max(self.entry.size, 0)} bytes)"
+
+
+class Probe(NamedTuple):
+    """Listings could not tell whether these two are equal: ask the stores, then copy or skip."""
+
+    source: Entry
+    target: Entry
+
+    def __str__(self) -> str:
+        return f"compare {self.source.key}, then copy if it differs ({self.source.size} bytes)"
+
+
+class Refuse(NamedTuple):
+    """Do not move a name that the target cannot hold, and say why. It counts as failed."""
+
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"refuse {self.key}: {self.reason}"
+
+
+class Delete(NamedTuple):
+    """Remove one extra object of the target."""
+
+    entry: Entry
+
+    def __str__(self) -> str:
+        return f"delete {self.entry.key} ({max(self.entry.size, 0)} bytes)"
+
+
+Action = Copy | Probe | Refuse | Delete
+"""What a plan is made of; a pair that needs nothing makes no action and is only counted."""
+
+
+class Failure(NamedTuple):
+    """One object that did not make it: its key, the class of the error, and one line for a person."""
+
+    key: str
+    error: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallShard:
+    """Whole objects that one worker moves as one unit, and names on their way into the report."""
+
+    copies: list[Entry]
+    probes: list[tuple[Entry, Entry]]
+    refused: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeObject:
+    """One object above the split size: its opening task makes the upload and its chunk tasks.
+
+    ``again`` is set when the object changed while it was being copied and is planned a second time.
+    """
+
+    entry: Entry
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A run of consecutive parts of one large object: part numbers ``first`` to ``last``, inclusive."""
+
+    entry: Entry
+    upload_id: str
+    part_bytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """The last task of a large object: all its parts are there; make it visible."""
+
+    entry: Entry
+    upload_id: str
+    part_bytes: int
+    group: str
+    again: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Counts of what happened; the one mutable value, added up by workers and by the report.
+
+    Bytes are payload bytes. ``wire_bytes`` are those that crossed a network, repeats included.
+    """
+
+    planned_objects: int = 0
+    planned_bytes: int = 0
+    copied_objects: int = 0
+    copied_bytes: int = 0
+    patched_objects: int = 0
+    skipped_objects: int = 0
+    deleted_objects: int = 0
+    failed_objects: int = 0
+    wire_bytes: int = 0
+    verified_strong: int = 0
+    verified_weak: int = 0
+    verified_none: int = 0
+    corrupt_objects: int = 0
+    retries: int = 0
+
+    def add(self, other: "Tally") -> None:
+        for name in TALLY_FIELDS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+TALLY_FIELDS = tuple(each.name for each in fields(Tally))
+
+
+@dataclass(slots=True, kw_only=True)
+class TaskResult:
+    """What a task of a copy leaves in the store: its counts and its failures, and parts if any."""
+
+    tally: Tally
+    failures: list[Failure] = field(default_factory=list)
+    parts: list[PartReceipt] = field(default_factory=list)
+
+
+class State(StrEnum):
+    """How a job stands. The strings are part of the JSON report."""
+
+    DONE = "done"
+    INCOMPLETE = "incomplete"
+    DAMAGED = "damaged"
+    INTERRUPTED = "interrupted"
+    PLANNED = "planned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The end of a job, as people and programs see it.
+
+    ``failures`` holds at most ``FAILURES_SHOWN`` rows; ``retry_file`` names them all, in a form
+    that ``--files-from`` accepts, and is "" when nothing failed.
+    """
+
+    job: str
+    state: State
+    tally: Tally
+    seconds: float
+    failures: list[Failure]
+    retry_file: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.state]
+
+    def to_json(self) -> dict[str, object]:
+        """The final JSON object of every command; its keys are a contract with other programs."""
+        tally = self.tally
+        return {
+            "job": self.job,
+            "state": self.state.value,
+            "objects": {
+                "planned": tally.planned_objects,
+                "copied": tally.copied_objects,
+                "patched": tally.patched_objects,
+                "skipped": tally.skipped_objects,
+                "deleted": tally.deleted_objects,
+                "failed": tally.failed_objects,
+            },
+            "bytes": {
+                "planned": tally.planned_bytes,
+                "copied": tally.copied_bytes,
+                "wire": tally.wire_bytes,
+            },
+            "seconds": round(self.seconds, 3),
+            "verified": {
+                "strong": tally.verified_strong,
+                "weak": tally.verified_weak,
+                "none": tally.verified_none,
+            },
+            "failures": [each._asdict() for each in self.failures],
+            "retry_file": self.retry_file,
+        }
+
+
+FAILURES_SHOWN = 1000
+"""Rows of failures in a report; a job with a million failures must still fit in memory."""
+
+EXIT_CODES = {
+    State.DONE: 0,
+    State.PLANNED: 0,
+    State.INCOMPLETE: 1,
+    State.DAMAGED: 3,
+    State.INTERRUPTED: 130,
+}

@@ -1,0 +1,174 @@
+"""Pure: from pairs to actions, and from actions to shards.
+
+``Planner`` is fed pages of pairs and gives back shards; it never reads a clock or touches a store,
+so the same pages always make the same plan, and printing the plan is the dry run.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mover.comparing import Verdict, compare
+from mover.listing import PairPage
+from mover.model import (
+    Action,
+    Copy,
+    CopySpec,
+    Delete,
+    Failure,
+    LargeObject,
+    Links,
+    Probe,
+    Refuse,
+    SmallShard,
+    Tally,
+)
+from mover.naming import refusal
+from mover.selecting import Selector
+from transports.model import Capabilities, Entry, Kind
+
+SHARD_OBJECTS = 1000
+"""Objects in a shard: one transaction of the queue (about a millisecond) for a thousand objects."""
+
+SHARD_BYTES = 64 * 1024 * 1024
+"""Bytes in a shard: what a killed worker may have to look at again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the planner needs to know of a job: the wishes, and both stores' abilities."""
+
+    spec: CopySpec
+    source: Capabilities
+    target: Capabilities
+    selector: Selector
+    delete: bool = False
+
+    def decide(self, source: Entry, target: Entry | None) -> Action | None:
+        """The action for one pair; None when there is nothing to do."""
+        reason = refusal(source, self.source, self.target, self.spec.links)
+        if reason:
+            return Refuse(source.key, reason)
+        if target is None:
+            return Copy(source)
+        if self.spec.ignore_existing:
+            return None
+        verdict = compare(
+            source,
+            target,
+            self.spec.compare,
+            target_is_local=self.target.local,
+            source_is_local=self.source.local,
+        )
+        if verdict is Verdict.SAME:
+            return None
+        return Copy(source) if verdict is Verdict.DIFFERENT else Probe(source, target)
+
+    def wants(self, entry: Entry) -> bool:
+        """Whether the filters let this entry take part; links that are to be skipped do not."""
+        if entry.kind is Kind.SYMLINK and self.spec.links is Links.SKIP:
+            return False
+        return self.selector.wants(entry.key, entry.size, entry.mtime_ns)
+
+
+@dataclass(slots=True)
+class Planned:
+    """What a page of pairs came to: shards to enqueue, and what needs no task."""
+
+    small: list[SmallShard] = field(default_factory=list)
+    large: list[LargeObject] = field(default_factory=list)
+    deletes: list[Entry] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.small or self.large)
+
+
+class Planner:
+    """Turns pages of pairs into actions, and packs a page's actions into shards."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def actions(self, page: PairPage) -> Iterator[Action | None]:
+        """The actions of a page in key order; None stands for a pair that is the same already."""
+        policy = self._policy
+        wants, decide = policy.wants, policy.decide
+        pairs = page.pairs
+        for number, (source, target) in enumerate(pairs, 1):
+            if not wants(source):
+                continue
+            if (
+                source.kind is Kind.DIRECTORY
+                and number < len(pairs)
+                and self._implied(source, pairs[number][0])
+            ):
+                yield None
+            else:
+                yield decide(source, target)
+        if policy.delete:
+            yield from (Delete(entry) for entry in page.extras if wants(entry))
+
+    def feed(self, page: PairPage) -> Planned:
+        """Plan a page. Nothing is carried to the next one, so a checkpoint after it is exact."""
+        planned = Planned()
+        tally = planned.tally
+        shard = _Packer(planned.small)
+        for action in self.actions(page):
+            if action is None:
+                tally.skipped_objects += 1
+            elif isinstance(action, Copy):
+                _count(tally, action.entry)
+                if action.entry.size > self._policy.spec.split_bytes:
+                    planned.large.append(LargeObject(entry=action.entry))
+                else:
+                    shard.copies.append(action.entry)
+                    shard.grow(action.entry.size)
+            elif isinstance(action, Probe):
+                _count(tally, action.source)
+                shard.probes.append((action.source, action.target))
+                shard.grow(action.source.size)
+            elif isinstance(action, Refuse):
+                tally.planned_objects += 1
+                shard.refused.append(Failure(action.key, "Refused", action.reason))
+                shard.grow(0)
+            else:
+                planned.deletes.append(action.entry)
+        shard.flush()
+        return planned
+
+    def _implied(self, marker: Entry, following: Entry) -> bool:
+        """A folder marker before its own content says nothing new to a file system."""
+        return self._policy.target.has_directories and following.key.startswith(marker.key)
+
+
+class _Packer:
+    """Fills shards up to ``SHARD_OBJECTS`` and ``SHARD_BYTES`` and appends them to ``shards``."""
+
+    def __init__(self, shards: list[SmallShard]) -> None:
+        self._shards = shards
+        self._start()
+
+    def _start(self) -> None:
+        self._bytes = 0
+        self.copies: list[Entry] = []
+        self.probes: list[tuple[Entry, Entry]] = []
+        self.refused: list[Failure] = []
+
+    def grow(self, size: int) -> None:
+        self._bytes += size
+        objects = len(self.copies) + len(self.probes) + len(self.refused)
+        if objects >= SHARD_OBJECTS or self._bytes >= SHARD_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.copies or self.probes or self.refused:
+            self._shards.append(
+                SmallShard(copies=self.copies, probes=self.probes, refused=self.refused)
+            )
+        self._start()
+
+
+def _count(tally: Tally, entry: Entry) -> None:
+    tally.planned_objects += 1
+    tally.planned_bytes += max(entry.size, 0)

@@ -1,0 +1,159 @@
+"""Lead a copy: plan, work, keep the crew alive, show progress, and report.
+
+One process leads. It plans into the queue, runs a worker of its own, and starts ``workers - 1``
+more processes on the same queue; any of them may die at any line. Stopping is two-step: the first
+request drains (tasks in progress are given back), the second ends at once; the same command line
+goes on from there.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from scheduler.worker import Worker
+
+from mover.crew import Crew
+from mover.ends import Ends
+from mover.executing import Executor
+from mover.feeding import Feeder
+from mover.gathering import Gathered, gather_results
+from mover.jobs import JobDirectory
+from mover.model import Report, State, Tally
+from mover.planning import Policy
+from mover.progress import Monitor, Progress, WorkerProgress
+from mover.settings import LEASE_S, TASK_SLOTS
+from scheduler.store import TaskStore
+
+TICK_S = 0.5
+"""How often progress is told and worker processes leave a sign of life."""
+
+BEAT_FRESH_S = 10.0
+"""A worker not heard of for this long is left out of the display."""
+
+
+class Stop:
+    """A wish to stop, made by a signal: ``drain`` first, ``at_once`` the second time."""
+
+    def __init__(self) -> None:
+        self.drain = asyncio.Event()
+        self.at_once = asyncio.Event()
+        self.signal_number = 0
+
+    def request(self, signal_number: int = 0) -> None:
+        """Ask to stop; asking again asks for at once."""
+        self.signal_number = self.signal_number or signal_number
+        (self.at_once if self.drain.is_set() else self.drain).set()
+
+
+@dataclass(slots=True, kw_only=True)
+class Leader:
+    """Everything that one run of a job needs; ``run`` does it."""
+
+    directory: JobDirectory
+    ends: Ends
+    policy: Policy
+    store: TaskStore
+    worker_id: str
+    crew: Crew
+    monitor: Monitor
+    stop: Stop
+    clock: Callable[[], float] = time.time
+    _started_s: float = field(default_factory=time.monotonic)
+    _before: Tally = field(default_factory=Tally)
+
+    async def run(self) -> Report:
+        """Run the job to its end, or to where it was asked to stop. Never raises for an object."""
+        resumed = await self._take_up()
+        self.monitor.begin(self.directory.job, resumed=resumed)
+        worker = Worker(
+            self.store,
+            Executor(self.ends, self.store.group_outcomes).run,
+            worker_id=self.worker_id,
+            slots=TASK_SLOTS,
+            lease_s=LEASE_S,
+        )
+        feeder = Feeder(self.ends, self.policy, self.store, worker.notify)
+        await feeder.load()
+        try:
+            async with asyncio.TaskGroup() as group:
+                planning = group.create_task(feeder.run(), name="planner")
+                crew = group.create_task(self.crew.run(), name="crew")
+                watchers = (
+                    group.create_task(self._tick(feeder), name="progress"),
+                    group.create_task(self._watch_stop(worker, planning), name="stop-watch"),
+                )
+                await worker.run(until="drained")
+                await crew
+                for watcher in watchers:
+                    watcher.cancel()
+        finally:
+            await self.crew.end()
+        return await self._report(feeder)
+
+    async def _take_up(self) -> bool:
+        """Clear the queue of a finished run; take back what a dead run had leased."""
+        if await self.store.is_drained():
+            await self.store.clear()
+            return False
+        # This process leads the directory and its old crew is gone: every lease is a dead one's.
+        await self.store.reap(now_s=self.clock() + LEASE_S * 1000)
+        self._before = (await gather_results(self.store, None)).tally
+        return await self.store.load_checkpoint() is not None
+
+    async def _watch_stop(self, worker: Worker, planning: "asyncio.Task[None]") -> None:
+        await self.stop.drain.wait()
+        planning.cancel()
+        self.crew.drain()
+        worker.drain()
+        await self.stop.at_once.wait()
+        self.crew.kill()
+        worker.stop()
+
+    async def _tick(self, feeder: Feeder) -> None:
+        while True:
+            self.monitor.update(await self._progress(feeder))
+            await asyncio.sleep(TICK_S)
+
+    async def _progress(self, feeder: Feeder) -> Progress:
+        live, before, plan = self.ends.live, self._before, feeder.checkpoint
+        workers = await self.crew.progress(self.clock(), BEAT_FRESH_S)
+        here = WorkerProgress(self.worker_id, live.copied_objects, live.copied_bytes)
+        return Progress(
+            job=self.directory.job,
+            seconds=time.monotonic() - self._started_s,
+            planned_objects=plan.tally.planned_objects,
+            planned_bytes=plan.tally.planned_bytes,
+            planned_all=plan.done,
+            copied_objects=before.copied_objects
+            + live.copied_objects
+            + sum(w.objects for w in workers),
+            copied_bytes=before.copied_bytes + live.copied_bytes + sum(w.bytes for w in workers),
+            skipped_objects=plan.tally.skipped_objects
+            + before.skipped_objects
+            + live.skipped_objects,
+            failed_objects=before.failed_objects + live.failed_objects,
+            before_bytes=before.copied_bytes,
+            workers=(here, *workers) if workers else (),
+        )
+
+    async def _report(self, feeder: Feeder) -> Report:
+        finished = await self.store.is_drained()
+        gathered = await gather_results(self.store, self.directory.retry_path)
+        gathered.tally.add(feeder.checkpoint.tally)
+        if finished:
+            await self.ends.target.clean(self.ends.token)
+        self.monitor.update(await self._progress(feeder))
+        return self._as_report(gathered, gathered.state if finished else State.INTERRUPTED)
+
+    def _as_report(self, gathered: Gathered, state: State) -> Report:
+        report = Report(
+            job=self.directory.job,
+            state=state,
+            tally=gathered.tally,
+            seconds=time.monotonic() - self._started_s,
+            failures=gathered.failures,
+            retry_file=gathered.retry_file,
+        )
+        self.monitor.end(report)
+        return report

@@ -1,0 +1,59 @@
+"""Pure: how to cut a large object into parts, and parts into chunks."""
+
+from dataclasses import dataclass
+
+from transports.model import ByteRange, Capabilities, PartSpec
+
+MIB = 1024 * 1024
+
+PART_BYTES = 8 * MIB
+"""Part size where nothing forces a larger one: large enough that a request's overhead is below a
+percent of its time on a fast link, small enough that sixteen fit in the byte budget."""
+
+CHUNK_BYTES = 64 * MIB
+"""What one chunk task carries: what a killed worker may have to send again."""
+
+PART_COUNT_SLACK = 0.9
+"""Plan for at most this share of the store's part count, so that a grown object still fits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartPlan:
+    """An object of ``size`` bytes as parts of ``part_bytes``; the last one may be smaller."""
+
+    size: int
+    part_bytes: int
+
+    @property
+    def count(self) -> int:
+        return max(1, -(-self.size // self.part_bytes))
+
+    def part(self, number: int) -> PartSpec:
+        """The part of this number, which counts from 1."""
+        start = (number - 1) * self.part_bytes
+        stop = min(start + self.part_bytes, self.size)
+        return PartSpec(number=number, range=ByteRange(start, stop))
+
+    def runs(self, chunk_bytes: int = CHUNK_BYTES) -> list[tuple[int, int]]:
+        """Cut the parts into runs of about ``chunk_bytes``: (first, last) numbers, inclusive."""
+        length = max(1, chunk_bytes // self.part_bytes)
+        return [
+            (first, min(first + length - 1, self.count))
+            for first in range(1, self.count + 1, length)
+        ]
+
+
+def plan_parts(size: int, target: Capabilities, *, wished_bytes: int = 0) -> PartPlan:
+    """Choose the part size for an object of ``size`` bytes.
+
+    Raises ValueError with one clear line when the target cannot hold an object of this size.
+    """
+    if size > target.object_size_max:
+        raise ValueError(
+            f"{size} bytes are more than the {target.object_size_max} a target object may have"
+        )
+    count_max = max(1, int(target.part_count_max * PART_COUNT_SLACK))
+    part = max(wished_bytes or PART_BYTES, target.part_size_min, -(-size // count_max))
+    if part > PART_BYTES:
+        part = -(-part // MIB) * MIB  # whole MiB: sizes that people recognise in a listing of parts
+    return PartPlan(size=size, part_bytes=min(part, target.part_size_max))
