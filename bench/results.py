@@ -1,15 +1,14 @@
 """The values of a benchmark run, their arithmetic, and their form as JSON."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
-from bench.machine import Machine  # noqa: TC001 - msgspec resolves the annotation when it decodes
+from bench.machine import Machine
 
 SCHEMA_VERSION = 1
 
@@ -37,6 +36,16 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """One trial before the repeats; the setting with the lowest wall time was kept."""
+
+    setting: str
+    wall_s: float
+    cpu_s: float
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """All runs of one tool in one scenario, or the reason why there are none."""
 
@@ -55,16 +64,6 @@ class Series:
     def failure(self) -> str | None:
         """The first problem of the series; a tool that failed once has no result."""
         return next((one.problem for one in self.samples if one.problem is not None), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """One trial before the repeats; the setting with the lowest wall time was kept."""
-
-    setting: str
-    wall_s: float
-    cpu_s: float
-    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +105,7 @@ class Spread:
     mad: float
 
     @classmethod
-    def of(cls, numbers: Iterable[float]) -> Spread:
+    def of(cls, numbers: Iterable[float]) -> Self:
         """Summarise at least one number; ``statistics.StatisticsError`` for none."""
         ordered = sorted(numbers)
         middle = statistics.median(ordered)

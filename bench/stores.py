@@ -41,7 +41,9 @@ _RAM_DISK = Path("/dev/shm")
 # A sentinel beside the server: it learns the server's process group on its first line and sleeps
 # in `read` until we say goodbye (second line) or die (end of file, also after kill -9).
 # A parent-death signal would not do: it fires when the *thread* that started the child ends.
-_SENTINEL = 'read -r group; read -r bye || { kill -s KILL -- "-$group"; sleep 0.2; rm -rf -- "$@"; }'
+_SENTINEL = (
+    'read -r group; read -r bye || { kill -s KILL -- "-$group"; sleep 0.2; rm -rf -- "$@"; }'
+)
 
 
 class ServerMissing(RuntimeError):
