@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite("scheduler.testing")
+pytest.register_assert_rewrite("scheduler.testing.leasing", "scheduler.testing.sharing")
 
 from scheduler.memory_store import MemoryTaskStore  # noqa: E402 - after the rewrite is registered
 from scheduler.sqlite_store import SqliteTaskStore  # noqa: E402
