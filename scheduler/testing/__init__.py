@@ -13,7 +13,7 @@ A store's own test file is short::
 Needs pytest, and pytest-asyncio in its automatic mode. Nothing outside of tests imports this.
 """
 
-from scheduler.testing.clocks import ManualClock, VirtualTimeLoop
+from scheduler.testing.clocks import ManualClock, VirtualTimeLoop, run_virtually
 from scheduler.testing.leasing import LeasingContract
 from scheduler.testing.sharing import SharingContract
 
@@ -22,4 +22,4 @@ class TaskStoreContract(LeasingContract, SharingContract):
     """The behaviour that every store shares; what is not in here is not promised."""
 
 
-__all__ = ["ManualClock", "TaskStoreContract", "VirtualTimeLoop"]
+__all__ = ["ManualClock", "TaskStoreContract", "VirtualTimeLoop", "run_virtually"]

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
 
 
 class ManualClock:
@@ -51,3 +57,22 @@ class _JumpingSelector(selectors.SelectSelector):
             raise RuntimeError("Every coroutine waits and no timer is set: a deadlock")
         self._loop.jump(max(timeout, 0.0))
         return super().select(0)
+
+
+def run_virtually(main: Callable[[], Coroutine[object, object, T]]) -> T:
+    """Run a coroutine function on a new ``VirtualTimeLoop``; nothing may be left running.
+
+    For plain test functions; the loop never becomes the current one of the thread.
+    """
+    loop = VirtualTimeLoop()
+    try:
+        outcome = loop.run_until_complete(main())
+        if left := asyncio.all_tasks(loop):
+            raise RuntimeError(f"Left running: {sorted(task.get_name() for task in left)}")
+        return outcome
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
