@@ -1,0 +1,243 @@
+"""Grants: how large, how many, and for what; and the bucket's rate."""
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.transports.scripted import Scripted, blob, entry
+from transports.errors import Changed, Corrupt, NotFound, Truncated, Unavailable
+from transports.model import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Blob,
+    ByteRange,
+    Capabilities,
+    Checksum,
+    Entry,
+    ObjectInfo,
+    PartSpec,
+    Proof,
+)
+from transports.throttle import Throttle, TokenBucket, paced, slice_bytes_for, slice_requests_for
+
+
+class Grants:
+    def __init__(self) -> None:
+        self.bytes: list[int] = []
+        self.requests: list[int] = []
+
+    async def take_bytes(self, size: int) -> None:
+        self.bytes.append(size)
+
+    async def take_requests(self, count: int) -> None:
+        self.requests.append(count)
+
+
+def worn(
+    inner: Scripted, *, slice_bytes: int = 100, slice_requests: int = 1000
+) -> tuple[Throttle, Grants]:
+    grants = Grants()
+    throttle = Throttle(
+        inner,
+        take_bytes=grants.take_bytes,
+        take_requests=grants.take_requests,
+        slice_bytes=lambda: slice_bytes,
+        slice_requests=lambda: slice_requests,
+    )
+    return throttle, grants
+
+
+@pytest.mark.parametrize(
+    ("rate", "slice_bytes"), [(1, 16_384), (1_000_000, 250_000), (400_000_000, 100_000_000)]
+)
+def test_slices(rate: float, slice_bytes: int) -> None:
+    assert slice_bytes_for(rate) == slice_bytes
+
+
+@pytest.mark.parametrize(("rate", "count"), [(0.5, 1), (10, 2), (500, 125)])
+def test_request_slices(rate: float, count: int) -> None:
+    assert slice_requests_for(rate) == count
+
+
+async def test_a_range_is_read_in_slices() -> None:
+    inner = Scripted()
+    inner.bytes = bytes(range(256))
+    throttle, grants = worn(inner)
+    buffer = bytearray(230)
+    await throttle.read_into(entry("k", 256), ByteRange(10, 240), memoryview(buffer))
+    assert buffer == inner.bytes[10:240]
+    assert grants.bytes == [100, 100, 30]
+    assert grants.requests == [1, 1, 1]
+    await throttle.read_into(entry("k", 0), ByteRange(0, 0), memoryview(bytearray()))
+    assert inner.count("read_into") == 4
+
+
+async def test_a_broken_slice_tells_of_the_whole_buffer() -> None:
+    inner = Scripted()
+    inner.bytes = bytes(256)
+    inner.will("read_into", lambda *_: None, Truncated("s", received_bytes=7, expected_bytes=100))
+    throttle, _ = worn(inner)
+    with pytest.raises(Truncated) as caught:
+        await throttle.read_into(entry("k"), ByteRange(0, 230), memoryview(bytearray(230)))
+    assert (caught.value.received_bytes, caught.value.expected_bytes) == (107, 230)
+
+
+async def test_without_ranges_bytes_are_taken_before_the_read() -> None:
+    inner = Scripted(Capabilities(scheme="s", ranges=False))
+    inner.bytes = bytes(256)
+    throttle, grants = worn(inner)
+    await throttle.read_into(entry("k"), ByteRange(0, 230), memoryview(bytearray(230)))
+    await throttle.read_small([entry("k", 230)])
+    assert grants.bytes == [100, 100, 30] * 2
+    assert (inner.count("read_into"), inner.count("read_small")) == (1, 1)
+
+
+async def test_a_batch_goes_in_groups_of_a_slice() -> None:
+    inner = Scripted()
+    throttle, grants = worn(inner, slice_requests=3)
+    sizes = [40, 40, 40, 90, -1, 0, 0, 0, 0]
+    entries = [entry(str(place), size) for place, size in enumerate(sizes)]
+    results = await throttle.read_small(entries)
+    assert [r.entry for r in results if isinstance(r, Blob)] == entries
+    groups = [[e.size for e in call[1]] for call in inner.calls]  # type: ignore[attr-defined]
+    assert groups == [[40, 40], [40], [90, -1, 0], [0, 0, 0]]
+    assert grants.bytes == [80, 40, 90]
+    assert grants.requests == [2, 1, 3, 3]
+
+
+async def test_a_group_that_fails_does_not_hide_the_others() -> None:
+    inner = Scripted()
+    inner.will("read_small", lambda some: [blob(some[0])], Unavailable("s"))
+    throttle, _ = worn(inner)
+    results = await throttle.read_small([entry("a", 80), entry("b", 80), entry("c", 80)])
+    assert [type(result) for result in results] == [Blob, Unavailable, Blob]
+
+
+def info(data: bytes, *checksums: Checksum, etag: str = "e") -> ObjectInfo:
+    return ObjectInfo(
+        entry=Entry("big", len(data), 0, etag=etag),
+        attributes=Attributes(content_type="text/x"),
+        checksums=checksums,
+    )
+
+
+async def test_an_object_larger_than_a_slice_is_read_slice_by_slice_and_verified() -> None:
+    data = bytes(range(250))
+    good = Checksum("md5", hashlib.md5(data).hexdigest())
+    cases = [
+        (info(data, Checksum("odd", "00"), good), Proof.STRONG),
+        (info(data, Checksum("odd", "00")), Proof.WEAK),
+        (info(data, Checksum("md5", "00")), Corrupt),
+        (info(data, good, etag="other"), Changed),
+    ]
+    for known, expected in cases:
+        inner = Scripted()
+        inner.bytes = data
+        inner.will("head", lambda _key, known=known: known)
+        throttle, grants = worn(inner)
+        (result,) = await throttle.read_small([Entry("big", 250, 0, etag="e")])
+        if isinstance(result, Blob):
+            assert (result.proof, bytes(result.data)) == (expected, data)
+            assert result.attributes.content_type == "text/x"
+            assert grants.bytes == [100, 100, 50]
+        else:
+            assert type(result) is expected
+
+
+async def test_an_error_of_a_large_object_is_its_value() -> None:
+    inner = Scripted()
+    inner.will("head", NotFound("k"))
+    throttle, _ = worn(inner)
+    results = await throttle.read_small([entry("k", 500), entry("a", 1)])
+    assert [type(result) for result in results] == [NotFound, Blob]
+
+
+async def test_writers_are_handed_a_pace_and_groups_of_requests() -> None:
+    inner = Scripted()
+    throttle, grants = worn(inner, slice_requests=2)
+    heard: list[int] = []
+
+    async def outer(size: int) -> None:
+        heard.append(size)
+
+    await throttle.write_small([blob(entry(key, 150)) for key in "abc"], pace=outer)
+    assert grants.bytes == [100, 50] * 3
+    assert heard == [150] * 3
+    assert grants.requests == [2, 1]
+    part = PartSpec(number=1, range=ByteRange(0, 120))
+    await throttle.write_part("k", "id", part, memoryview(bytes(120)))
+    assert grants.bytes[-2:] == [100, 20]
+
+
+async def test_only_requests_are_throttled_where_only_they_are_limited() -> None:
+    inner = Scripted()
+    inner.bytes = bytes(500)
+    grants = Grants()
+    throttle = Throttle(inner, take_requests=grants.take_requests, slice_requests=lambda: 2)
+    await throttle.read_into(entry("k"), ByteRange(0, 500), memoryview(bytearray(500)))
+    await throttle.read_small([entry(key, 500) for key in "abc"])
+    assert grants.requests == [1, 2, 1]
+    assert inner.count("read_into") == 1
+
+
+async def test_requests_of_the_other_verbs() -> None:
+    inner = Scripted()
+    inner.pages = [[entry("a")], [entry("b")]]
+    throttle, grants = worn(inner)
+    await throttle.head("k")
+    await throttle.begin_upload("k", 1, NO_ATTRIBUTES, token="t")
+    await throttle.finish_upload("k", "id", [])
+    await throttle.copy(entry("a"), inner, "b")
+    assert grants.requests == [1, 1, 1, 1]
+    await throttle.delete(["a", "b", "c"])
+    assert grants.requests[4:] == [3]
+    assert len([page async for page in throttle.list()]) == 2
+    assert grants.requests[5:] == [1, 1, 1]
+    await throttle.abort_upload("k", "id")
+    await throttle.clean("t")
+    assert len(grants.requests) == 8
+    assert [bytes(piece) async for piece in throttle.stream(entry("k"))] == [b""]
+
+
+@given(
+    st.floats(1e3, 1e9),
+    st.lists(st.tuples(st.integers(1, 100_000), st.floats(0, 0.5)), min_size=1, max_size=50),
+)
+def test_the_bucket_keeps_its_rate(rate: float, takes: list[tuple[int, float]]) -> None:
+    burst = rate / 4
+    bucket = TokenBucket(rate_bytes_per_s=rate, burst_bytes=burst)
+    now_s, total = 100.0, 0
+    for size, pause_s in takes:
+        now_s += pause_s + bucket.take(size, now_s + pause_s)
+        total += size
+        assert total <= (now_s - 100.0) * rate + burst + 1.0
+
+
+def test_the_bucket_is_not_slower_than_its_rate() -> None:
+    bucket = TokenBucket(rate_bytes_per_s=1000, burst_bytes=250)
+    now_s = 0.0
+    for _ in range(100):
+        now_s += bucket.take(100, now_s)
+    assert now_s == pytest.approx(10.0 - 0.25)
+    assert bucket.take(250, now_s + 60.0) == 0.0
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
+def test_a_bucket_without_rate_or_burst(rate: float, burst: float) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        TokenBucket(rate_bytes_per_s=rate, burst_bytes=burst)
+
+
+async def test_paced_waits_as_the_bucket_says() -> None:
+    waits: list[float] = []
+
+    async def sleep(wait_s: float) -> None:
+        waits.append(wait_s)
+
+    bucket = TokenBucket(rate_bytes_per_s=100, burst_bytes=50)
+    take = paced(bucket, clock=lambda: 1.0, sleep=sleep)
+    await take(50)
+    await take(100)
+    assert waits == [pytest.approx(1.0)]

@@ -1,0 +1,301 @@
+"""Decorator: how many calls may be under way at once, found out while they run.
+
+No number is right for every store, so none has to be set: ``AdaptiveLimit`` (pure) starts at what
+the store's capabilities say, raises the limit step by step for as long as that brings throughput,
+goes back when it does not, and halves it when the store asks to slow down. It is a hill climb with
+additive increase and multiplicative decrease (Chiu and Jain 1989), on throughput and not on loss.
+
+Control traffic takes no slot: aborting an upload, cleaning and closing never queue behind data, nor
+do listings, of which a job has two.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from transports.base import Pace, Transport
+from transports.decorator import Decorator
+from transports.errors import Throttled, TransportError
+from transports.model import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Blob,
+    ByteRange,
+    Capabilities,
+    Checksum,
+    Entry,
+    ObjectInfo,
+    PartReceipt,
+    PartSpec,
+    Receipt,
+)
+
+T = TypeVar("T")
+
+CALL_BYTES: Final = 64 * 1024
+"""What a call costs beside its bytes, in bytes: a round trip of about a millisecond at the rate of
+one ordinary connection. It makes many small objects and few large ones one sum."""
+
+HOLD_MAX_S: Final = 60.0
+"""The longest rest between two attempts to go higher that brought nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitPolicy:
+    """Bounds and pace of the climb. ``minimum == maximum`` is a fixed limit.
+
+    A decision is due every ``interval_s``, when at least as many calls have ended as may run.
+    ``gain_min`` is the part by which throughput must rise for a step to be kept.
+    """
+
+    start: int
+    maximum: int
+    minimum: int = 1
+    interval_s: float = 1.0
+    gain_min: float = 0.03
+    hold_s: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.minimum <= self.start <= self.maximum:
+            raise ValueError(
+                f"a limit starts between its bounds: {self.minimum} <= {self.start} <="
+                f" {self.maximum} does not hold"
+            )
+
+    @classmethod
+    def fixed(cls, calls: int) -> "LimitPolicy":
+        """A limit that stays at ``calls``."""
+        return cls(start=calls, minimum=calls, maximum=calls)
+
+    @classmethod
+    def of(cls, capabilities: Capabilities) -> "LimitPolicy":
+        """The bounds that a store states for itself."""
+        start, maximum = capabilities.concurrency_start, capabilities.concurrency_max
+        return cls(start=min(start, maximum), maximum=maximum)
+
+
+class AdaptiveLimit:
+    """The limit and the decisions on it. Pure: it is told the time and what happened."""
+
+    def __init__(self, policy: LimitPolicy) -> None:
+        self.policy = policy
+        self.value = policy.start
+        self._step = max(1, policy.start // 4)
+        self._adapts = policy.minimum < policy.maximum
+        self._climbing = False  # the last decision was a step up, on trial
+        self._rate = 0.0  # bytes/s of the last window whose limit was kept
+        self._best_pace_s = 0.0  # seconds per byte when the store was at its quickest
+        self._hold_s = policy.hold_s
+        self._hold_until_s = 0.0
+        self._deaf_until_s = float("-inf")
+        # The window that the next decision looks at.
+        self._since_s = 0.0
+        self._calls = 0
+        self._bytes = 0
+        self._latency_s = 0.0
+        self._saturated = False
+
+    def note(
+        self, now_s: float, *, size_bytes: int, calls: int, latency_s: float, saturated: bool
+    ) -> None:
+        """A call ended well. ``saturated``: all slots were taken when it did."""
+        if not self._adapts:
+            return
+        if not self._calls:
+            self._since_s = now_s - latency_s
+        self._calls += 1
+        self._bytes += size_bytes + calls * CALL_BYTES
+        self._latency_s += latency_s
+        self._saturated = self._saturated or saturated
+        if now_s - self._since_s >= self.policy.interval_s and self._calls >= self.value:
+            self._decide(now_s)
+            self._start_window(now_s)
+
+    def throttled(self, now_s: float) -> None:
+        """The store asked to slow down: halve, once per interval, and rest before going up."""
+        if not self._adapts or now_s < self._deaf_until_s:
+            return
+        self.value = max(self.policy.minimum, self.value // 2)
+        self._climbing = False
+        self._rate = 0.0
+        self._hold_until_s = now_s + self._hold_s
+        # Calls that were under way at the old limit are still to fail; they say nothing new.
+        self._deaf_until_s = now_s + self.policy.interval_s
+        self._start_window(now_s)
+
+    def _start_window(self, now_s: float) -> None:
+        self._since_s = now_s
+        self._calls = 0
+        self._bytes = 0
+        self._latency_s = 0.0
+        self._saturated = False
+
+    def _decide(self, now_s: float) -> None:
+        """One step.
+
+        1. The limit was not what limited: nothing is learned.
+        2. A step up is on trial and brought nothing: take it back, and rest, longer each time.
+        3. A step up brought something: keep it, and try the next.
+        4. At rest: the store has become much slower at no higher rate: one step down.
+        5. The rest is over: try a step up.
+        """
+        rate = self._bytes / (now_s - self._since_s)
+        pace_s = self._latency_s / self._bytes
+        quickest = self._best_pace_s == 0.0 or pace_s < self._best_pace_s
+        self._best_pace_s = pace_s if quickest else self._best_pace_s
+        if not self._saturated:
+            return
+        if self._climbing and rate < self._rate * (1.0 + self.policy.gain_min):
+            self.value = max(self.policy.minimum, self.value - self._step)
+            self._climbing = False
+            self._hold_until_s = now_s + self._hold_s
+            self._hold_s = min(HOLD_MAX_S, self._hold_s * 2)
+            return
+        if self._climbing:
+            self._hold_s = self.policy.hold_s
+        elif now_s < self._hold_until_s:
+            if pace_s > 4.0 * self._best_pace_s and rate < 0.7 * self._rate:
+                self.value = max(self.policy.minimum, self.value - self._step)
+                self._rate = rate
+            return
+        self._rate = rate
+        self._climbing = self.value < self.policy.maximum
+        self.value = min(self.policy.maximum, self.value + self._step)
+
+
+class Limit(Decorator):
+    """Holds a slot for each call; first come, first served."""
+
+    def __init__(
+        self,
+        inner: Transport,
+        policy: LimitPolicy | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(inner)
+        self.adaptive = AdaptiveLimit(policy or LimitPolicy.of(inner.capabilities))
+        self.in_use = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()  # bounded by the callers' own crews
+        self._clock = clock
+
+    async def head(self, key: str) -> ObjectInfo:
+        return await self._held(lambda: self.inner.head(key), 0)
+
+    async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
+        size_bytes = sum(entry.size for entry in entries)
+        return await self._held_batch(
+            lambda: self.inner.read_small(entries), size_bytes, len(entries)
+        )
+
+    async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
+        await self._held(lambda: self.inner.read_into(entry, span, buffer), len(span))
+
+    async def write_small(
+        self, blobs: Sequence[Blob], *, pace: Pace | None = None
+    ) -> Sequence[Receipt | TransportError]:
+        size_bytes = sum(len(blob.data) for blob in blobs)
+        return await self._held_batch(
+            lambda: self.inner.write_small(blobs, pace=pace), size_bytes, len(blobs)
+        )
+
+    async def begin_upload(
+        self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
+    ) -> str:
+        return await self._held(
+            lambda: self.inner.begin_upload(key, size, attributes, token=token), 0
+        )
+
+    async def write_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        data: memoryview,
+        *,
+        sparse: bool = False,
+        pace: Pace | None = None,
+    ) -> PartReceipt:
+        return await self._held(
+            lambda: self.inner.write_part(key, upload_id, part, data, sparse=sparse, pace=pace),
+            len(data),
+        )
+
+    async def finish_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartReceipt],
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        checksum: Checksum | None = None,
+    ) -> Receipt:
+        return await self._held(
+            lambda: self.inner.finish_upload(key, upload_id, parts, attributes, checksum=checksum),
+            0,
+        )
+
+    async def copy(self, entry: Entry, source: Transport, key: str) -> Receipt:
+        return await self._held(lambda: super(Limit, self).copy(entry, source, key), 0)
+
+    async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
+        return await self._held_batch(lambda: self.inner.delete(keys), 0, len(keys))
+
+    # -- slots ---------------------------------------------------------------------------------
+
+    async def _held_batch(
+        self, call: Callable[[], Awaitable[Sequence[T | TransportError]]], size: int, count: int
+    ) -> Sequence[T | TransportError]:
+        results = await self._held(call, size, count)
+        if any(isinstance(result, Throttled) for result in results):
+            self.adaptive.throttled(self._clock())
+        return results
+
+    async def _held(self, call: Callable[[], Awaitable[T]], size: int, count: int = 1) -> T:
+        if self.in_use < self.adaptive.value and not self._waiters:
+            self.in_use += 1  # the way of nearly every call: no await, no future
+        else:
+            await self._queue()
+        started_s = self._clock()
+        try:
+            result = await call()
+        except Throttled:
+            self.adaptive.throttled(self._clock())
+            raise
+        else:
+            now_s = self._clock()
+            self.adaptive.note(
+                now_s,
+                size_bytes=max(size, 0),
+                calls=count,
+                latency_s=now_s - started_s,
+                saturated=self.in_use >= self.adaptive.value,
+            )
+            return result
+        finally:
+            self.in_use -= 1
+            self._wake()
+
+    async def _queue(self) -> None:
+        """Wait for a slot; when this returns, it is taken."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.in_use -= 1  # it was handed over in the moment of the cancel: pass it on
+                self._wake()
+            else:
+                self._waiters.remove(waiter)
+            raise
+
+    def _wake(self) -> None:
+        while self._waiters and self.in_use < self.adaptive.value:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self.in_use += 1
+                waiter.set_result(None)

@@ -1,0 +1,318 @@
+"""Decorator: how many bytes and requests may pass in a second. And the token bucket, pure.
+
+The decorator asks two callables before it lets anything pass; where the budget comes from (one
+bucket in this process, or a share of a job's budget over many) is none of its business. Nothing
+larger than a *slice* is ever asked for, so that no single read or write bursts: a range is read in
+slices, a batch goes in groups of at most a slice, and writers are handed a ``pace``.
+
+Control traffic (abort, clean, close) passes freely.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from transports import digests
+from transports.base import Pace, Transport
+from transports.decorator import Decorator, closing
+from transports.errors import Changed, Corrupt, TransportError, Truncated
+from transports.model import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Blob,
+    ByteRange,
+    Checksum,
+    Entry,
+    ObjectInfo,
+    PartReceipt,
+    PartSpec,
+    Proof,
+    Receipt,
+)
+
+T = TypeVar("T")
+
+Take = Callable[[int], Awaitable[None]]
+"""Awaited with a number of bytes or requests; returns when they may pass."""
+
+SLICE_MIN_BYTES: Final = 16 * 1024
+SLICE_S: Final = 0.25
+
+DEFAULT_SLICE_BYTES: Final = 1024 * 1024
+DEFAULT_SLICE_REQUESTS: Final = 16
+
+
+def slice_bytes_for(rate_bytes_per_s: float) -> int:
+    """How much one grant may be: a quarter of a second of the rate, 16 KiB at least."""
+    return max(SLICE_MIN_BYTES, int(rate_bytes_per_s * SLICE_S))
+
+
+def slice_requests_for(rate_per_s: float) -> int:
+    """How many requests one grant may be: a quarter of a second of the rate, one at least."""
+    return max(1, int(rate_per_s * SLICE_S))
+
+
+class TokenBucket:
+    """A rate with a burst, as virtual scheduling (ITU-T I.371, the generic cell rate algorithm).
+
+    It keeps one number, the time at which all that was booked has been earned, so nothing has to
+    be refilled and no clock is asked.
+    """
+
+    def __init__(self, *, rate_bytes_per_s: float, burst_bytes: float) -> None:
+        if rate_bytes_per_s <= 0 or burst_bytes <= 0:
+            raise ValueError("a token bucket needs a positive rate and a positive burst")
+        self.rate_bytes_per_s = rate_bytes_per_s
+        self.burst_bytes = burst_bytes
+        self._earned_at_s = float("-inf")
+
+    def take(self, size_bytes: int, now_s: float) -> float:
+        """Book so many bytes; returns the seconds to wait until they may be spent."""
+        self._earned_at_s = max(self._earned_at_s, now_s) + size_bytes / self.rate_bytes_per_s
+        ahead_s = self.burst_bytes / self.rate_bytes_per_s
+        return max(0.0, self._earned_at_s - ahead_s - now_s)
+
+
+def paced(
+    bucket: TokenBucket,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Take:
+    """Make a ``Take`` out of a bucket that belongs to this process alone.
+
+    A cancelled wait leaves its bytes booked: the rate is then kept too well for a moment, never
+    exceeded.
+    """
+
+    async def take(size_bytes: int) -> None:
+        wait_s = bucket.take(size_bytes, clock())
+        if wait_s > 0:
+            await sleep(wait_s)
+
+    return take
+
+
+class Throttle(Decorator):
+    """Lets bytes and requests pass when they may.
+
+    ``slice_bytes`` and ``slice_requests`` say how much one grant may be. They are asked anew before
+    each, because a rate may be changed while a job runs.
+    """
+
+    def __init__(
+        self,
+        inner: Transport,
+        *,
+        take_bytes: Take | None = None,
+        take_requests: Take | None = None,
+        slice_bytes: Callable[[], int] = lambda: DEFAULT_SLICE_BYTES,
+        slice_requests: Callable[[], int] = lambda: DEFAULT_SLICE_REQUESTS,
+    ) -> None:
+        super().__init__(inner)
+        self._take_bytes = take_bytes
+        self._take_requests = take_requests
+        self._slice_bytes = slice_bytes
+        self._slice_requests = slice_requests
+
+    # -- reading -------------------------------------------------------------------------------
+
+    async def list(
+        self, prefix: str = "", *, start_after: str = "", stop_at: str | None = None
+    ) -> AsyncIterator[Sequence[Entry]]:
+        """Takes one request per page. A store that fetches ahead is a page or two ahead of it."""
+        pages = self.inner.list(prefix, start_after=start_after, stop_at=stop_at)
+        async with closing(pages) as listing:
+            await self._request()
+            async for page in listing:
+                yield page
+                await self._request()
+
+    async def head(self, key: str) -> ObjectInfo:
+        await self._request()
+        return await self.inner.head(key)
+
+    async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
+        results: list[Blob | TransportError] = []
+        for group in self._groups(entries, [entry.size for entry in entries]):
+            if self._slices and len(group) == 1 and group[0].size > self._slice_bytes():
+                results.append(await self._read_sliced(group[0]))
+                continue
+            await self._request(len(group))
+            await self._pass(sum(max(entry.size, 0) for entry in group))
+            results += await _settled(self.inner.read_small(group), len(group))
+        return results
+
+    async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
+        if not self._slices:
+            await self._request()
+            await self._pass(len(span))
+            await self.inner.read_into(entry, span, buffer)
+            return
+        done = 0
+        while True:  # an empty range is still a request: it checks the pin
+            size = min(len(span) - done, self._slice_bytes())
+            part = ByteRange(span.start + done, span.start + done + size)
+            await self._request()
+            await self._pass(size)
+            try:
+                await self.inner.read_into(entry, part, buffer[done : done + size])
+            except Truncated as error:
+                raise Truncated(
+                    error.location,
+                    received_bytes=done + error.received_bytes,
+                    expected_bytes=len(span),
+                ) from error
+            done += size
+            if done >= len(span):
+                return
+
+    async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
+        """Takes each piece before it is handed on; the network stalls behind it."""
+        await self._request()
+        async with closing(self.inner.stream(entry)) as pieces:
+            async for piece in pieces:
+                await self._pass(len(piece))
+                yield piece
+
+    # -- writing -------------------------------------------------------------------------------
+
+    async def write_small(
+        self, blobs: Sequence[Blob], *, pace: Pace | None = None
+    ) -> Sequence[Receipt | TransportError]:
+        results: list[Receipt | TransportError] = []
+        for group in self._groups(blobs, [0] * len(blobs)):  # the pace sees to the bytes
+            await self._request(len(group))
+            writing = self.inner.write_small(group, pace=self._pace(pace))
+            results += await _settled(writing, len(group))
+        return results
+
+    async def begin_upload(
+        self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
+    ) -> str:
+        await self._request()
+        return await self.inner.begin_upload(key, size, attributes, token=token)
+
+    async def write_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        data: memoryview,
+        *,
+        sparse: bool = False,
+        pace: Pace | None = None,
+    ) -> PartReceipt:
+        await self._request()
+        return await self.inner.write_part(
+            key, upload_id, part, data, sparse=sparse, pace=self._pace(pace)
+        )
+
+    async def finish_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartReceipt],
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        checksum: Checksum | None = None,
+    ) -> Receipt:
+        await self._request()
+        return await self.inner.finish_upload(key, upload_id, parts, attributes, checksum=checksum)
+
+    async def copy(self, entry: Entry, source: Transport, key: str) -> Receipt:
+        """Takes one request and no bytes: they do not pass through here."""
+        await self._request()
+        return await super().copy(entry, source, key)
+
+    async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
+        """Takes one request per key: stores with bulk deletion count each key all the same."""
+        results: list[TransportError | None] = []
+        for group in self._groups(keys, [0] * len(keys)):
+            await self._request(len(group))
+            results += await _settled(self.inner.delete(group), len(group))
+        return results
+
+    # -- the budget ----------------------------------------------------------------------------
+
+    @property
+    def _slices(self) -> bool:
+        return self._take_bytes is not None and self.capabilities.ranges
+
+    async def _request(self, count: int = 1) -> None:
+        if self._take_requests is not None and count > 0:
+            await self._take_requests(count)
+
+    async def _pass(self, size_bytes: int) -> None:
+        take = self._take_bytes
+        if take is None:
+            return
+        while size_bytes > 0:
+            grant = min(size_bytes, self._slice_bytes())
+            await take(grant)
+            size_bytes -= grant
+
+    def _pace(self, pace: Pace | None) -> Pace | None:
+        if self._take_bytes is None:
+            return pace
+        if pace is None:
+            return self._pass
+        outer = pace
+
+        async def both(size_bytes: int) -> None:
+            await outer(size_bytes)
+            await self._pass(size_bytes)
+
+        return both
+
+    def _groups(self, items: Sequence[T], sizes: Sequence[int]) -> Iterator[Sequence[T]]:
+        """Neighbours that fit into one grant together; what is larger than a slice is alone."""
+        bytes_max = self._slice_bytes() if self._take_bytes is not None else 0
+        count_max = self._slice_requests() if self._take_requests is not None else len(items)
+        group: list[T] = []
+        held_bytes = 0
+        for item, size in zip(items, sizes, strict=True):
+            size_bytes = max(size, 0)
+            full = len(group) >= count_max or (bytes_max and held_bytes + size_bytes > bytes_max)
+            if group and full:
+                yield group
+                group, held_bytes = [], 0
+            group.append(item)
+            held_bytes += size_bytes
+        if group:
+            yield group
+
+    async def _read_sliced(self, entry: Entry) -> Blob | TransportError:
+        """Read an object that is larger than a slice: its facts first, then slice by slice."""
+        try:
+            info = await self.head(entry.key)
+            if (info.entry.etag, info.entry.size) != (entry.etag, entry.size):
+                return Changed(self.location + entry.key)
+            data = bytearray(entry.size)
+            await self.read_into(entry, ByteRange(0, entry.size), memoryview(data))
+        except TransportError as error:
+            return error
+        for expected in info.checksums:
+            if expected.algorithm not in digests.ALGORITHMS:
+                continue
+            actual = digests.checksum(expected.algorithm, data)
+            if actual != expected:
+                return Corrupt(
+                    self.location + entry.key,
+                    algorithm=expected.algorithm,
+                    expected=expected.hex,
+                    actual=actual.hex,
+                )
+            return Blob(entry, data, info.attributes, Proof.STRONG, expected)
+        return Blob(entry, data, info.attributes, Proof.WEAK)
+
+
+async def _settled(
+    call: Awaitable[Sequence[T | TransportError]], count: int
+) -> Sequence[T | TransportError]:
+    """The results of one group; its failure as a whole must not hide the groups before it."""
+    try:
+        return await call
+    except TransportError as error:
+        return [error] * count
