@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from mover.patterns import Leaf, Pattern
+from mover.patterns import Pattern
 
 DIRECTORY_COUNT_MAX: Final = 4_096
 """Directories that a selector remembers. Sorted keys need only those on one path; the rest serves
@@ -84,7 +84,7 @@ class Selector:
         self._size_min, self._size_max = size_range
         self._time_min, self._time_stop = time_range_ns
         self._choices: list[_Choice] = []
-        self._conditions: list[_Match | None] = []
+        self._conditions: dict[int, _Match] = {}
         for include, pattern in _deciding(rules):
             self._add(include, pattern)
         self._belows: dict[tuple[int, ...], _Below] = {}
@@ -135,6 +135,8 @@ class Selector:
     def _add(self, include: bool, pattern: Pattern) -> None:
         of_files = () if pattern.directory_only else pattern.leaves
         for leaf in dict.fromkeys((*of_files, *pattern.directory_leaves)):
+            if leaf.directory is not None:
+                self._conditions[len(self._choices)] = re.compile(leaf.directory, re.DOTALL).match
             self._choices.append(
                 _Choice(
                     include=include,
@@ -143,7 +145,6 @@ class Selector:
                     of_directories=leaf in pattern.directory_leaves,
                 )
             )
-            self._conditions.append(_condition(leaf))
 
     def _enter(self, head: str) -> _Below | None:
         """What holds below a directory (``a/b/``), or None where it or a parent is excluded."""
@@ -167,14 +168,11 @@ class Selector:
 
     def _below(self, directory: str) -> _Below:
         text = f"/{directory}"
-        active = tuple(
-            at
-            for at, condition in enumerate(self._conditions)
-            if condition is None or condition(text) is not None
-        )
+        active = tuple(at for at, match in self._conditions.items() if match(text) is not None)
         below = self._belows.get(active)
         if below is None:
-            choices = [self._choices[at] for at in active]
+            idle = self._conditions.keys() - set(active)
+            choices = [choice for at, choice in enumerate(self._choices) if at not in idle]
             below = _Below(
                 files=_first_match([c for c in choices if c.of_files]),
                 directories=_first_match([c for c in choices if c.of_directories]),
@@ -183,10 +181,6 @@ class Selector:
                 self._belows.clear()
             self._belows[active] = below
         return below
-
-
-def _condition(leaf: Leaf) -> _Match | None:
-    return None if leaf.directory is None else re.compile(leaf.directory, re.DOTALL).match
 
 
 def _is_in(names: list[str], key: str) -> bool:
