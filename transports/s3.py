@@ -1,0 +1,330 @@
+"""S3 and its many relatives: the transport, key-exact and verified.
+
+Made of: ``s3_requests`` (one bucket's requests, by the lean lane or by aiohttp), ``s3_listing``
+(order), ``s3_proofs`` (checksums), ``s3_uploads`` (parts and copies), and the pure ``s3_xml``,
+``s3_headers``, ``s3_errors``, ``s3_options``. ``docs/s3.md`` says which stores do what.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from transports.base import Pace, Transport, check_received
+from transports.errors import Changed, Invalid, TransportError
+from transports.model import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Blob,
+    ByteRange,
+    Capabilities,
+    Checksum,
+    Entry,
+    Kind,
+    ObjectInfo,
+    PartReceipt,
+    PartSpec,
+    Receipt,
+    UploadInfo,
+)
+from transports.s3_auth import CredentialSource, credential_source
+from transports.s3_deletes import BATCH_KEYS, Deleter, NameGuard
+from transports.s3_headers import attributes_of, checksums_of, etag_kind, headers_for
+from transports.s3_listing import Lister
+from transports.s3_options import S3Options, parse_options
+from transports.s3_proofs import Prover
+from transports.s3_reply import Reply, WrongLength
+from transports.s3_requests import S3Client
+from transports.s3_uploads import Uploads
+
+_CHECKSUMS: Final = ("x-amz-checksum-mode", "ENABLED")
+
+
+class S3Transport(Transport):
+    """A bucket, or the part of it under ``prefix``, which is put before each key as it is.
+
+    ``credentials`` is None for a public bucket; ``account`` names their owner for ``copy_domain``.
+    """
+
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        prefix: str,
+        options: S3Options,
+        credentials: CredentialSource | None,
+        environment: Mapping[str, str],
+        account: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.location = f"s3://{bucket}/{prefix}"
+        self.capabilities = Capabilities(
+            scheme="s3",
+            has_etags=True,
+            server_copy=bool(account),
+            copy_domain=f"{options.endpoint_url or 'aws'}#{account}" if account else "",
+            small_batch_count=8,
+            small_batch_bytes=1024 * 1024,
+            concurrency_start=16,
+            concurrency_max=128,
+        )
+        self._root = prefix
+        self._client = S3Client(
+            bucket=bucket,
+            options=options,
+            credentials=credentials,
+            environment=environment,
+            tls=tls,
+        )
+        self._extra = _write_headers(options)
+        self._lister = Lister(self._client, order=options.list_order)
+        self._prover = Prover(self._client)
+        self._uploads = Uploads(self._client, self._prover, extra=self._extra)
+        self._names = NameGuard(self._client)
+        self._deleter = Deleter(self._client, self._names)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    async def list(
+        self, prefix: str = "", *, start_after: str = "", stop_at: str | None = None
+    ) -> AsyncIterator[Sequence[Entry]]:
+        """Yield pages of at most about 1,000 entries; see the port.
+
+        The marker of the root itself (an object whose key is exactly the root's prefix) has no key
+        under the root and is left out.
+        """
+        root = self._root
+        pages = self._lister.in_key_order(
+            root + prefix,
+            root + start_after if start_after else "",
+            None if stop_at is None else root + stop_at,
+        )
+        cut = len(root)
+        async with aclosing(pages):
+            async for entries in pages:
+                if not cut:
+                    yield entries
+                    continue
+                if entries[0].key == root:
+                    entries = entries[1:]
+                if entries:
+                    yield [Entry(entry[0][cut:], *entry[1:]) for entry in entries]
+
+    async def head(self, key: str) -> ObjectInfo:
+        reply = await self._client.send("HEAD", self._root + key, (), (_CHECKSUMS,))
+        etag = reply.etag
+        modified_ns = _http_date_ns(reply.text(b"last-modified"))
+        size = int(reply.text(b"content-length") or -1)
+        kind = Kind.DIRECTORY if key.endswith("/") and not size else Kind.OBJECT
+        parts = reply.text(b"x-amz-mp-parts-count")
+        return ObjectInfo(
+            entry=Entry(key, size, modified_ns, etag, "", kind, modified_ns),
+            attributes=attributes_of(reply.headers),
+            checksums=checksums_of(reply.headers),
+            parts=int(parts) if parts.isdecimal() else etag_kind(etag).parts,
+        )
+
+    async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
+        results: list[Blob | TransportError] = []
+        for entry in entries:
+            try:
+                results.append(await self._read_whole(entry))
+            except TransportError as error:
+                results.append(error)
+        return results
+
+    async def _read_whole(self, entry: Entry) -> Blob:
+        key = self._root + entry.key
+        headers = (("if-match", f'"{entry.etag}"'), _CHECKSUMS) if entry.etag else (_CHECKSUMS,)
+        reply = await self._client.send("GET", key, (), headers)
+        reply, seal = await self._prover.judge_read(key, headers, reply)
+        if 0 <= entry.size != reply.received_bytes:
+            check_received(
+                self._client.location_of(key),
+                received=reply.received_bytes,
+                expected=entry.size,
+            )
+        attributes = attributes_of(reply.headers)
+        return Blob(entry, reply.body, attributes, seal.proof, seal.checksum, seal.md5)
+
+    async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
+        if not len(span):
+            return
+        key = self._root + entry.key
+        headers = [("range", f"bytes={span.start}-{span.stop - 1}")]
+        if entry.etag:
+            headers.insert(0, ("if-match", f'"{entry.etag}"'))
+        try:
+            reply = await self._client.send("GET", key, (), headers, into=buffer)
+        except WrongLength as error:
+            whole = span.start == 0 and error.announced_bytes == entry.size
+            if whole and entry.size > len(span):
+                raise Invalid(error.location, "the store ignores ranges") from error
+            raise
+        self._check_range(reply, span, key)
+
+    def _check_range(self, reply: Reply, span: ByteRange, key: str) -> None:
+        """Raise unless the answer is the range that was asked for."""
+        if reply.status == 206:
+            given = reply.text(b"content-range").removeprefix("bytes ").partition("/")[0]
+            if given != f"{span.start}-{span.stop - 1}":
+                raise Changed(self._client.location_of(key), f"another range came: {given!r}")
+        elif span.start:
+            raise Invalid(self._client.location_of(key), "the store ignores ranges")
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    async def write_small(
+        self, blobs: Sequence[Blob], *, pace: Pace | None = None
+    ) -> Sequence[Receipt | TransportError]:
+        results: list[Receipt | TransportError] = []
+        for blob in blobs:
+            try:
+                results.append(await self._write_whole(blob, pace))
+            except TransportError as error:
+                results.append(error)
+        return results
+
+    async def _write_whole(self, blob: Blob, pace: Pace | None) -> Receipt:
+        name = blob.entry.key
+        key = self._root + name
+        await self._names.check(key)
+        headers = headers_for(blob.attributes, self._client.location_of(key))
+        if self._extra:
+            headers += self._extra
+        known = blob.checksum
+        crc_hex = known.hex if known is not None and known.algorithm == "crc64nvme" else ""
+        reply, seal = await self._prover.put(
+            key, (), headers, blob.data, crc_hex=crc_hex, md5=blob.md5, pace=pace
+        )
+        version = reply.text(b"x-amz-version-id")
+        return Receipt(name, len(blob.data), reply.etag, seal.proof, seal.checksum, version)
+
+    async def begin_upload(
+        self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
+    ) -> str:
+        """Open an upload. S3 has no place for ``token``: whoever begins it keeps the id."""
+        await self._names.check(self._root + key)
+        return await self._uploads.begin(self._root + key, attributes)
+
+    async def write_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        data: memoryview,
+        *,
+        sparse: bool = False,
+        pace: Pace | None = None,
+    ) -> PartReceipt:
+        return await self._uploads.write(self._root + key, upload_id, part, data, pace=pace)
+
+    async def finish_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartReceipt],
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        checksum: Checksum | None = None,
+    ) -> Receipt:
+        receipt = await self._uploads.finish(self._root + key, upload_id, parts, checksum)
+        return receipt._replace(key=key)
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        await self._uploads.abort(self._root + key, upload_id)
+
+    async def list_parts(self, key: str, upload_id: str) -> Sequence[PartReceipt]:
+        """The parts in the store; ``start`` is -1, since S3 does not tell it."""
+        return await self._uploads.parts(self._root + key, upload_id)
+
+    async def list_uploads(self, prefix: str = "") -> Sequence[UploadInfo]:
+        cut = len(self._root)
+        return [
+            upload._replace(key=upload.key[cut:])
+            for upload in await self._uploads.unfinished(self._root + prefix)
+        ]
+
+    async def copy(self, entry: Entry, source: Transport, key: str) -> Receipt:
+        if not isinstance(source, S3Transport) or not self.capabilities.copy_domain:
+            raise Invalid(self.location, "only S3 copies to S3 by itself, with credentials")
+        if source.capabilities.copy_domain != self.capabilities.copy_domain:
+            raise Invalid(self.location, f"another account or endpoint than {source.location}")
+        full = self._root + key
+        await self._names.check(full)
+        receipt = await self._uploads.copy(entry, source._client, source._root + entry.key, full)
+        return receipt._replace(key=key)
+
+    # -- deleting --------------------------------------------------------------------------------
+
+    async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
+        full = [self._root + key for key in keys]
+        results: list[TransportError | None] = []
+        for start in range(0, len(full), BATCH_KEYS):
+            results += await self._deleter.delete(full[start : start + BATCH_KEYS])
+        return results
+
+    # -- housekeeping ----------------------------------------------------------------------------
+
+    async def clean(self, token: str) -> None:
+        """Nothing: S3 knows no owner of an upload. The job aborts the ids that it has kept."""
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+async def open_s3(
+    *, bucket: str, prefix: str, options: Mapping[str, str], environment: Mapping[str, str]
+) -> S3Transport:
+    """Open a bucket. ``options`` are the location's, ``environment`` is the side's own.
+
+    Raises ``ValueError`` for a bad option, and ``Denied`` where there are no credentials. Makes no
+    request to the store: whether the bucket is there shows when it is first used.
+    """
+    settings = parse_options(options, environment)
+    location = f"s3://{bucket}/{prefix}"
+    source: CredentialSource | None = None
+    account = ""
+    if not settings.unsigned:
+        source = credential_source(
+            profile=settings.profile, environment=environment, location=location
+        )
+        account = (await source.current()).account
+    return S3Transport(
+        bucket=bucket,
+        prefix=prefix,
+        options=settings,
+        credentials=source,
+        environment=environment,
+        account=account,
+        tls=_tls_context(settings),
+    )
+
+
+def _tls_context(options: S3Options) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=options.ca_file or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"ca_file={options.ca_file!r}: {error}") from error
+    if not options.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _write_headers(options: S3Options) -> list[tuple[str, str]]:
+    pairs = (
+        ("x-amz-acl", options.acl),
+        ("x-amz-server-side-encryption", options.sse),
+        ("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key_id),
+        ("x-amz-storage-class", options.storage_class),
+    )
+    return [(name, value) for name, value in pairs if value]
+
+
+def _http_date_ns(text: str) -> int:
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
+    except (ValueError, TypeError):
+        return 0

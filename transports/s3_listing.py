@@ -1,0 +1,296 @@
+"""Listing a bucket in the order of keys, page by page, with the next page always under way.
+
+Two kinds of stores. Most sort all keys as text. Some (SeaweedFS) walk directory by directory: all
+of ``a/`` comes where ``a`` stands, before ``a-b``, although "-" sorts before "/". For those
+``TreeOrder`` puts the entries right without holding the listing: see there.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from itertools import pairwise
+from operator import attrgetter
+from typing import Final
+
+from transports.errors import Invalid, TransportError, Unavailable
+from transports.model import Entry
+from transports.s3_requests import S3Client
+from transports.s3_xml import GarbledAnswer, Page, parse_page
+
+PAGE_KEYS: Final = 1000
+
+HELD_KEYS_MAX: Final = 2 * PAGE_KEYS
+"""So many entries of a directory walk are held back before a request asks what may precede them."""
+
+_by_key: Final = attrgetter("key")
+
+
+class Lister:
+    """Lists one bucket. ``order`` is ``key``, ``tree`` or ``auto``, which asks the server's name."""
+
+    def __init__(self, client: S3Client, *, order: str = "auto") -> None:
+        self._client = client
+        self._order = order
+
+    async def in_key_order(
+        self, prefix: str, start_after: str, stop_at: str | None
+    ) -> AsyncGenerator[Sequence[Entry], None]:
+        """Yield pages of entries by full keys; see ``Transport.list`` for the bounds.
+
+        Raises ``Invalid`` when the store's order is not the one expected.
+        """
+        after = start_after if start_after > prefix else ""
+        if after and not after.startswith(prefix):
+            return  # every key with the prefix sorts before it
+        pages = self._ordered(prefix, after)
+        async with aclosing(pages):
+            async for entries in pages:
+                if stop_at is not None and entries[-1].key >= stop_at:
+                    within = [entry for entry in entries if entry.key < stop_at]
+                    if within:
+                        yield within
+                    return
+                yield entries
+
+    async def _ordered(self, prefix: str, after: str) -> AsyncGenerator[Sequence[Entry], None]:
+        if self._order == "auto" and not self._client.server:
+            await self._fetch(prefix, "", "", keys_max=1)  # only to learn the server's name
+        tree = self._order == "tree" or (
+            self._order == "auto" and self._client.server.startswith("SeaweedFS")
+        )
+        pages = TreeOrder(self).pages(prefix, after) if tree else self._plain(prefix, after)
+        last = after
+        async with aclosing(pages):
+            async for entries in pages:
+                self._check_order(entries, last)
+                last = entries[-1].key
+                yield entries
+
+    async def _plain(self, prefix: str, after: str) -> AsyncGenerator[list[Entry], None]:
+        pages = self.pages(prefix, after)
+        async with aclosing(pages):
+            async for page in pages:
+                if page.entries:
+                    yield page.entries
+
+    def _check_order(self, entries: Sequence[Entry], last: str) -> None:
+        """Raise ``Invalid`` where a key does not sort after the one before it."""
+        first = entries[0].key
+        if first <= last and last:
+            raise self._backwards(last, first)
+        for before, entry in pairwise(entries):
+            if entry.key <= before.key:
+                raise self._backwards(before.key, entry.key)
+
+    def _backwards(self, before: str, after: str) -> Invalid:
+        return Invalid(
+            self._client.location_of(""),
+            f"the store does not list in the order of keys: {after!r} comes after {before!r}; "
+            "where it walks directories, ?list_order=tree puts that right",
+        )
+
+    async def pages(
+        self, prefix: str, after: str = "", *, delimiter: str = ""
+    ) -> AsyncGenerator[Page, None]:
+        """Pages in the store's own order; the next one is fetched while this one is used."""
+        async with asyncio.TaskGroup() as group:
+            ahead = group.create_task(
+                self._caught(prefix, after, "", delimiter), name=f"list-{prefix}"
+            )
+            token = ""
+            while True:
+                page = await ahead
+                if isinstance(page, TransportError):
+                    raise page
+                if page.token:
+                    if page.token == token:
+                        raise Unavailable(
+                            self._client.location_of(prefix),
+                            "the listing repeats itself: the same continuation token came twice",
+                        )
+                    token = page.token
+                    ahead = group.create_task(
+                        self._caught(prefix, "", token, delimiter), name=f"list-{prefix}"
+                    )
+                try:
+                    yield page
+                except GeneratorExit:
+                    # Left early. The group would wrap this exception, so end in the plain way.
+                    ahead.cancel()
+                    return
+                if not page.token:
+                    return
+
+    async def _caught(
+        self, prefix: str, after: str, token: str, delimiter: str
+    ) -> Page | TransportError:
+        """A page or the failure as a value: a child that raises would cancel our consumer."""
+        try:
+            return await self._fetch(prefix, after, token, delimiter=delimiter)
+        except TransportError as error:
+            return error
+
+    async def _fetch(
+        self,
+        prefix: str,
+        after: str,
+        token: str,
+        *,
+        delimiter: str = "",
+        keys_max: int = PAGE_KEYS,
+    ) -> Page:
+        query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(keys_max))]
+        query += [
+            (name, value)
+            for name, value in (
+                ("prefix", prefix),
+                ("start-after", after),
+                ("continuation-token", token),
+                ("delimiter", delimiter),
+            )
+            if value
+        ]
+        reply = await self._client.send("GET", "", query)
+        location = self._client.location_of(prefix)
+        try:
+            page = parse_page(reply.body)
+        except GarbledAnswer as error:
+            kind = Invalid if error.hostile else Unavailable
+            raise kind(location, f"the listing cannot be read: {error}") from error
+        for entry in page.entries:
+            if not entry.key.startswith(prefix):
+                raise Invalid(location, f"the listing holds a foreign key: {entry.key!r}")
+        return page
+
+
+class TreeOrder:
+    """Turns a directory walk into the order of keys.
+
+    In a walk, what comes after the last key seen is greater than it, with one exception: while the
+    walk is inside a directory ``p/``, siblings ``p`` + (a character below "/") still come, and
+    they sort before all of ``p/``. So entries are held back while the walk is in a directory, and
+    given out, sorted, once it has left. A directory that is too large to hold is settled by one
+    request: list the names that begin with ``p`` at its level, up to ``p/``. Where there are such
+    siblings (rarely), they are listed first and skipped when the walk comes to them.
+
+    A listing that starts after a key has to look back as well: where the key is ``p`` + (a
+    character below "/"), all of ``p/`` sorts after it but was walked before it.
+    """
+
+    def __init__(self, lister: Lister) -> None:
+        self._lister = lister
+
+    async def pages(self, prefix: str, after: str) -> AsyncGenerator[list[Entry], None]:
+        """Yield non-empty, sorted runs of entries."""
+        behind = _walked_before(prefix, after)
+        walk = self._walk(prefix, after)
+        async with aclosing(walk):
+            async for entries in walk:
+                while behind and behind[0] < entries[-1].key:
+                    # Entries that sort before the directory left behind go out before it.
+                    cut = next(n for n, entry in enumerate(entries) if entry.key > behind[0])
+                    if cut:
+                        yield entries[:cut]
+                    entries = entries[cut:]
+                    async for inner in self.pages(behind.pop(0), ""):
+                        yield inner
+                yield entries
+        for directory in behind:
+            async for inner in self.pages(directory, ""):
+                yield inner
+
+    async def _walk(self, prefix: str, after: str) -> AsyncGenerator[list[Entry], None]:
+        held: list[Entry] = []
+        settled: list[str] = []  # directories (without slash) around the walk, siblings all known
+        given: list[str] = []  # siblings given out already: the walk will come to them again
+        raw = self._lister.pages(prefix, after)
+        async with aclosing(raw):
+            async for page in raw:
+                entries = page.entries
+                if given:
+                    entries = [e for e in entries if not _is_of(e.key, given)]
+                if not entries:
+                    continue
+                held += entries
+                last = page.entries[-1].key
+                around = _directories(last, prefix)
+                settled = [directory for directory in settled if directory in around]
+                given = [name for name in given if not _is_past(name, last)]
+                if len(held) > HELD_KEYS_MAX:
+                    for directory in around:
+                        if directory not in settled:
+                            settled.append(directory)
+                            names = await self._siblings(directory)
+                            given += names
+                            async for entries in self._all_of(names):
+                                held += entries
+                held.sort(key=_by_key)
+                out, held = _split(held, last, around, settled)
+                if out:
+                    yield out
+        held.sort(key=_by_key)
+        if held:
+            yield held
+
+    async def _siblings(self, directory: str) -> list[str]:
+        """Names beside a directory that sort before it: objects, or directories with a slash."""
+        names: list[str] = []
+        raw = self._lister.pages(directory, delimiter="/")
+        async with aclosing(raw):
+            async for page in raw:
+                level = sorted([*(entry.key for entry in page.entries), *page.prefixes])
+                names += [n for n in level if n[len(directory) : len(directory) + 1] < "/"]
+                if level and level[-1][len(directory) : len(directory) + 1] > "/":
+                    break
+        return [name for name in names if name != directory]
+
+    async def _all_of(self, names: list[str]) -> AsyncGenerator[list[Entry], None]:
+        for name in names:
+            if name.endswith("/"):
+                async for entries in self.pages(name, ""):
+                    yield entries
+            else:
+                async for page in self._lister.pages(name):
+                    yield [entry for entry in page.entries if entry.key == name]
+                    break
+
+
+def _directories(key: str, prefix: str) -> list[str]:
+    """The directories around a key, outermost first, without slash; none above the prefix."""
+    return [key[:n] for n, character in enumerate(key) if character == "/" and n >= len(prefix)]
+
+
+def _walked_before(prefix: str, after: str) -> list[str]:
+    """Directories that sort after ``after`` and that a walk has behind it there, in order."""
+    return sorted(
+        f"{after[:n]}/"
+        for n, character in enumerate(after)
+        if character < "/" and n >= len(prefix) and n and after[n - 1] != "/"
+    )
+
+
+def _is_of(key: str, names: list[str]) -> bool:
+    return any(key == name or (name[-1] == "/" and key.startswith(name)) for name in names)
+
+
+def _is_past(name: str, last: str) -> bool:
+    """Whether a walk that has reached ``last`` is through with ``name``."""
+    return _walk_key(last) > _walk_key(name) and not (name.endswith("/") and last.startswith(name))
+
+
+def _walk_key(key: str) -> list[str]:
+    return key.split("/")
+
+
+def _split(
+    held: list[Entry], last: str, around: list[str], settled: list[str]
+) -> tuple[list[Entry], list[Entry]]:
+    """Divide sorted entries into those that nothing to come can precede, and the rest.
+
+    What comes is greater than ``last``, or begins with a directory around it that is not settled.
+    """
+    bound = next((directory for directory in around if directory not in settled), last)
+    cut = len(held)
+    while cut and held[cut - 1].key > bound:
+        cut -= 1
+    return held[:cut], held[cut:]

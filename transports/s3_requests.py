@@ -1,0 +1,300 @@
+"""One bucket's requests: addressed, signed, sent by lane or road, and judged.
+
+Nothing is tried again here (decorators do that), but for what only this module can mend: a bucket
+in another region, credentials that ran out, and a request that the lean lane hands back.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from transports.base import Pace
+from transports.digests import BytesLike
+from transports.errors import TimedOut, Transient, Truncated, Unavailable
+from transports.s3_auth import CredentialSource, Signer
+from transports.s3_errors import EXPIRED, Refusal, error_from, refusal_of
+from transports.s3_headers import quoted_key
+from transports.s3_lean import LeanPool, LeanSigner, NotPlain
+from transports.s3_options import Address, S3Options, address_of, proxy_for
+from transports.s3_reply import Reply
+
+if TYPE_CHECKING:
+    from transports.s3_http import HttpRoad
+
+Pairs = Sequence[tuple[str, str]]
+
+_ASK_AGAIN_S: Final = 60.0
+"""How often the credential source is asked; it renews ahead of time by itself."""
+
+_MOVES_MAX: Final = 2
+_LANE_CONNECTIONS_MAX: Final = 256
+_MOVED: Final = frozenset({301, 302, 307, 308, 400})
+
+
+def canonical_query(pairs: Pairs) -> str:
+    """A query as SigV4 wants it: encoded, then sorted by name."""
+    return "&".join(
+        sorted(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs)
+    )
+
+
+class S3Client:
+    """Sends requests to one bucket. ``credentials`` is None for a public bucket.
+
+    ``tls`` is made once and shared by both roads. ``now_s`` gives seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        options: S3Options,
+        credentials: CredentialSource | None,
+        environment: Mapping[str, str],
+        tls: ssl.SSLContext | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.bucket = bucket
+        self.server = ""
+        self._options = options
+        self._environment = environment
+        self._credentials = credentials
+        self._tls = tls
+        self._now_s = now_s
+        self._region = options.region
+        self._address = address_of(bucket, options, self._region)
+        self._proxy = proxy_for(self._address, options, environment)
+        self._signer: Signer | None = None
+        self._lean_signer: LeanSigner | None = None
+        self._good_until_s = 0.0
+        self._turn = asyncio.Lock()
+        self._road: HttpRoad | None = None
+        self._pools: dict[Address, LeanPool] = {}
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<S3Client {self._address.origin}{self._address.base} {self._region}>"
+
+    def location_of(self, key: str) -> str:
+        """A full key (or "" for the bucket) as text for messages."""
+        return f"s3://{self.bucket}/{key}"
+
+    async def send(
+        self,
+        method: str,
+        key: str,
+        query: Pairs = (),
+        headers: Pairs = (),
+        *,
+        body: BytesLike = b"",
+        into: memoryview | None = None,
+        pace: Pace | None = None,
+        creating: bool = False,
+    ) -> Reply:
+        """Send a request about a full key ("" for the bucket) and return the success.
+
+        ``headers`` have lower-case, unique names, in order. ``into`` takes the body of a success.
+        Raises the error of ``s3_errors`` for a refusal, and what ``HttpRoad.request`` raises. A
+        cancelled call may have been carried out by the store.
+        """
+        path = "/" + quoted_key(key, self.location_of(key)) if key else ""
+        encoded = canonical_query(query) if query else ""
+        if self._options.requester_pays:
+            headers = sorted((*headers, ("x-amz-request-payer", "requester")))
+        moves = renewals = 0
+        while True:
+            if self._now_s() >= self._good_until_s:
+                await self._renew(expired=None)
+            signer, region, address = self._signer, self._region, self._address
+            reply = await self._once(method, key, path, encoded, headers, body, into, pace)
+            if reply.status < 300:
+                return reply
+            refusal = refusal_of(reply.status, reply.headers, reply.body)
+            if moves < _MOVES_MAX and self._moved(refusal, reply, region, address):
+                moves += 1
+            elif refusal.code in EXPIRED and self._credentials is not None and not renewals:
+                renewals += 1
+                await self._renew(expired=signer)
+            else:
+                location = self.location_of(key)
+                raise error_from(refusal, location, now_s=self._now_s(), creating=creating)
+
+    def refused(self, body: bytes, key: str) -> Exception:
+        """The error in the body of an answer that began as a success (200 with ``<Error>``)."""
+        refusal = refusal_of(200, {}, body)
+        if not refusal.code:
+            return Unavailable(self.location_of(key), "a success whose body cannot be read")
+        return error_from(refusal, self.location_of(key), now_s=self._now_s())
+
+    async def close(self) -> None:
+        """Close all connections; requests under way fail."""
+        self._closed = True
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            await pool.close()
+        if self._road is not None:
+            road, self._road = self._road, None
+            await road.close()
+
+    # -- one try ---------------------------------------------------------------------------------
+
+    async def _once(
+        self,
+        method: str,
+        key: str,
+        path: str,
+        query: str,
+        headers: Pairs,
+        body: BytesLike,
+        into: memoryview | None,
+        pace: Pace | None,
+    ) -> Reply:
+        if self._closed:
+            raise Unavailable(self.location_of(key), "the transport is closed")
+        address = self._address
+        path = f"{address.base}{path}" or "/"
+        if self._options.lane and not self._proxy and method != "HEAD":
+            try:
+                return await self._by_lane(
+                    address, method, key, path, query, headers, body, into, pace
+                )
+            except NotPlain:
+                pass  # chunked, redirected or odd: the road below takes all of HTTP
+        location = self.location_of(key)
+        signed: Pairs = (("host", address.host_header), *headers)
+        if self._signer is not None:
+            signed = self._signer.headers(method, path, query, signed)
+        target = f"{path}?{query}" if query else path
+        if self._road is None:
+            from transports.s3_http import HttpRoad
+
+            self._road = HttpRoad(self._options, tls=self._tls, proxy=self._proxy)
+        reply = await self._road.request(
+            method, address, target, signed, location, body=body, into=into, pace=pace
+        )
+        if not self.server:
+            self.server = reply.text(b"server") or "unnamed"
+        return reply
+
+    async def _by_lane(
+        self,
+        address: Address,
+        method: str,
+        key: str,
+        path: str,
+        query: str,
+        headers: Pairs,
+        body: BytesLike,
+        into: memoryview | None,
+        pace: Pace | None,
+    ) -> Reply:
+        pool = self._pools.get(address) or self._new_pool(address)
+        signer = self._lean_signer
+        if signer is None:
+            raise NotPlain("not signed yet")
+        try:
+            head = signer.head(
+                method,
+                path,
+                query,
+                tuple([name for name, _ in headers]),
+                [value for _, value in headers],
+                length=len(body) if method in ("PUT", "POST") else None,
+            )
+            answer = await pool.request(head, body or None, into=into, pace=pace)
+        except Truncated as error:
+            raise Truncated(
+                self.location_of(key),
+                received_bytes=error.received_bytes,
+                expected_bytes=error.expected_bytes,
+            ) from error
+        except Transient as error:
+            kind = TimedOut if isinstance(error, TimedOut) else Unavailable
+            raise kind(self.location_of(key), str(error)) from error
+        if not self.server:
+            self.server = answer.headers.get(b"server", b"unnamed").decode("ascii", "replace")
+        return Reply(answer.status, answer.headers, answer.body, answer.received_bytes)
+
+    def _new_pool(self, address: Address) -> LeanPool:
+        pool = LeanPool(
+            host=address.host,
+            port=address.port,
+            tls=self._tls if address.secure else None,
+            connections_max=_LANE_CONNECTIONS_MAX,
+            connect_timeout_s=self._options.connect_timeout_s,
+            idle_timeout_s=self._options.read_timeout_s,
+        )
+        self._pools[address] = pool
+        return pool
+
+    # -- credentials and regions -----------------------------------------------------------------
+
+    async def _renew(self, *, expired: Signer | None) -> None:
+        """Ask for credentials: routinely, or because the store called ``expired``'s too old.
+
+        Of many requests that ask at once, one does it and the others find it done.
+        """
+        async with self._turn:
+            if expired is not None and self._signer is not expired:
+                return
+            if expired is None and self._now_s() < self._good_until_s:
+                return
+            if self._credentials is not None and expired is not None:
+                await self._credentials.renewed()
+            await self._sign_anew()
+
+    async def _sign_anew(self) -> None:
+        """Make both signers for the present credentials, region and address."""
+        region, address = self._region, self._address
+        if self._credentials is None:
+            self._signer = None
+            key_id = secret = token = ""
+        else:
+            found = await self._credentials.current()
+            key_id, secret, token = (
+                found.access_key_id,
+                found.secret_access_key,
+                found.session_token,
+            )
+            self._signer = Signer(found, region, now_s=self._now_s)
+        self._lean_signer = LeanSigner(
+            access_key=key_id,
+            secret_key=secret,
+            session_token=token or None,
+            region=region,
+            host=address.host_header,
+            now_s=self._now_s,
+        )
+        moved = (region, address) != (self._region, self._address)
+        self._good_until_s = 0.0 if moved else self._now_s() + _ASK_AGAIN_S
+
+    def _moved(self, refusal: Refusal, reply: Reply, region: str, address: Address) -> bool:
+        """Turn to where the answer says the bucket is; True where a new try makes sense.
+
+        Three cases: 1. another request has turned already; 2. the answer names another region;
+        3. it sends us to another host for the same path (a bucket whose name is not yet known
+        everywhere). A redirect to another path is never followed: that would be another key.
+        """
+        if reply.status not in _MOVED:
+            return False
+        if (region, address) != (self._region, self._address):
+            return True
+        if refusal.region and refusal.region != region:
+            self._region = refusal.region
+            self._address = address_of(self.bucket, self._options, self._region)
+            self._good_until_s = 0.0
+            return True
+        target = urlsplit(reply.text(b"location"))
+        secure = target.scheme == "https"
+        if reply.status != 307 or not target.hostname or secure != address.secure:
+            return False
+        if target.hostname == address.host or not target.path.startswith(address.base):
+            return False
+        self._address = address._replace(
+            host=target.hostname, port=target.port or address.port, host_header=target.netloc
+        )
+        self._good_until_s = 0.0
+        return True
