@@ -1,0 +1,345 @@
+"""Files below a directory, as a store: exact names, atomic and durable writes, nothing outside.
+
+The blocking work lies in the ``local_*`` modules, by verb; this one runs it in a small executor. A
+call that is cancelled waits until its thread has let go of the caller's buffers, then raises: at
+most one batch, part or 64 MiB of copying.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
+
+from transports.base import Pace, Transport
+from transports.errors import Changed, Invalid, TransportError
+from transports.local_copying import copy_steps
+from transports.local_files import FAILURES, Root, failure, version_of
+from transports.local_listing import Bounds, Links, Walk
+from transports.local_reading import Reader
+from transports.local_staging import CREATE_FLAGS, Stage, clean_stages
+from transports.local_uploads import HOLE_BYTES, Uploads
+from transports.local_writing import Writer, discard, dress_file
+from transports.model import (
+    NO_ATTRIBUTES,
+    Attributes,
+    Blob,
+    ByteRange,
+    Capabilities,
+    Checksum,
+    Entry,
+    Kind,
+    ObjectInfo,
+    PartReceipt,
+    PartSpec,
+    Proof,
+    Receipt,
+    UploadInfo,
+)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+THREADS: Final = 4
+"""Enough to keep a disk busy while the interpreter's lock is held by one of them at a time."""
+
+CAPABILITIES: Final = Capabilities(
+    scheme="file",
+    part_size_min=1,
+    part_size_max=1 << 40,
+    part_count_max=1_000_000,
+    object_size_max=(1 << 63) - 1,
+    whole_size_max=(1 << 63) - 1,
+    part_alignment=HOLE_BYTES,  # so that holes do not end at the borders of parts
+    small_batch_count=64,
+    small_batch_bytes=4 * 1024 * 1024,
+    concurrency_start=2 * THREADS,
+    keeps_attributes=False,
+    has_directories=True,
+    has_symlinks=True,
+    local=True,
+    server_copy=True,
+    copy_domain="local",
+)
+
+
+class LocalTransport(Transport):
+    """A directory tree.
+
+    ``token`` names the job: its unfinished writes lie in ``.mover-stage-<token>`` in the root.
+    ``create`` lets the first write make the root. ``links`` says what listings and reads make of
+    symlinks: ``follow`` treats them as what they lead to (one that leads nowhere or in a circle is
+    listed with ``Kind.SYMLINK`` and cannot be read), ``skip`` does not list them, ``preserve``
+    lists and reads them as links. Writes never go through a symlink, whatever this says.
+    ``wants_directory`` gets the key of each directory, with its slash, before it is listed; one
+    that it refuses is left out.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        token: str = "",
+        links: Links = "follow",
+        create: bool = False,
+        wants_directory: Callable[[str], bool] | None = None,
+        threads: int = THREADS,
+    ) -> None:
+        self._root = Root(os.fspath(path), create=create)
+        self.location = self._root.location
+        self.capabilities = CAPABILITIES
+        nonce = secrets.token_hex(4)
+        self._nonce = nonce
+        self._token = token or f"only-{nonce}"
+        self._links = links
+        self._wants_directory = wants_directory
+        self._stages: dict[str, Stage] = {}
+        self._stages_lock = threading.Lock()
+        self._writer = Writer(self._root)
+        self._reader = Reader(self._root, links)
+        self._uploads = Uploads(self._root, self._writer, self._stage)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="local")
+
+    # -- reading -------------------------------------------------------------------------------
+
+    async def list(
+        self, prefix: str = "", *, start_after: str = "", stop_at: str | None = None
+    ) -> AsyncIterator[Sequence[Entry]]:
+        """See the port. A thread reads one page ahead; symlinks as ``links`` says.
+
+        Raises ``Denied`` for a directory that cannot be read: a listing that ends was complete.
+        """
+        bounds = Bounds(prefix=prefix, start_after=start_after, stop_at=stop_at)
+        pages = Walk(self._root, bounds, self._links, self._wants_directory).pages()
+        ahead = self._executor.submit(next, pages, None)
+        try:
+            while (page := await _result(ahead)) is not None:
+                ahead = self._executor.submit(next, pages, None)
+                yield page
+        finally:
+            await _settled(ahead)
+            pages.close()
+
+    async def head(self, key: str) -> ObjectInfo:
+        return await self._run(self._reader.head, key)
+
+    async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
+        """See the port. The proof is WEAK: a file system keeps no checksum to compare."""
+        return await self._run(self._reader.read, entries)
+
+    async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
+        await self._run(self._reader.read_into, entry, span, buffer)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    async def write_small(
+        self, blobs: Sequence[Blob], *, pace: Pace | None = None
+    ) -> Sequence[Receipt | TransportError]:
+        """See the port. Files get ``attributes.mode`` (without setuid and setgid), else the umask's.
+
+        A symlink at a key is replaced, one in the way of a directory is ``Denied``; a file in the
+        way of a directory, or a directory in the way of a file, is ``Invalid``. A blob of
+        ``Kind.SYMLINK`` becomes a link with its data as text.
+        """
+        if pace is not None:
+            await pace(sum(len(blob.data) for blob in blobs))
+        return await self._run(self._write, blobs)
+
+    def _write(self, blobs: Sequence[Blob]) -> Sequence[Receipt | TransportError]:
+        return self._writer.write(self._stage(self._token), blobs)
+
+    async def begin_upload(
+        self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
+    ) -> str:
+        with self._naming(key):
+            return await self._run(self._uploads.begin, key, size, attributes, token)
+
+    async def write_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        data: memoryview,
+        *,
+        sparse: bool = False,
+        pace: Pace | None = None,
+    ) -> PartReceipt:
+        """See the port. The part is on disk when this returns."""
+        if pace is not None:
+            await pace(len(data))
+        with self._naming(key):
+            return await self._run(
+                self._uploads.write_part, key, upload_id, part, data, sparse=sparse
+            )
+
+    async def finish_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartReceipt],
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        checksum: Checksum | None = None,
+    ) -> Receipt:
+        """See the port. Times and permissions that are not given here are those of the beginning.
+
+        A ``crc64nvme`` is compared with what the parts' own make together.
+        """
+        with self._naming(key):
+            return await self._run(
+                self._uploads.finish, key, upload_id, parts, attributes, checksum
+            )
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        with self._naming(key):
+            await self._run(self._uploads.abort, key, upload_id)
+
+    async def list_parts(self, key: str, upload_id: str) -> Sequence[PartReceipt]:
+        with self._naming(key):
+            return await self._run(self._uploads.list_parts, key, upload_id)
+
+    async def list_uploads(self, prefix: str = "") -> Sequence[UploadInfo]:
+        with self._naming(""):
+            return await self._run(self._uploads.list_uploads, prefix)
+
+    async def copy(self, entry: Entry, source: Transport, key: str) -> Receipt:
+        """See the port. Shares blocks where the file system can; keeps holes, time and mode."""
+        if not isinstance(source, LocalTransport):
+            raise Invalid(self._root.name(key), "the source is not local")
+        if entry.kind is not Kind.OBJECT:
+            return await self._copy_other(entry, source, key)
+        steps = self._copying(entry, source, key)
+        try:
+            with self._naming(key):
+                while await self._run(next, steps, None) is not None:
+                    pass
+        finally:
+            await self._run(steps.close)
+        return Receipt(key, entry.size, "", Proof.WEAK)
+
+    async def _copy_other(self, entry: Entry, source: Transport, key: str) -> Receipt:
+        (blob,) = await source.read_small([entry])
+        if isinstance(blob, TransportError):
+            raise blob
+        (receipt,) = await self.write_small([blob._replace(entry=entry._replace(key=key))])
+        if isinstance(receipt, TransportError):
+            raise receipt
+        return receipt
+
+    def _copying(
+        self, entry: Entry, source: "LocalTransport", key: str
+    ) -> Generator[int, None, None]:
+        """Copy in steps; in the thread."""
+        self._root.split(key)
+        with source._reader.opened(entry) as source_fd:
+            found = os.fstat(source_fd)
+            stage = self._stage(self._token)
+            name = stage.next_name()
+            target_fd = os.open(name, CREATE_FLAGS, 0o666, dir_fd=stage.fd())
+            try:
+                yield from copy_steps(source_fd, target_fd, found.st_size)
+                if version_of(os.fstat(source_fd)) != version_of(found):
+                    raise Changed(source._root.name(entry.key))
+                dress_file(target_fd, found.st_mtime_ns, found.st_mode)
+                os.fsync(target_fd)
+                self._writer.place_one(stage, name, key)
+            except BaseException:
+                discard(stage.fd(), name)
+                raise
+            finally:
+                os.close(target_fd)
+
+    async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
+        """See the port. Never goes through a symlink; one at a key is itself removed.
+
+        A key that ends in a slash removes the directory if it is empty; one that is not empty is
+        left, and that is a success: no object of that name is there.
+        """
+        return await self._run(self._writer.remove, keys)
+
+    # -- housekeeping --------------------------------------------------------------------------
+
+    async def clean(self, token: str) -> None:
+        """Remove this job's staging directory, and those that no live process holds.
+
+        Call it when no other call for the token runs. Raises ``Denied`` when it may not remove.
+        """
+        with self._naming(""):
+            await self._run(self._clean, token)
+
+    def _clean(self, token: str) -> None:
+        with self._stages_lock:
+            stage = self._stages.pop(token, None)
+        if stage is not None:
+            stage.close()
+        clean_stages(self._root, token)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._executor.shutdown)
+        for stage in self._stages.values():
+            stage.close()
+        self._root.close()
+
+    # -- below the verbs -----------------------------------------------------------------------
+
+    def _stage(self, token: str) -> Stage:
+        with self._stages_lock:
+            stage = self._stages.get(token)
+            if stage is None:
+                stage = self._stages[token] = Stage(self._root, token, nonce=self._nonce)
+            return stage
+
+    @contextlib.contextmanager
+    def _naming(self, key: str) -> Iterator[None]:
+        """Turn what the blocking side raises into the transport's errors, naming the key."""
+        try:
+            yield
+        except TransportError:
+            raise
+        except FAILURES as error:
+            raise failure(error, self._root.name(key)) from error
+
+    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work in the executor. A cancel is raised when the thread has let go."""
+        job = self._executor.submit(work, *args, **kwargs)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            await _settled(job)
+            raise
+
+
+async def _result(job: "Future[T]") -> T:
+    return await asyncio.wrap_future(job)
+
+
+async def _settled(job: "Future[T]") -> None:
+    """Wait until a job has ended or will never run, through any number of cancels.
+
+    Bounded by the job itself. The caller raises its own cancel afterwards.
+    """
+    if job.cancel() or job.done():
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    job.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
+    while not ended.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await ended.wait()
+
+
+def open_local(
+    path: str | os.PathLike[str],
+    *,
+    token: str = "",
+    links: Links = "follow",
+    create: bool = False,
+    wants_directory: Callable[[str], bool] | None = None,
+) -> LocalTransport:
+    """Open a directory; nothing is touched before the first call. See ``LocalTransport``."""
+    return LocalTransport(
+        path, token=token, links=links, create=create, wants_directory=wants_directory
+    )
