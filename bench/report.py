@@ -17,6 +17,7 @@ from bench.verdicts import Verdict, judge
 
 _METRICS: tuple[tuple[str, Metric], ...] = (("wall", wall_of), ("CPU", cpu_of), ("RSS", rss_of))
 _CELL_CHARACTERS_MAX = 110
+FOREIGN_CORES_MAX = 0.3  # an idle server and this harness stay below 0.1
 
 
 class UnlikeRuns(ValueError):
@@ -68,7 +69,7 @@ def scenario_text(result: ScenarioResult) -> str:
     """Return the table of one scenario, and a line for every tool that has no numbers in it."""
     floor = result.of(Floor.name)
     rows = [_row(one, floor) for one in result.series if one.good and not one.failure]
-    head = f"{result.objects:,} objects, {result.size_bytes / 1e6:,.1f} MB."
+    head = f"{result.objects:,} objects, {result.size_bytes / 1e6:,.1f} MB.{_noise(result)}"
     header = ("tool", "wall s", "CPU s", "µs CPU/object", "RSS MB", "wall/floor", "setting")
     lines = [head, "", table(header, [[*row[:3], _each(row, result), *row[3:]] for row in rows])]
     for series in result.series:
@@ -77,6 +78,15 @@ def scenario_text(result: ScenarioResult) -> str:
         elif series.failure:
             lines += ["", f"{series.tool}: FAILED, {_short(series.failure)}"]
     return "\n".join(lines)
+
+
+def _noise(result: ScenarioResult) -> str:
+    """Return a warning where something else kept the machine busy between the runs."""
+    foreign = [one.foreign_cores for series in result.series for one in series.samples]
+    worst = max(foreign, default=0.0)
+    if worst < FOREIGN_CORES_MAX:
+        return ""
+    return f" **Not a quiet machine: up to {worst:.1f} cores were busy with something else.**"
 
 
 def _row(series: Series, floor: Series | None) -> list[str]:

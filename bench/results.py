@@ -25,6 +25,8 @@ class Sample:
     processes_peak: int
     # CPU of the whole machine meanwhile: the tool, the server, and whoever else was there.
     machine_busy_s: float
+    # Cores that were busy in the pause right before, when only strangers had reason to work.
+    foreign_cores: float
     exit_code: int
     problem: str | None = None
     note: str = ""

@@ -1,5 +1,6 @@
 """The order of the timed runs: calibrate, then interleave, and judge each run outside its time."""
 
+import os
 import shutil
 import tempfile
 import time
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.machine import Machine
+from bench.machine import Machine, busy_ticks
 from bench.metering import Weight, weigh
 from bench.results import (
     SCHEMA_VERSION,
@@ -21,7 +22,7 @@ from bench.results import (
 from bench.scenarios import Direction, Scenario
 from bench.scenes import Scene, open_scene
 from bench.stores import find_program
-from bench.tools import Bucket, Errand, Setting, Tool, first_line
+from bench.tools import Folder, Setting, Tool, first_line
 from bench.workspace import Workspace
 
 TRIAL = 0  # the repeat number of runs that are not kept
@@ -102,7 +103,8 @@ class _Bout:
         samples: dict[str, list[Sample]] = {tool.name: [] for tool in tools}
         for tool in tools:
             if scenario.direction is Direction.AGAIN:
-                self._run(tool, tool.settings(scenario)[0], TRIAL)
+                self._tell(f"  {tool.name} makes the first copy, untimed")
+                self._run(tool, tool.settings(scenario)[0], TRIAL, first=True)
             settings[tool.name], trials[tool.name] = self._calibrate(tool)
         for repeat in range(1, self._plan.repeats + 1):
             for tool in rotated(tools, repeat):
@@ -153,14 +155,18 @@ class _Bout:
         self._chosen[family] = settings[min(trials)[1]]
         return self._chosen[family], tuple(trial for _, _, trial in trials)
 
-    def _run(self, tool: Tool, setting: Setting, repeat: int) -> Sample:
-        """Run a tool once on a fresh target; only the command itself is timed."""
+    def _run(self, tool: Tool, setting: Setting, repeat: int, *, first: bool = False) -> Sample:
+        """Run a tool once on a fresh target; only the command itself is timed.
+
+        ``first`` marks the run that fills a kept target, where work is expected.
+        """
         home = Path(tempfile.mkdtemp(prefix="home-", dir=self._root))
         try:
             errand = self._scene.errand_for(tool.name, home=home)
             try:
                 command = tool.command(errand, setting)
-                time.sleep(self._plan.settle_s)
+                since_ns = None if first else time.time_ns()
+                foreign_cores = _settle(self._plan.settle_s)
                 weight = weigh(
                     command,
                     cwd=home,
@@ -168,7 +174,10 @@ class _Bout:
                     stderr=home / "stderr",
                     timeout_s=self._plan.timeout_s,
                 )
-                problem = _complaint(weight, home) or self._problem(tool, errand, repeat)
+                problem = _complaint(weight, home)
+                if problem is None and (tool.writes_to_store or isinstance(errand.target, Folder)):
+                    spot = self._plan.seed * 1000 + repeat
+                    problem = self._scene.problem_after(errand, spot=spot, since_ns=since_ns)
                 note = tool.note(_tail(home / "stdout", 4096))
             finally:
                 self._scene.clear_after(errand)
@@ -182,15 +191,23 @@ class _Bout:
             rss_peak_bytes=weight.rss_peak_bytes,
             processes_peak=weight.processes_peak,
             machine_busy_s=weight.machine_busy_s,
+            foreign_cores=foreign_cores,
             exit_code=weight.exit_code,
             problem=problem,
             note=note,
         )
 
-    def _problem(self, tool: Tool, errand: Errand, repeat: int) -> str | None:
-        if isinstance(errand.target, Bucket) and not tool.writes_to_store:
-            return None  # its server has acknowledged the last byte, or it had not ended well
-        return self._scene.problem_after(errand, spot=self._plan.seed * 1000 + repeat)
+
+def _settle(pause_s: float) -> float:
+    """Wait, and return how many cores were busy meanwhile: nobody measured was running then."""
+    ticks, started = busy_ticks(_proc_stat()), time.monotonic()
+    time.sleep(pause_s)
+    busy_s = (busy_ticks(_proc_stat()) - ticks) / os.sysconf("SC_CLK_TCK")
+    return busy_s / max(time.monotonic() - started, 1e-9)
+
+
+def _proc_stat() -> str:
+    return Path("/proc/stat").read_text()
 
 
 def _complaint(weight: Weight, home: Path) -> str | None:

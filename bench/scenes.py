@@ -10,7 +10,7 @@ from bench.datasets import Totals, total, write_tree
 from bench.floor_tool import FLOOR_DIRECTIONS
 from bench.processes import script_server
 from bench.scenarios import Direction, Scenario
-from bench.stage import Expected, Stage
+from bench.stage import Expected, Stage, count_changed
 from bench.stores import SeaweedServer
 from bench.tools import Bucket, Endpoint, Errand, Folder
 
@@ -37,10 +37,17 @@ class Scene:
             floor_port=self.floor_port,
         )
 
-    def problem_after(self, errand: Errand, *, spot: int) -> str | None:
-        """Say what is wrong with a run's target, or ``None``."""
+    def problem_after(self, errand: Errand, *, spot: int, since_ns: int | None) -> str | None:
+        """Say what is wrong with a run's target, or ``None``.
+
+        ``since_ns`` is the time (UTC) before the run, for runs that should have found it complete.
+        """
         if errand.direction is Direction.LISTING:
             return None  # nothing was written, and the server would have counted itself
+        if errand.direction is Direction.AGAIN and since_ns and isinstance(errand.target, Folder):
+            rewritten = count_changed(errand.target.path, since_ns=since_ns)
+            if rewritten:
+                return f"{rewritten} files were written again, though nothing had changed"
         return self.stage.problem_of(errand.target, self.expected, spot=spot)
 
     def clear_after(self, errand: Errand) -> None:

@@ -4,7 +4,7 @@ import itertools
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,12 +130,20 @@ class Stage:
 
 def count_tree(root: Path) -> Totals:
     """Count the regular files below a directory, and their bytes."""
-    sizes = [
-        os.lstat(os.path.join(directory, name)).st_size
-        for directory, _, names in os.walk(root)
-        for name in names
-    ]
+    sizes = [status.st_size for status in _statuses(root)]
     return Totals(objects=len(sizes), size_bytes=sum(sizes))
+
+
+def count_changed(root: Path, *, since_ns: int) -> int:
+    """Count the files below a directory that were written or renamed after a time (UTC)."""
+    # The change time cannot be set by a tool, unlike the modification time.
+    return sum(status.st_ctime_ns > since_ns for status in _statuses(root))
+
+
+def _statuses(root: Path) -> Iterator[os.stat_result]:
+    for directory, _, names in os.walk(root):
+        for name in names:
+            yield os.lstat(os.path.join(directory, name))
 
 
 def _spots(expected: Expected, spot: int) -> list[PlannedFile]:

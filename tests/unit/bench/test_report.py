@@ -159,3 +159,11 @@ def test_compare_leaves_out_what_either_run_lacks() -> None:
     assert "rclone" not in text
     assert "large-up" not in text
     assert "2.00" in text
+
+
+@pytest.mark.parametrize(("cores", "warned"), [(0.05, False), (0.29, False), (0.3, True)])
+def test_a_busy_machine_is_named(cores: float, warned: bool) -> None:
+    noisy = Series(
+        tool="mover", setting="", samples=(sample(1.0), sample(1.0, foreign_cores=cores))
+    )
+    assert ("Not a quiet machine" in scenario_text(scenario(noisy))) is warned
