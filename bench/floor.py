@@ -19,7 +19,8 @@ import struct
 import sys
 
 HEAD = struct.Struct("!IQ")
-PIECE_BYTES = 1024 * 1024
+# Down, 512 MiB: 1.2 s with 128 or 256 KiB, which stay in the processor's cache, 2.2 s with 1 MiB.
+PIECE_BYTES = 256 * 1024
 SEND, RECEIVE = b"S", b"R"  # what a connection asks of the server
 
 

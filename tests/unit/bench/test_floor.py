@@ -10,7 +10,7 @@ from bench.processes import script_server
 from bench.stage import count_tree
 
 FLOOR = Path(__file__).parents[3] / "bench" / "floor.py"
-# Sizes around the floor's own pieces of 1 MiB, some above.
+# Sizes around the floor's own pieces of 256 KiB, and well above.
 SPEC = DatasetSpec(
     name="floor",
     count=12,
