@@ -218,11 +218,10 @@ class LeanConnection(asyncio.BufferedProtocol):
             else:
                 self._feed_head(bytes(self._scratch[:nbytes]))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if not self._complete:
+            self._soiled = True  # if the answer is complete, then what follows it is garbage
+            if not self._complete and self._fault is None:
                 status = self._status if self._headed else None
-                self._fail(NotPlain("not an HTTP/1.1 answer", status=status))
-                return
-            self._soiled = True  # a good answer, then garbage
+                self._fault = NotPlain("not an HTTP/1.1 answer", status=status)
         if self._fault is not None:
             fault, self._fault = self._fault, None
             self._fail(fault)
@@ -259,7 +258,7 @@ class LeanConnection(asyncio.BufferedProtocol):
         raw = self._raw_headers
         headers = {name.lower(): value for name, value in raw.items()}
         raw.clear()
-        if self._complete:
+        if self._complete or self._fault is not None:
             return
         self._status = status = self._parser.get_status_code()
         if status < 200:
