@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from mover.model import Tally
 from mover.progress import WorkerProgress
 from scheduler.store import TaskStore
 
@@ -24,11 +25,20 @@ GRACE_S = 10.0
 """How long a worker may take to drain before it is killed."""
 
 
+RUN_S_MAX = 1e9
+"""Older than any run: the last words of every worker of a job."""
+
+
 class Beat(msgspec.Struct, array_like=True, frozen=True):
     """What a worker says of itself in the queue: objects and bytes since its start."""
 
     objects: int
     bytes: int
+
+
+def beat(live: Tally) -> bytes:
+    """The note that a worker leaves with its sign of life."""
+    return msgspec.msgpack.encode(Beat(live.copied_objects, live.copied_bytes))
 
 
 class Crew:
@@ -42,6 +52,7 @@ class Crew:
         self._size = size
         self._note = note
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._started: set[str] = set()
         self._draining = False
         self._replaced = 0
 
@@ -64,6 +75,7 @@ class Crew:
                 stdout=asyncio.subprocess.DEVNULL,
             )
             self._processes[worker_id] = process
+            self._started.add(worker_id)
             code = await process.wait()
             del self._processes[worker_id]
             if code == 0 or self._draining:
@@ -99,13 +111,17 @@ class Crew:
             for process in list(self._processes.values()):
                 await process.wait()
 
-    async def progress(self, now_s: float, within_s: float) -> tuple[WorkerProgress, ...]:
-        """What the worker processes say of themselves, the dead ones' last words included."""
+    async def progress(self, now_s: float, *, without: str) -> tuple[WorkerProgress, ...]:
+        """What this run's worker processes say of themselves, the dead ones' last words included."""
         if not self._size:
             return ()
-        beats = await self._store.workers(now_s=now_s, within_s=within_s * 1000)
-        decoded = [(beat.worker_id, msgspec.msgpack.decode(beat.note, type=Beat)) for beat in beats]
-        return tuple(WorkerProgress(name, beat.objects, beat.bytes) for name, beat in decoded)
+        beats = await self._store.workers(now_s=now_s, within_s=RUN_S_MAX)
+        decoded = [
+            (each.worker_id, msgspec.msgpack.decode(each.note, type=Beat))
+            for each in beats
+            if each.worker_id in self._started and each.worker_id != without and each.note
+        ]
+        return tuple(WorkerProgress(name, note.objects, note.bytes) for name, note in decoded)
 
     def _signal(self, number: int) -> None:
         for process in self._processes.values():

@@ -34,6 +34,7 @@ AHEAD_POLL_S = 0.2
 class Checkpoint:
     """How far planning has come: all keys up to ``last_name`` are enqueued or need nothing."""
 
+    now_s: float  # of the first run: ages in the selection count back from it
     last_name: bytes = b""  # the key's bytes: not every file name is valid Unicode
     done: bool = False
     tally: Tally = field(default_factory=Tally)
@@ -43,12 +44,19 @@ class Checkpoint:
         return os.fsdecode(self.last_name)
 
 
+async def load_checkpoint(store: TaskStore) -> Checkpoint | None:
+    """The checkpoint that an earlier run of the job left."""
+    saved = await store.load_checkpoint()
+    return None if saved is None else msgspec.msgpack.decode(saved, type=Checkpoint)
+
+
 async def pair_pages(
     ends: Ends, *, prefix: str = "", start_after: str = "", extras: bool = False
 ) -> AsyncGenerator[PairPage, None]:
     """The pages of pairs of a job after a key. A target that does not exist yet has no entries."""
     if ends.single is not None:
-        yield await _single_page(ends, ends.single.source_key)
+        if not start_after:
+            yield await _single_page(ends, ends.single.source_key)
         return
     source = ends.source.list(prefix, start_after=start_after)
     target = _or_nothing(ends.target.list(prefix, start_after=start_after))
@@ -85,21 +93,15 @@ class Feeder:
     """Plans one job into a queue; ``checkpoint`` shows how far it has come."""
 
     def __init__(
-        self, ends: Ends, policy: Policy, store: TaskStore, notify: Callable[[], None]
+        self, ends: Ends, store: TaskStore, checkpoint: Checkpoint, notify: Callable[[], None]
     ) -> None:
         self._ends = ends
-        self._policy = policy
         self._store = store
         self._notify = notify
-        self.checkpoint = Checkpoint()
-
-    async def load(self) -> bool:
-        """Take up an earlier run's checkpoint; return whether there was one."""
-        saved = await self._store.load_checkpoint()
-        if saved is None:
-            return False
-        self.checkpoint = msgspec.msgpack.decode(saved, type=Checkpoint)
-        return True
+        self.checkpoint = checkpoint
+        self._policy = Policy.of(
+            ends.spec, ends.source.capabilities, ends.target.capabilities, checkpoint.now_s
+        )
 
     async def run(self) -> None:
         """Plan to the end and close the intake. A cancel leaves the checkpoint of the last page."""
@@ -126,8 +128,8 @@ class Feeder:
             return  # the next page with work, or the end, saves this one too
         await self._store.enqueue(_tasks(planned), checkpoint=self._encoded())
         self._notify()
-        while (await self._store.stats()).open_tasks > TASKS_AHEAD:
-            await asyncio.sleep(AHEAD_POLL_S)  # noqa: ASYNC110 - other processes drain it too
+        while (await self._store.stats()).open_tasks > TASKS_AHEAD:  # noqa: ASYNC110
+            await asyncio.sleep(AHEAD_POLL_S)
 
     def _encoded(self) -> bytes:
         return msgspec.msgpack.encode(self.checkpoint)

@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
 
 from mover.model import (
     FAILURES_SHOWN,
@@ -41,23 +43,72 @@ class Gathered:
         return State.INCOMPLETE if self.tally.failed_objects else State.DONE
 
 
-async def gather_results(store: TaskStore, retry_path: Path | None) -> Gathered:
-    """Add up the finished tasks; write the names of failed objects to ``retry_path``, durably.
+class RetryFile:
+    """Writes names for ``--files-from``, one by one; the file appears whole or not at all.
 
-    Without failures an older retry file is removed. A cancel leaves the older file as it was.
+    Leaving the block normally publishes it, or removes an older one when no name came; an
+    exception leaves the older file as it was. ``written`` is its path, "" when there is none.
     """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(path.name + ".new")
+        self._file: IO[bytes] | None = None
+        self.written = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, key: str) -> None:
+        """Add a name; the file is made with the first one."""
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = self._temporary.open("wb")
+            self._file.write(f"{NAME_LIST_HEADER}\n".encode())
+        self._file.write(f"{escape_name(key)}\n".encode())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is None:
+            if kind is None:
+                self._path.unlink(missing_ok=True)
+            return
+        with self._file as file:
+            file.flush()
+            os.fsync(file.fileno())
+        if kind is None:
+            self._temporary.replace(self._path)
+            self.written = str(self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+
+async def gather_results(store: TaskStore, retry_path: Path) -> Gathered:
+    """Add up the finished tasks, and write the names of failed objects to ``retry_path``."""
     gathered = Gathered()
-    names: list[bytes] = []
+    with RetryFile(retry_path) as names:
+        async with aclosing(_results(store)) as results:
+            async for result in results:
+                gathered.tally.add(result.tally)
+                room = FAILURES_SHOWN - len(gathered.failures)
+                gathered.failures.extend(result.failures[:room])
+                for failure in result.failures:
+                    names.add(failure.key)
+    gathered.retry_file = names.written
+    return gathered
+
+
+async def tally_so_far(store: TaskStore) -> Tally:
+    """The counts of the tasks that earlier runs have finished."""
+    tally = Tally()
     async with aclosing(_results(store)) as results:
         async for result in results:
-            gathered.tally.add(result.tally)
-            room = FAILURES_SHOWN - len(gathered.failures)
-            gathered.failures.extend(result.failures[:room])
-            if result.failures and retry_path is not None:
-                names.extend(f"{escape_name(f.key)}\n".encode() for f in result.failures)
-    if retry_path is not None:
-        gathered.retry_file = _write(retry_path, names)
-    return gathered
+            tally.add(result.tally)
+    return tally
 
 
 async def _results(store: TaskStore) -> AsyncGenerator[TaskResult, None]:
@@ -85,17 +136,3 @@ def _given_up(task: FinishedTask) -> TaskResult:
         keys = [payload.entry.key]
     failures = [Failure(key, "Discarded", task.reason) for key in keys]
     return TaskResult(tally=Tally(failed_objects=len(keys)), failures=failures)
-
-
-def _write(path: Path, names: list[bytes]) -> str:
-    if not names:
-        path.unlink(missing_ok=True)
-        return ""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(f"{NAME_LIST_HEADER}\n".encode())
-        file.writelines(names)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return str(path)

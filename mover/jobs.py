@@ -6,7 +6,8 @@
 - ``queue.sqlite``  tasks, results, the planner's checkpoint;
 - ``lock``       held exclusively by the process that leads the job;
 - ``crew``       held shared by its worker processes, so that a new leader waits for the old crew;
-- ``retry.txt``  names of the objects that failed, for ``--files-from``.
+- ``retry.txt``  names of the objects that failed, for ``--files-from``;
+- ``differences.txt``  the same of a check.
 
 The digest is of the specification alone, so the directory of a command is always the same one.
 """
@@ -46,6 +47,7 @@ class JobDirectory:
         self.path = path
         self.queue_path = path / "queue.sqlite"
         self.retry_path = path / "retry.txt"
+        self.check_path = path / "differences.txt"
         self._locks: list[int] = []
 
     @property

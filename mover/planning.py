@@ -43,6 +43,14 @@ class Policy:
     selector: Selector
     delete: bool = False
 
+    @classmethod
+    def of(
+        cls, spec: CopySpec, source: Capabilities, target: Capabilities, now_s: float
+    ) -> "Policy":
+        """The policy of a job that was first run at ``now_s``, from which ages count back."""
+        selector = spec.selection.compile(now_s)
+        return cls(spec=spec, source=source, target=target, selector=selector)
+
     def decide(self, source: Entry, target: Entry | None) -> Action | None:
         """The action for one pair; None when there is nothing to do."""
         reason = refusal(source, self.source, self.target, self.spec.links)
@@ -115,24 +123,20 @@ class Planner:
         tally = planned.tally
         shard = _Packer(planned.small)
         for action in self.actions(page):
-            if action is None:
-                tally.skipped_objects += 1
-            elif isinstance(action, Copy):
-                _count(tally, action.entry)
+            count_action(tally, action)
+            if isinstance(action, Copy):
                 if action.entry.size > self._policy.spec.split_bytes:
                     planned.large.append(LargeObject(entry=action.entry))
                 else:
                     shard.copies.append(action.entry)
                     shard.grow(action.entry.size)
             elif isinstance(action, Probe):
-                _count(tally, action.source)
                 shard.probes.append((action.source, action.target))
                 shard.grow(action.source.size)
             elif isinstance(action, Refuse):
-                tally.planned_objects += 1
                 shard.refused.append(Failure(action.key, "Refused", action.reason))
                 shard.grow(0)
-            else:
+            elif isinstance(action, Delete):
                 planned.deletes.append(action.entry)
         shard.flush()
         return planned
@@ -169,6 +173,13 @@ class _Packer:
         self._start()
 
 
-def _count(tally: Tally, entry: Entry) -> None:
+def count_action(tally: Tally, action: Action | None) -> None:
+    """Add one action of a plan to the counts of what is planned."""
+    if action is None:
+        tally.skipped_objects += 1
+        return
     tally.planned_objects += 1
-    tally.planned_bytes += max(entry.size, 0)
+    if isinstance(action, Copy):
+        tally.planned_bytes += max(action.entry.size, 0)
+    elif isinstance(action, Probe):
+        tally.planned_bytes += max(action.source.size, 0)

@@ -11,25 +11,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scheduler.worker import Worker
-
-from mover.crew import Crew
+from mover.crew import Crew, beat
 from mover.ends import Ends
 from mover.executing import Executor
-from mover.feeding import Feeder
-from mover.gathering import Gathered, gather_results
+from mover.feeding import Checkpoint, Feeder, load_checkpoint
+from mover.gathering import Gathered, gather_results, tally_so_far
 from mover.jobs import JobDirectory
 from mover.model import Report, State, Tally
-from mover.planning import Policy
 from mover.progress import Monitor, Progress, WorkerProgress
-from mover.settings import LEASE_S, TASK_SLOTS
+from mover.settings import WORKER_POLICY
 from scheduler.store import TaskStore
+from scheduler.worker import Worker
 
 TICK_S = 0.5
 """How often progress is told and worker processes leave a sign of life."""
-
-BEAT_FRESH_S = 10.0
-"""A worker not heard of for this long is left out of the display."""
 
 
 class Stop:
@@ -52,7 +47,6 @@ class Leader:
 
     directory: JobDirectory
     ends: Ends
-    policy: Policy
     store: TaskStore
     worker_id: str
     crew: Crew
@@ -64,17 +58,17 @@ class Leader:
 
     async def run(self) -> Report:
         """Run the job to its end, or to where it was asked to stop. Never raises for an object."""
-        resumed = await self._take_up()
-        self.monitor.begin(self.directory.job, resumed=resumed)
+        earlier = await self._take_up()
+        checkpoint = earlier or Checkpoint(now_s=self.clock())
+        self.monitor.begin(self.directory.job, resumed=earlier is not None)
         worker = Worker(
             self.store,
             Executor(self.ends, self.store.group_outcomes).run,
             worker_id=self.worker_id,
-            slots=TASK_SLOTS,
-            lease_s=LEASE_S,
+            policy=WORKER_POLICY,
+            note=self._beat,
         )
-        feeder = Feeder(self.ends, self.policy, self.store, worker.notify)
-        await feeder.load()
+        feeder = Feeder(self.ends, self.store, checkpoint, worker.notify)
         try:
             async with asyncio.TaskGroup() as group:
                 planning = group.create_task(feeder.run(), name="planner")
@@ -91,15 +85,15 @@ class Leader:
             await self.crew.end()
         return await self._report(feeder)
 
-    async def _take_up(self) -> bool:
+    async def _take_up(self) -> Checkpoint | None:
         """Clear the queue of a finished run; take back what a dead run had leased."""
         if await self.store.is_drained():
             await self.store.clear()
-            return False
+            return None
         # This process leads the directory and its old crew is gone: every lease is a dead one's.
-        await self.store.reap(now_s=self.clock() + LEASE_S * 1000)
-        self._before = (await gather_results(self.store, None)).tally
-        return await self.store.load_checkpoint() is not None
+        await self.store.reap(now_s=self.clock() + WORKER_POLICY.lease_s * 1000)
+        self._before = await tally_so_far(self.store)
+        return await load_checkpoint(self.store)
 
     async def _watch_stop(self, worker: Worker, planning: "asyncio.Task[None]") -> None:
         await self.stop.drain.wait()
@@ -110,6 +104,9 @@ class Leader:
         self.crew.kill()
         worker.stop()
 
+    def _beat(self) -> bytes:
+        return beat(self.ends.live)
+
     async def _tick(self, feeder: Feeder) -> None:
         while True:
             self.monitor.update(await self._progress(feeder))
@@ -117,7 +114,7 @@ class Leader:
 
     async def _progress(self, feeder: Feeder) -> Progress:
         live, before, plan = self.ends.live, self._before, feeder.checkpoint
-        workers = await self.crew.progress(self.clock(), BEAT_FRESH_S)
+        workers = await self.crew.progress(self.clock(), without=self.worker_id)
         here = WorkerProgress(self.worker_id, live.copied_objects, live.copied_bytes)
         return Progress(
             job=self.directory.job,

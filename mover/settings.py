@@ -1,12 +1,12 @@
 """Numbers of the engine that are not a user's choice, in one place, each with its reason."""
 
+from scheduler.worker import WorkerPolicy
+
 MIB = 1024 * 1024
 
-LEASE_S = 30.0
-"""A worker that says nothing for this long has lost its tasks. Renewed at a third of it."""
-
-TASK_SLOTS = 4
-"""Tasks that one process runs at a time: enough that the tail of one shard overlaps the next."""
+WORKER_POLICY = WorkerPolicy(slots=4, lease_s=30.0, grace_s=5.0)
+"""Four tasks at a time let the tail of one shard overlap the next; a worker that says nothing for
+half a minute has lost its tasks; a drain lets running tasks end for five seconds."""
 
 ATTEMPTS_MAX = 50
 """Attempts of a task. Objects fail inside a task; only a process that dies or a fault of our own

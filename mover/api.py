@@ -1,0 +1,137 @@
+"""The same verbs in Python: ``await mover.api.copy(source, target)``; the command line uses these.
+
+A source or target is a location as text, or ``(fsspec filesystem, path)``. Nothing is printed; give
+a ``Monitor`` to watch. A request that makes no sense raises ``Rejected``; a failure of single
+objects is in the report, whose ``exit_code`` is what the command line would return.
+
+    report = mover.api.run(mover.api.copy("s3://bucket/data/", "data/", limit="50MiB/s"))
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypeVar
+
+from mover.checking import Difference
+from mover.errors import Rejected
+from mover.filtering import Selection
+from mover.model import Action, Compare, CopySpec, Links, Report, Verify
+from mover.progress import Monitor, Silent
+from mover.running import Stop
+
+End = str | tuple[Any, str]
+"""A location, or an fsspec filesystem and a path in it."""
+
+T = TypeVar("T")
+
+
+def specification(
+    source: End,
+    target: End,
+    *,
+    selection: Selection | None = None,
+    compare: Compare | str = Compare.MTIME,
+    links: Links | str = Links.SKIP,
+    verify: Verify | str = Verify.STREAM,
+    limit: str = "",
+    limit_requests: str = "",
+    part_bytes: int = 0,
+    server_copy: bool = True,
+    ignore_existing: bool = False,
+) -> CopySpec:
+    """Make the specification of a copy. Raises ``Rejected`` for values that make no sense."""
+    try:
+        return CopySpec(
+            source=_text(source),
+            target=_text(target),
+            selection=selection or Selection(),
+            compare=Compare(compare),
+            links=Links(links),
+            verify=Verify(verify),
+            limit=limit,
+            limit_requests=limit_requests,
+            part_bytes=part_bytes,
+            server_copy=server_copy,
+            ignore_existing=ignore_existing,
+        )
+    except ValueError as error:
+        raise Rejected(str(error)) from error
+
+
+async def copy(
+    source: End,
+    target: End,
+    *,
+    workers: int | Literal["auto"] = "auto",
+    dry_run: bool = False,
+    on_action: Callable[[Action], None] | None = None,
+    monitor: Monitor | None = None,
+    environment: Mapping[str, str] | None = None,
+    stop: Stop | None = None,
+    **wishes: Any,
+) -> Report:
+    """Copy an object or a tree; ``wishes`` are the keyword arguments of ``specification``.
+
+    ``dry_run`` only plans, and ``on_action`` receives each action. ``stop`` lets a caller drain the
+    job. A cancelled or stopped call leaves a job that the same call resumes.
+    """
+    from mover.wiring import run_copy  # the stores' libraries are heavy
+
+    return await run_copy(
+        specification(source, target, **wishes),
+        given=(source, target),
+        workers=workers,
+        dry_run=dry_run,
+        on_action=on_action,
+        monitor=monitor or Silent(),
+        environment=os.environ if environment is None else environment,
+        stop=stop or Stop(),
+    )
+
+
+async def check(
+    source: End,
+    target: End,
+    *,
+    on_difference: Callable[[Difference], None] | None = None,
+    monitor: Monitor | None = None,
+    environment: Mapping[str, str] | None = None,
+    **wishes: Any,
+) -> Report:
+    """Compare two objects or trees and write nothing; the report's failures are the differences."""
+    from mover.wiring import run_check
+
+    return await run_check(
+        specification(source, target, **wishes),
+        given=(source, target),
+        on_difference=on_difference or _ignore,
+        monitor=monitor or Silent(),
+        environment=os.environ if environment is None else environment,
+    )
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run one of the verbs to its end, from a script or a notebook.
+
+    Where a loop runs already in this thread (a notebook), the verb gets a thread of its own.
+    """
+    from mover.wiring import run_loop
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run_loop(work)
+    with ThreadPoolExecutor(1, thread_name_prefix="mover") as thread:
+        return thread.submit(run_loop, work).result()
+
+
+def _ignore(difference: Difference) -> None:
+    """Differences are in the report all the same."""
+
+
+def _text(end: End) -> str:
+    if isinstance(end, str):
+        return end
+    filesystem, path = end
+    return f"{type(filesystem).__module__}.{type(filesystem).__name__}:{path}"

@@ -1,0 +1,59 @@
+"""A worker process of a job on this host: ``python -m mover.crew_member DIRECTORY WORKER_ID``.
+
+Started by the leader (``mover.crew``), never by a person. It ends when the queue is drained, when
+it is told to (SIGTERM: drain; again: at once), and soon after its leader has died.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from mover.crew import beat
+from mover.executing import Executor
+from mover.jobs import JobDirectory
+from mover.settings import WORKER_POLICY
+from mover.wiring import open_job_ends, open_queue, run_loop
+from scheduler.signals import draining_on_signals
+from scheduler.worker import Worker
+
+LEADER_POLL_S = 0.5
+"""How often a worker looks whether its leader still lives."""
+
+
+async def serve(directory: JobDirectory, worker_id: str) -> None:
+    """Work on the job's queue until it is drained or the leader is gone."""
+    spec = directory.join()
+    leader = os.getppid()
+    async with (
+        open_queue(directory.queue_path) as store,
+        open_job_ends(spec, directory.job, store, dict(os.environ)) as ends,
+    ):
+        worker = Worker(
+            store,
+            Executor(ends, store.group_outcomes).run,
+            worker_id=worker_id,
+            policy=WORKER_POLICY,
+            note=lambda: beat(ends.live),
+        )
+
+        async def watch_leader() -> None:
+            while os.getppid() == leader:  # noqa: ASYNC110 - the kernel sends no event
+                await asyncio.sleep(LEADER_POLL_S)
+            worker.stop()
+
+        with draining_on_signals(drain=worker.drain, stop=worker.stop):
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(watch_leader(), name="leader-watch")
+                await worker.run(until="drained")
+                watch.cancel()
+
+
+def main() -> None:
+    """Read the two arguments and serve."""
+    directory, worker_id = sys.argv[1:3]
+    run_loop(serve(JobDirectory(Path(directory)), worker_id))
+
+
+if __name__ == "__main__":
+    main()

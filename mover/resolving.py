@@ -1,0 +1,174 @@
+"""What a command line's two locations mean: which stores, which roots, a tree or one object.
+
+1. A location that ends in a slash, or names only a bucket, is a tree.
+2. Otherwise an object of exactly that name is that object.
+3. Otherwise a prefix or directory of that name is a tree.
+4. A single object goes to the exact name of the target, or under it where the target is a tree.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from transports.opening import from_filesystem, open_transport
+
+from mover.ends import Single, closing_pages
+from mover.errors import Rejected
+from mover.model import CopySpec
+from transports.base import Transport
+from transports.errors import NotFound
+from transports.location import Location, parse_location, same_or_inside
+from transports.model import Kind
+from transports.retry import Retry
+
+End = str | tuple[Any, str]
+"""A location as text, or an fsspec filesystem with a path in it."""
+
+Side = Literal["source", "target"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opener:
+    """Opens the ends of one job; what it opens is closed with the stack."""
+
+    spec: CopySpec
+    job: str
+    environment: Mapping[str, str]
+    stack: AsyncExitStack
+
+    async def at(self, end: End | Location, side: Side, *, create: bool = False) -> Transport:
+        """Open a store at a root, with enough patience for a hiccup and no more."""
+        if isinstance(end, tuple):
+            transport = from_filesystem(*end)
+        else:
+            location = end if isinstance(end, Location) else parse_location(end)
+            transport = await open_transport(
+                location,
+                side=side,
+                token=self.job,
+                environment=self.environment,
+                links=self.spec.links.value,
+                create=create,
+            )
+        self.stack.push_async_callback(transport.close)
+        return transport
+
+
+Resolved = tuple[Transport, Transport, Single | None]
+"""Source, target, and the keys of the one object that is moved, if it is one."""
+
+
+async def resolve(
+    spec: CopySpec,
+    job: str,
+    environment: Mapping[str, str],
+    given: tuple[End, End] | None,
+    stack: AsyncExitStack,
+) -> Resolved:
+    """Open both ends, undecorated.
+
+    Raises ``Rejected`` or ``ValueError`` for what makes no sense, ``TransportError`` for a store
+    that does not let us in.
+    """
+    opener = Opener(spec=spec, job=job, environment=environment, stack=stack)
+    source_end, target_end = given or (spec.source, spec.target)
+    if isinstance(source_end, tuple) or isinstance(target_end, tuple):
+        return await _resolve_trees(opener, source_end, target_end)
+    source, target = parse_location(source_end), parse_location(target_end)
+    is_tree, opened = await _open_source(opener, source)
+    if is_tree:
+        root = await opener.at(target.as_tree(), "target", create=True)
+        _refuse_overlap(source, target, opened, root)
+        await _look(root)
+        return opened, root, None
+    if target.is_tree or await _is_tree(opener, target):
+        root = await opener.at(target.as_tree(), "target", create=True)
+        single = Single(source_key=source.name, target_key=source.name)
+    else:
+        root = await opener.at(target.parent(), "target", create=True)
+        single = Single(source_key=source.name, target_key=target.name)
+    _refuse_same(source, target, single, opened, root)
+    await _look(root)
+    return opened, root, single
+
+
+async def _resolve_trees(opener: Opener, source: End, target: End) -> Resolved:
+    return await opener.at(source, "source"), await opener.at(target, "target", create=True), None
+
+
+async def _open_source(opener: Opener, source: Location) -> tuple[bool, Transport]:
+    if source.is_tree:
+        tree = await opener.at(source, "source")
+        await _look(tree, must_exist=True)
+        return True, tree
+    parent = await opener.at(source.parent(), "source")
+    patient = Retry(parent)
+    try:
+        info = await patient.head(source.name)
+    except NotFound:
+        info = None
+    if info is not None and info.entry.kind is not Kind.DIRECTORY:
+        return False, parent
+    tree = await opener.at(source.as_tree(), "source")
+    if info is None and not await _has_content(tree):
+        raise Rejected(
+            f"{source.text} does not exist: there is no such object, prefix or directory"
+        )
+    return True, tree
+
+
+async def _is_tree(opener: Opener, target: Location) -> bool:
+    if target.scheme == "file":
+        return os.path.isdir(target.path)
+    return await _has_content(await opener.at(target.as_tree(), "target"))
+
+
+async def _has_content(tree: Transport) -> bool:
+    async with closing_pages(Retry(tree).list()) as pages:
+        try:
+            return await anext(pages, None) is not None
+        except NotFound:
+            return False
+
+
+async def _look(tree: Transport, *, must_exist: bool = False) -> None:
+    """One look, so that a missing bucket or a wrong key is said at once and not object by object."""
+    async with closing_pages(Retry(tree).list()) as pages:
+        try:
+            await anext(pages, None)
+        except NotFound:
+            if must_exist or not tree.capabilities.local:
+                raise
+
+
+def _refuse_overlap(source: Location, target: Location, opened: Transport, root: Transport) -> None:
+    if _share_store(opened, root) and same_or_inside(_real(target), _real(source)):
+        raise Rejected(
+            f"the target {target.text} is the source or lies inside it; choose another target"
+        )
+
+
+def _refuse_same(
+    source: Location, target: Location, single: Single, opened: Transport, root: Transport
+) -> None:
+    place = (
+        target
+        if target.name == single.target_key
+        else replace(target, path=f"{target.as_tree().path}{single.target_key}")
+    )
+    if _share_store(opened, root) and _real(place) == _real(source):
+        raise Rejected(f"the target {place.text} is the source; choose another target")
+
+
+def _share_store(source: Transport, target: Transport) -> bool:
+    """Equal texts name different places where the environment gives each side its own endpoint."""
+    ours, theirs = source.capabilities.copy_domain, target.capabilities.copy_domain
+    return ours == theirs
+
+
+def _real(location: Location) -> Location:
+    if location.scheme != "file":
+        return replace(location, options={})
+    return replace(location, path=os.path.realpath(location.path))
