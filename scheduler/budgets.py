@@ -35,8 +35,9 @@ def book(
 
     1. The clock was set back. What lay ahead at the last booking still does, and no more: a
        stored time that is further ahead than that is impossible, and is clamped.
-    2. The rate changed. What is booked is an amount, so its time is scaled to the new rate; a
-       limit that is raised takes effect at once.
+    2. The rate was raised. What is booked is an amount, so its time shrinks with the new rate. If
+       the rate was lowered the time stays: stretching it would stop everybody until what was
+       booked under the old rate, a fraction of a second's worth, is paid for at the new one.
     """
     if not (amount >= 0 and burst >= 0 and rate_per_s > 0):
         raise ValueError(f"Cannot book {amount} at {rate_per_s}/s with a burst of {burst}")
@@ -47,7 +48,7 @@ def book(
             ahead_s = budget.arrival_s - budget.booked_at_s
         else:
             booked_at_s = max(now_s, budget.booked_at_s)
-        ahead_s = max(0.0, ahead_s) * (budget.rate_per_s / rate_per_s)
+        ahead_s = max(0.0, ahead_s) * min(1.0, budget.rate_per_s / rate_per_s)
     ahead_s += amount / rate_per_s
     booked = Budget(arrival_s=now_s + ahead_s, booked_at_s=booked_at_s, rate_per_s=rate_per_s)
     return booked, max(0.0, ahead_s - burst / rate_per_s)

@@ -155,7 +155,7 @@ class Quota:
             backoff_s = min(2.0, 2 * backoff_s)
 
     async def _wait(self, wait_s: float, rate_per_s: float) -> None:
-        """Wait for a booking's turn; a change of the rate stretches or shortens what is left."""
+        """Wait for a booking's turn; a rate that is raised brings it nearer."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + wait_s
         while (left_s := until_s - loop.time()) > 0:
@@ -163,10 +163,10 @@ class Quota:
             now_per_s = self._rate_per_s()
             if now_per_s is None:
                 return
-            if now_per_s != rate_per_s:
+            if now_per_s > rate_per_s:
                 left_s = max(0.0, until_s - loop.time())
                 until_s = loop.time() + left_s * rate_per_s / now_per_s
-                rate_per_s = now_per_s
+            rate_per_s = now_per_s
 
 
 class LiveRate:

@@ -229,3 +229,5 @@ class SharingContract(StoreCases):
         await store.reserve("b", 100, rate_per_s=1, burst=0, now_s=NOW_S)
         wait_s = await store.reserve("b", 100, rate_per_s=100, burst=0, now_s=NOW_S)
         assert wait_s == pytest.approx(2, abs=1e-3)
+        wait_s = await store.reserve("b", 10, rate_per_s=10, burst=0, now_s=NOW_S)
+        assert wait_s == pytest.approx(3, abs=1e-3)
