@@ -36,7 +36,7 @@ DESCRIPTORS_MAX: Final = 128
 """Directories that a thread keeps open; four threads stay far below the usual limit of 1,024."""
 
 # A segment that is empty, "." or "..": the kernel would resolve it, and the key would be another.
-_RESOLVED: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
+_RESOLVED: Final = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)")
 
 _CLASSES: Final[dict[int, Callable[[str, str], TransportError]]] = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), NotFound),

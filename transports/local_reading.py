@@ -76,16 +76,15 @@ class Reader:
         return b"".join(pieces)
 
     def _read_other(self, entry: Entry) -> Blob:
+        location = self._root.name(entry.key)
+        if entry.kind is Kind.SPECIAL:
+            raise Invalid(location, "a socket, device or pipe is not read")
+        if entry.kind is Kind.SYMLINK and self._follow:
+            raise Invalid(location, "a symlink that leads nowhere or in a circle")
         info = self.head(entry.key)
         self._check_same(entry, info.entry)
-        if entry.kind is Kind.DIRECTORY:
-            return Blob(entry, b"", info.attributes, Proof.WEAK)
-        if entry.kind is Kind.SYMLINK and not self._follow:
-            return Blob(entry, os.fsencode(info.links_to), info.attributes, Proof.WEAK)
-        detail = "a symlink that leads nowhere, or in a circle"
-        if entry.kind is Kind.SPECIAL:
-            detail = "a socket, device or pipe is not read"
-        raise Invalid(self._root.name(entry.key), detail)
+        data = os.fsencode(info.links_to) if entry.kind is Kind.SYMLINK else b""
+        return Blob(entry, data, info.attributes, Proof.WEAK)
 
     def _check_same(self, entry: Entry, now: Entry) -> None:
         if now.kind is not entry.kind or (entry.version and entry.version != now.version):

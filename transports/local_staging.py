@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from transports.errors import Invalid, Unavailable
+from transports.errors import Denied, Invalid, Unavailable
 from transports.local_files import DIRECTORY_FLAGS, STAGE_PREFIX, Root
 
 LOCK_NAME: Final = "lock"
@@ -74,6 +74,9 @@ class Stage:
                 if not create:
                     raise
                 continue
+            except NotADirectoryError as error:
+                detail = "a symlink or a file has the staging directory's name"
+                raise Denied(self._root.name(self._name), detail) from error
             lock_fd = -1
             with contextlib.suppress(FileNotFoundError):
                 lock_fd = _open_lock(fd)

@@ -73,7 +73,6 @@ class Writer:
                 detail = "only an empty marker may end in a slash on a file system"
                 raise Invalid(self._root.name(key), detail)
             return ""
-        self._root.split(key)
         name = stage.next_name()
         if entry.kind is Kind.SYMLINK:
             self._put_symlink(stage, name, blob)
