@@ -102,7 +102,7 @@ class Location:
         return replace(self, path=f"{self.path}/")
 
     def parent(self) -> "Location":
-        """The tree that holds this object; for a tree, the tree itself."""
+        """The tree that holds this object; for a tree, the tree itself. A query stays."""
         if self.is_tree:
             return self
         head, slash, _ = self.path.rpartition("/")
@@ -150,7 +150,7 @@ def same_or_inside(inner: Location, outer: Location) -> bool:
     """Whether ``inner`` is ``outer`` or lies in the tree below it, going by their texts.
 
     Two stores at different endpoints are different even where bucket and key are equal. For local
-    paths and for endpoints out of the environment, resolve both first (``opening.resolve``).
+    paths, make both real and absolute first.
     """
     if _store(inner) != _store(outer):
         return False
