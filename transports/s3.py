@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from transports.base import Pace, Transport, check_received
-from transports.errors import Changed, Invalid, TransportError
+from transports.errors import Changed, Invalid, NotFound, TransportError
 from transports.model import (
     NO_ATTRIBUTES,
     Attributes,
@@ -114,6 +114,9 @@ class S3Transport(Transport):
     async def head(self, key: str) -> ObjectInfo:
         reply = await self._client.send("HEAD", self._root + key, (), (_CHECKSUMS,))
         etag = reply.etag
+        if key.endswith("/") and etag.endswith("-0"):
+            # SeaweedFS answers for a directory without a marker; no upload has zero parts.
+            raise NotFound(self._client.location_of(self._root + key))
         modified_ns = _http_date_ns(reply.text(b"last-modified"))
         size = int(reply.text(b"content-length") or -1)
         kind = Kind.DIRECTORY if key.endswith("/") and not size else Kind.OBJECT
@@ -189,7 +192,7 @@ class S3Transport(Transport):
     async def _write_whole(self, blob: Blob, pace: Pace | None) -> Receipt:
         name = blob.entry.key
         key = self._root + name
-        await self._names.check(key)
+        await self._names.check_write(key, len(blob.data))
         headers = headers_for(blob.attributes, self._client.location_of(key))
         if self._extra:
             headers += self._extra
@@ -205,7 +208,7 @@ class S3Transport(Transport):
         self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
     ) -> str:
         """Open an upload. S3 has no place for ``token``: whoever begins it keeps the id."""
-        await self._names.check(self._root + key)
+        await self._names.check_write(self._root + key, size)
         return await self._uploads.begin(self._root + key, attributes)
 
     async def write_part(
@@ -252,7 +255,7 @@ class S3Transport(Transport):
         if source.capabilities.copy_domain != self.capabilities.copy_domain:
             raise Invalid(self.location, f"another account or endpoint than {source.location}")
         full = self._root + key
-        await self._names.check(full)
+        await self._names.check_write(full, entry.size)
         receipt = await self._uploads.copy(entry, source._client, source._root + entry.key, full)
         return receipt._replace(key=key)
 

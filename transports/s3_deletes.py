@@ -18,11 +18,12 @@ _CREW: Final = 8
 
 
 class NameGuard:
-    """Refuses keys that the store would file under another key.
+    """Refuses keys that the store would file under another key, or lose.
 
-    SeaweedFS keeps objects in directories, so ``a//b`` and ``/a/b`` become ``a/b`` there, without
-    an error. Nothing else known does this, so the question is asked only for such keys, and only
-    of the server's name.
+    SeaweedFS keeps objects in directories. Without an error it files ``a//b``, ``/a/b`` and
+    ``a(backslash)b`` as ``a/b``, hides what is under ``.uploads/``, drops the bytes of an object whose key
+    ends in a slash, and loses the object ``a`` to a marker ``a/``. No other store is known to do
+    this, so the question is asked only for such keys, and only of the server's name.
     """
 
     def __init__(self, client: S3Client) -> None:
@@ -30,23 +31,38 @@ class NameGuard:
 
     async def check(self, key: str) -> None:
         """Raise ``Invalid`` where this store cannot hold this full key."""
-        if not is_foldable(key):
+        if is_foldable(key) and await self._folds():
+            raise self._refusal(key, "this store would file the key under another one")
+
+    async def check_write(self, key: str, size: int) -> None:
+        """Raise ``Invalid`` where this store would not keep an object of this size as it is."""
+        await self.check(key)
+        if key[-1:] != "/" or not await self._folds():
             return
+        if size:
+            raise self._refusal(key, "this store drops the bytes of a key that ends in a slash")
+        try:
+            await self._client.send("HEAD", key[:-1])
+        except NotFound:
+            return
+        raise self._refusal(key, "this store cannot hold an object and a marker of one name")
+
+    async def _folds(self) -> bool:
         if not self._client.server:
             await self._client.send("GET", "", (("list-type", "2"), ("max-keys", "1")))
-        if self._client.server.startswith("SeaweedFS"):
-            raise Invalid(
-                self._client.location_of(key), "this store folds empty and dotted segments of names"
-            )
+        return self._client.server.startswith("SeaweedFS")
+
+    def _refusal(self, key: str, why: str) -> Invalid:
+        return Invalid(self._client.location_of(key), why)
 
 
 def is_foldable(key: str) -> bool:
-    """Whether a store that keeps keys as paths would fold this one into another."""
-    if key[:1] == "/" or "//" in key:
+    """Whether a store that keeps keys as paths would fold this one into another, or hide it."""
+    if key[:1] == "/" or "//" in key or "\\" in key:
         return True
     if "." not in key:
         return False
-    return any(segment in (".", "..") for segment in key.split("/"))
+    return key.startswith(".uploads/") or any(s in (".", "..") for s in key.split("/"))
 
 
 class Deleter:

@@ -75,6 +75,8 @@ _BY_CODE: Final[dict[str, tuple[type[TransportError], str]]] = {
     "PermanentRedirect": (Invalid, "the bucket is at another endpoint: set ?endpoint_url="),
     "AuthorizationHeaderMalformed": (Invalid, "the region is wrong: set ?region="),
     "XMinioInvalidObjectName": (Invalid, ""),
+    "ExistingObjectIsFile": (Invalid, ""),
+    "ExistingObjectIsDirectory": (Invalid, ""),
     "QuotaExceeded": (NoSpace, ""),
     "ServiceQuotaExceeded": (NoSpace, ""),
     "XMinioStorageFull": (NoSpace, ""),

@@ -206,10 +206,11 @@ class TreeOrder:
         raw = self._lister.pages(prefix, after)
         async with aclosing(raw):
             async for page in raw:
-                entries = page.entries
+                # Siblings of the directories around ``after`` come late here too, and sort before it.
+                entries = [e for e in page.entries if e.key > after] if after else page.entries
                 if given:
                     entries = [e for e in entries if not _is_of(e.key, given)]
-                if not entries:
+                if not page.entries:
                     continue
                 held += entries
                 last = page.entries[-1].key

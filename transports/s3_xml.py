@@ -64,8 +64,15 @@ def parse_error(body: bytes) -> dict[str, str]:
 
 
 def parse_fields(body: bytes, *root_names: str) -> dict[str, str]:
-    """The fields of a flat answer. Raises ``GarbledAnswer``; an ``<Error>`` is garbled too."""
-    return _fields(_parse(body, root_names))
+    """The fields of a flat answer. Raises ``GarbledAnswer``; an ``<Error>`` is garbled too.
+
+    Control characters are dropped first: some stores repeat the key as it is, and XML cannot hold
+    all of them. So no key is ever taken from here.
+    """
+    return _fields(_parse(body.translate(None, _CONTROLS).strip(), root_names))
+
+
+_CONTROLS: Final = bytes(set(range(32)) - {9, 10, 13})
 
 
 # -- listings ----------------------------------------------------------------------------------
@@ -271,7 +278,8 @@ class ListedPart(NamedTuple):
 
 def parse_parts(body: bytes) -> tuple[list[ListedPart], int]:
     """Parts and the marker of the next page, 0 on the last. Raises ``GarbledAnswer``."""
-    root = _parse(body, ("ListPartsResult", "ListPartsResponse"))
+    cleaned = body.translate(None, _CONTROLS)  # as in parse_fields
+    root = _parse(cleaned, ("ListPartsResult", "ListPartsResponse"))
     fields = _fields(root)
     parts = []
     for child in root:

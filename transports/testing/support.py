@@ -1,11 +1,12 @@
 """What the contracts share: the hooks that an adapter may override, and short words for tests."""
 
+import asyncio
 import contextlib
 import random
 from collections.abc import Mapping
 
 from transports.base import Transport
-from transports.errors import TransportError
+from transports.errors import Changed, TransportError
 from transports.model import NO_ATTRIBUTES, Attributes, Blob, ByteRange, Entry, PartSpec, Proof
 
 
@@ -74,6 +75,15 @@ async def contents(transport: Transport) -> dict[str, bytes]:
             raise item
         found[entry.key] = bytes(item.data)
     return found
+
+
+async def settled(transport: Transport) -> dict[str, bytes]:
+    """Return the contents after a cancelled write, which a server may carry out a moment later."""
+    for _ in range(20):
+        with contextlib.suppress(Changed):
+            return await contents(transport)
+        await asyncio.sleep(0.05)
+    return await contents(transport)
 
 
 async def pinned(transport: Transport, key: str) -> Entry:

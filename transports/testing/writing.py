@@ -7,7 +7,7 @@ import pytest
 from transports.base import Transport
 from transports.errors import NotFound
 from transports.model import Attributes, Kind, Receipt
-from transports.testing.support import Subject, blob, contents, listed, put, some_bytes
+from transports.testing.support import Subject, blob, contents, listed, put, settled, some_bytes
 
 MTIME_NS = 1_234_567_890_123_456_789
 # Seconds, the coarsest time that a store keeps, is not asked for; a microsecond is (rclone's format
@@ -114,7 +114,7 @@ class WritingContract(Subject):
             for _ in range(ticks):
                 await asyncio.sleep(0)
             writing.cancel()
-        found = await contents(transport)
+        found = await settled(transport)
         assert found.keys() == old.keys()
         for key, data in found.items():
             assert data in (old[key], new[key])
