@@ -112,6 +112,16 @@ class Root:
                     raise failure(error, self.location) from error
             return self._fd
 
+    def open_again(self) -> int:
+        """Open the root anew, by its path, for a walk; the caller closes it.
+
+        A walk by a descriptor of old would find a root that was removed since to be empty.
+        """
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FAILURES as error:
+            raise failure(error, self.location) from error
+
     def directories(self) -> "Directories":
         """Return this thread's open directories; a descriptor is never shared between threads."""
         cache: Directories | None = getattr(self._local, "cache", None)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from transports.errors import NotFound
 from transports.local_files import DIRECTORY_FLAGS, STAGE_PREFIX, Root, failure, version_of
 from transports.model import Entry, Kind
 
@@ -178,6 +179,8 @@ class Walk:
         try:
             found = os.fstat(fd)
             names = self._names(fd, key)
+            if names is None and not key:
+                raise NotFound(self._root.location)
         except BaseException:
             os.close(fd)
             raise
@@ -193,8 +196,7 @@ class Walk:
 
     def _open(self, key: str) -> int:
         if not key:
-            # Not dup(2): the copies would share one position in the directory.
-            return os.open(".", DIRECTORY_FLAGS, dir_fd=self._root.fd())
+            return self._root.open_again()
         name = key[len(self._levels[-1].key) : -1]
         flags = _FOLLOWING_FLAGS if self._follow else DIRECTORY_FLAGS
         try:

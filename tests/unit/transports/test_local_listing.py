@@ -1,6 +1,7 @@
 """The walk: what symlinks, odd files, pruning and change do to a listing."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from transports import Invalid, Kind, NotFound
 from transports.local import open_local
 from transports.local_files import Root
 from transports.local_listing import PAGE_ENTRIES, Bounds, Links, Walk
-from transports.testing import contents, listed
+from transports.testing import contents, listed, put
 
 
 def walk(path: Path, links: Links = "preserve", bounds: Bounds | None = None) -> list[str]:
@@ -216,3 +217,12 @@ async def test_a_missing_root_is_not_an_empty_listing(tmp_path: Path) -> None:
         with pytest.raises(NotFound):
             await contents(transport)
         await transport.close()
+
+
+async def test_a_root_that_was_removed_is_not_an_empty_listing(tmp_path: Path) -> None:
+    transport = open_local(tmp_path / "root", create=True)
+    await put(transport, {"x": b"1"})
+    shutil.rmtree(tmp_path / "root")
+    with pytest.raises(NotFound):
+        await listed(transport)
+    await transport.close()
