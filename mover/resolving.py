@@ -12,21 +12,26 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from transports.opening import from_filesystem, open_transport
-
 from mover.ends import Single, closing_pages
 from mover.errors import Rejected
-from mover.model import CopySpec
+from mover.model import CopySpec, Links
 from transports.base import Transport
 from transports.errors import NotFound
 from transports.location import Location, parse_location, same_or_inside
 from transports.model import Kind
+from transports.opening import from_filesystem, open_transport
 from transports.retry import Retry
 
 End = str | tuple[Any, str]
 """A location as text, or an fsspec filesystem with a path in it."""
 
 Side = Literal["source", "target"]
+
+LINKS: dict[Links, Literal["follow", "skip", "preserve"]] = {
+    Links.FOLLOW: "follow",
+    Links.SKIP: "skip",
+    Links.PRESERVE: "preserve",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ class Opener:
                 side=side,
                 token=self.job,
                 environment=self.environment,
-                links=self.spec.links.value,
+                links=LINKS[self.spec.links],
                 create=create,
             )
         self.stack.push_async_callback(transport.close)

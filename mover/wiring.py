@@ -9,10 +9,9 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-
-from transports.opening import TransportPolicy, decorate
 
 from mover.budget import ByteBudget
 from mover.checking import DifferenceSink, check_ends
@@ -35,6 +34,7 @@ from scheduler.sqlite_store import SqliteTaskStore
 from scheduler.store import TaskStore
 from transports.base import Transport
 from transports.errors import Transient, TransportError
+from transports.opening import TransportPolicy, decorate
 from transports.throttle import slice_bytes_for, slice_requests_for
 
 T = TypeVar("T")
@@ -120,23 +120,25 @@ def _with_rates(
     policy: TransportPolicy, spec: CopySpec, store: TaskStore, direction: str
 ) -> TransportPolicy:
     """Budgets that all processes of the job share, one for each direction."""
-    changes: dict[str, Any] = {}
     if spec.limit:
         timetable = Timetable.parse(spec.limit, what="--limit")
-        rate = lambda: timetable.rate_at(datetime.datetime.now().astimezone())  # noqa: E731
-        quota = Quota(store, f"bytes-{direction}", rate_per_s=rate, unit=RATE_UNIT_BYTES)
-        changes |= {
-            "take_bytes": quota.take,
-            "slice_bytes": lambda: slice_bytes_for(rate() or float(BUDGET_BYTES)),
-        }
+
+        def rate_now() -> float | None:
+            return timetable.rate_at(datetime.datetime.now().astimezone())
+
+        quota = Quota(store, f"bytes-{direction}", rate_per_s=rate_now, unit=RATE_UNIT_BYTES)
+        policy = replace(
+            policy,
+            take_bytes=quota.take,
+            slice_bytes=lambda: slice_bytes_for(rate_now() or BUDGET_BYTES),
+        )
     if spec.limit_requests:
-        requests = parse_request_rate(spec.limit_requests, what="--limit-requests")
-        quota = Quota(store, f"requests-{direction}", rate_per_s=lambda: requests, unit=1)
-        changes |= {
-            "take_requests": quota.take,
-            "slice_requests": lambda: slice_requests_for(requests),
-        }
-    return policy if not changes else policy.with_rates(**changes)
+        per_s = parse_request_rate(spec.limit_requests, what="--limit-requests")
+        quota = Quota(store, f"requests-{direction}", rate_per_s=lambda: per_s, unit=1)
+        policy = replace(
+            policy, take_requests=quota.take, slice_requests=lambda: slice_requests_for(per_s)
+        )
+    return policy
 
 
 async def run_copy(
