@@ -1,0 +1,66 @@
+"""What crosses the queue comes back equal, stray bytes included."""
+
+import pytest
+
+from mover.errors import Rejected
+from mover.filtering import Rule, Selection
+from mover.model import (
+    Assembly,
+    Chunk,
+    CopySpec,
+    Failure,
+    LargeObject,
+    SmallShard,
+    Tally,
+    TaskResult,
+)
+from mover.payloads import (
+    Payload,
+    decode_payload,
+    decode_result,
+    decode_spec,
+    encode_payload,
+    encode_result,
+    encode_spec,
+)
+from transports.model import Entry, Kind, PartReceipt
+
+NAMES = ["a/b", "é\U0001f600", "new\nline", "stray\udcff\udc80byte", ""]
+ENTRIES = [Entry(name, 3, 10**18, "e" * 32, "v1", Kind.OBJECT, 7) for name in NAMES]
+
+PAYLOADS: list[Payload] = [
+    SmallShard(copies=ENTRIES, probes=[(ENTRIES[0], ENTRIES[1])], refused=[Failure("k", "E", "d")]),
+    SmallShard(copies=ENTRIES[:1], probes=[]),
+    *(LargeObject(entry=entry, again=True) for entry in ENTRIES),
+    Chunk(entry=ENTRIES[3], upload_id="u", part_bytes=8, first=1, last=9),
+    Assembly(entry=ENTRIES[0], upload_id="u", part_bytes=8, group="g"),
+]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: type(payload).__name__)
+def test_payloads(payload: Payload) -> None:
+    assert decode_payload(encode_payload(payload)) == payload
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_results(name: str) -> None:
+    result = TaskResult(
+        tally=Tally(copied_objects=3),
+        failures=[Failure(name, "NotFound", f"{name}: gone")],
+        parts=[PartReceipt(1, 0, 8, "etag", "00ff")],
+    )
+    assert decode_result(encode_result(result)) == result
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x92\xa3new\x80", b"\x92\xa5small\x80"])
+def test_foreign_payloads_are_named(data: bytes) -> None:
+    with pytest.raises(Rejected, match="another version"):
+        decode_payload(data)
+
+
+def test_specifications_name_jobs() -> None:
+    selection = Selection(rules=(Rule(verdict="exclude", pattern="*.tmp"),), names=("a", "b\udcff"))
+    spec = CopySpec(source="s3://b/", target="/t\udcff/", selection=selection)
+    assert decode_spec(encode_spec(spec)) == spec
+    assert encode_spec(spec) == encode_spec(decode_spec(encode_spec(spec)))
+    assert encode_spec(spec) != encode_spec(CopySpec(source="s3://b/", target="/t/"))
