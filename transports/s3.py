@@ -84,6 +84,15 @@ class S3Transport(Transport):
         self._names = NameGuard(self._client)
         self._deleter = Deleter(self._client, self._names)
 
+    def _full(self, key: str) -> str:
+        """The key as the bucket has it. Raises ``Invalid`` for an empty one, which names nothing."""
+        if not key:
+            raise self._nameless()
+        return self._root + key
+
+    def _nameless(self) -> Invalid:
+        return Invalid(self.location, "an empty key names no object")
+
     # -- reading ---------------------------------------------------------------------------------
 
     async def list(
@@ -112,7 +121,7 @@ class S3Transport(Transport):
                     yield [Entry(entry[0][cut:], *entry[1:]) for entry in entries]
 
     async def head(self, key: str) -> ObjectInfo:
-        reply = await self._client.send("HEAD", self._root + key, (), (_CHECKSUMS,))
+        reply = await self._client.send("HEAD", self._full(key), (), (_CHECKSUMS,))
         etag = reply.etag
         if key.endswith("/") and etag.endswith("-0"):
             # SeaweedFS answers for a directory without a marker; no upload has zero parts.
@@ -138,7 +147,7 @@ class S3Transport(Transport):
         return results
 
     async def _read_whole(self, entry: Entry) -> Blob:
-        key = self._root + entry.key
+        key = self._full(entry.key)
         headers = (("if-match", f'"{entry.etag}"'), _CHECKSUMS) if entry.etag else (_CHECKSUMS,)
         reply = await self._client.send("GET", key, (), headers)
         reply, seal = await self._prover.judge_read(key, headers, reply)
@@ -154,7 +163,7 @@ class S3Transport(Transport):
     async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
         if not len(span):
             return
-        key = self._root + entry.key
+        key = self._full(entry.key)
         headers = [("range", f"bytes={span.start}-{span.stop - 1}")]
         if entry.etag:
             headers.insert(0, ("if-match", f'"{entry.etag}"'))
@@ -191,7 +200,7 @@ class S3Transport(Transport):
 
     async def _write_whole(self, blob: Blob, pace: Pace | None) -> Receipt:
         name = blob.entry.key
-        key = self._root + name
+        key = self._full(name)
         await self._names.check_write(key, len(blob.data))
         headers = headers_for(blob.attributes, self._client.location_of(key))
         if self._extra:
@@ -208,8 +217,9 @@ class S3Transport(Transport):
         self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
     ) -> str:
         """Open an upload. S3 has no place for ``token``: whoever begins it keeps the id."""
-        await self._names.check_write(self._root + key, size)
-        return await self._uploads.begin(self._root + key, attributes)
+        full = self._full(key)
+        await self._names.check_write(full, size)
+        return await self._uploads.begin(full, attributes)
 
     async def write_part(
         self,
@@ -221,7 +231,7 @@ class S3Transport(Transport):
         sparse: bool = False,
         pace: Pace | None = None,
     ) -> PartReceipt:
-        return await self._uploads.write(self._root + key, upload_id, part, data, pace=pace)
+        return await self._uploads.write(self._full(key), upload_id, part, data, pace=pace)
 
     async def finish_upload(
         self,
@@ -232,15 +242,15 @@ class S3Transport(Transport):
         *,
         checksum: Checksum | None = None,
     ) -> Receipt:
-        receipt = await self._uploads.finish(self._root + key, upload_id, parts, checksum)
+        receipt = await self._uploads.finish(self._full(key), upload_id, parts, checksum)
         return receipt._replace(key=key)
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
-        await self._uploads.abort(self._root + key, upload_id)
+        await self._uploads.abort(self._full(key), upload_id)
 
     async def list_parts(self, key: str, upload_id: str) -> Sequence[PartReceipt]:
         """The parts in the store; ``start`` is -1, since S3 does not tell it."""
-        return await self._uploads.parts(self._root + key, upload_id)
+        return await self._uploads.parts(self._full(key), upload_id)
 
     async def list_uploads(self, prefix: str = "") -> Sequence[UploadInfo]:
         cut = len(self._root)
@@ -254,18 +264,19 @@ class S3Transport(Transport):
             raise Invalid(self.location, "only S3 copies to S3 by itself, with credentials")
         if source.capabilities.copy_domain != self.capabilities.copy_domain:
             raise Invalid(self.location, f"another account or endpoint than {source.location}")
-        full = self._root + key
+        full = self._full(key)
         await self._names.check_write(full, entry.size)
-        receipt = await self._uploads.copy(entry, source._client, source._root + entry.key, full)
+        receipt = await self._uploads.copy(entry, source._client, source._full(entry.key), full)
         return receipt._replace(key=key)
 
     # -- deleting --------------------------------------------------------------------------------
 
     async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
-        full = [self._root + key for key in keys]
         results: list[TransportError | None] = []
-        for start in range(0, len(full), BATCH_KEYS):
-            results += await self._deleter.delete(full[start : start + BATCH_KEYS])
+        for start in range(0, len(keys), BATCH_KEYS):
+            batch = keys[start : start + BATCH_KEYS]
+            named = iter(await self._deleter.delete([self._root + key for key in batch if key]))
+            results += [next(named) if key else self._nameless() for key in batch]
         return results
 
     # -- housekeeping ----------------------------------------------------------------------------

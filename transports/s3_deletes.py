@@ -49,7 +49,7 @@ class NameGuard:
 
     async def _folds(self) -> bool:
         if not self._client.server:
-            await self._client.send("GET", "", (("list-type", "2"), ("max-keys", "1")))
+            await self._client.send("GET", None, (("list-type", "2"), ("max-keys", "1")))
         return self._client.server.startswith("SeaweedFS")
 
     def _refusal(self, key: str, why: str) -> Invalid:
@@ -115,7 +115,7 @@ class Deleter:
             ("content-type", "application/xml"),
         )
         try:
-            reply = await self._client.send("POST", "", (("delete", ""),), headers, body=body)
+            reply = await self._client.send("POST", None, (("delete", ""),), headers, body=body)
             refused = s3_xml.parse_deleted(reply.body)
         except (Invalid, s3_xml.GarbledAnswer):
             self._in_bulk = False

@@ -84,7 +84,7 @@ class Lister:
 
     def _backwards(self, before: str, after: str) -> Invalid:
         return Invalid(
-            self._client.location_of(""),
+            self._client.location_of(None),
             f"the store does not list in the order of keys: {after!r} comes after {before!r}; "
             "where it walks directories, ?list_order=tree puts that right",
         )
@@ -150,7 +150,7 @@ class Lister:
             )
             if value
         ]
-        reply = await self._client.send("GET", "", query)
+        reply = await self._client.send("GET", None, query)
         location = self._client.location_of(prefix)
         try:
             page = parse_page(reply.body)

@@ -78,14 +78,14 @@ class S3Client:
     def __repr__(self) -> str:
         return f"<S3Client {self._address.origin}{self._address.base} {self._region}>"
 
-    def location_of(self, key: str) -> str:
-        """A full key (or "" for the bucket) as text for messages."""
-        return f"s3://{self.bucket}/{key}"
+    def location_of(self, key: str | None) -> str:
+        """A full key (or None for the bucket) as text for messages."""
+        return f"s3://{self.bucket}/{key or ''}"
 
     async def send(
         self,
         method: str,
-        key: str,
+        key: str | None,
         query: Pairs = (),
         headers: Pairs = (),
         *,
@@ -94,13 +94,14 @@ class S3Client:
         pace: Pace | None = None,
         creating: bool = False,
     ) -> Reply:
-        """Send a request about a full key ("" for the bucket) and return the success.
+        """Send a request about a full key (None for the bucket) and return the success.
 
         ``headers`` have lower-case, unique names, in order. ``into`` takes the body of a success.
         Raises the error of ``s3_errors`` for a refusal, and what ``HttpRoad.request`` raises. A
         cancelled call may have been carried out by the store.
         """
-        path = "/" + quoted_key(key, self.location_of(key)) if key else ""
+        # None, not "": an empty key must never turn into a request about the whole bucket.
+        path = "" if key is None else "/" + quoted_key(key, self.location_of(key))
         encoded = canonical_query(query) if query else ""
         if self._options.requester_pays:
             headers = sorted((*headers, ("x-amz-request-payer", "requester")))
@@ -144,7 +145,7 @@ class S3Client:
     async def _once(
         self,
         method: str,
-        key: str,
+        key: str | None,
         path: str,
         query: str,
         headers: Pairs,
@@ -183,7 +184,7 @@ class S3Client:
         self,
         address: Address,
         method: str,
-        key: str,
+        key: str | None,
         path: str,
         query: str,
         headers: Pairs,
