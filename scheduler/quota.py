@@ -127,12 +127,20 @@ class Quota:
         self._granted_at_s = asyncio.get_running_loop().time()
 
     def _fit_slice(self) -> None:
-        """Steer the slice so that refills come about every ``ASK_EVERY_S``."""
+        """Steer the slice so that refills come about every ``ASK_EVERY_S``.
+
+        It grows by addition and shrinks by multiplication. All who compete see the same pause,
+        so nothing but this pulls a large share and a small one together (Chiu and Jain, 1989:
+        "Analysis of the Increase and Decrease Algorithms for Congestion Avoidance").
+        """
         now_s = asyncio.get_running_loop().time()
         pause_s = max(now_s - self._asked_at_s, 1e-3)
         self._asked_at_s = now_s
-        factor = min(2.0, max(0.5, ASK_EVERY_S / pause_s))
-        self._slice_s = min(SLICE_MAX_S, max(SLICE_MIN_S, self._slice_s * factor))
+        if pause_s < ASK_EVERY_S:
+            self._slice_s += SLICE_MIN_S * min(4.0, ASK_EVERY_S / pause_s)
+        else:
+            self._slice_s *= max(0.5, min(0.85, ASK_EVERY_S / pause_s))
+        self._slice_s = min(SLICE_MAX_S, max(SLICE_MIN_S, self._slice_s))
 
     async def _reserve(self, amount: float, rate_per_s: float) -> float:
         backoff_s = 0.1

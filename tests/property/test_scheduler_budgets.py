@@ -167,6 +167,31 @@ def test_a_fleet_keeps_within_three_percent_over_any_five_seconds(
     assert fleet.store.bookings <= 15 * end_s * processes
 
 
+@pytest.mark.parametrize("late", [1, 3, 7])
+def test_who_comes_late_gets_an_equal_share(late: int) -> None:
+    fleet = Fleet(10_000)
+    shares: dict[int, float] = {}
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as crew:
+            for number in range(1 + late):
+                crew.create_task(spend(number, 2.0 if number else 0.0), name=f"process-{number}")
+
+    async def spend(number: int, start_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(start_s)
+        quota = fleet.quota()
+        while loop.time() < 14:
+            await quota.take(10)
+            if loop.time() > 7:
+                shares[number] = shares.get(number, 0) + 10
+
+    run_virtually(main)
+    assert len(shares) == 1 + late
+    fair = sum(shares.values()) / len(shares)
+    assert fair * 0.7 < min(shares.values()) <= max(shares.values()) < fair * 1.3
+
+
 def test_turns_of_demand_do_not_add_up_to_a_burst() -> None:
     """Eight processes are busy one after the other, then all at once."""
     fleet = Fleet(10_000)
