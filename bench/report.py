@@ -17,6 +17,7 @@ from bench.verdicts import Verdict, judge
 
 _METRICS: tuple[tuple[str, Metric], ...] = (("wall", wall_of), ("CPU", cpu_of), ("RSS", rss_of))
 _CELL_CHARACTERS_MAX = 110
+OBJECTS_MIN = 100  # with fewer, cost goes by bytes, and a cost per object says nothing
 FOREIGN_CORES_MAX = 0.3  # an idle server and this harness stay below 0.1
 
 
@@ -106,7 +107,7 @@ def _row(series: Series, floor: Series | None) -> list[str]:
 
 def _each(row: Sequence[str], result: ScenarioResult) -> str:
     series = result.of(row[0])
-    if series is None or not result.objects:
+    if series is None or result.objects < OBJECTS_MIN:
         return "–"
     return f"{Spread.of(map(cpu_of, series.good)).median / result.objects * 1e6:,.0f}"
 
