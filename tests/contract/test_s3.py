@@ -1,36 +1,50 @@
-"""The contract on S3: SeaweedFS and moto, each by the lean lane and by aiohttp alone."""
+"""The contract on S3: SeaweedFS and moto by the lean lane, SeaweedFS by aiohttp alone as well."""
 
 from __future__ import annotations
 
 import contextlib
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.servers.buckets import Bucket
 from transports.errors import Changed, TransportError
 from transports.s3 import S3Transport, open_s3
 from transports.testing import TransportContract, put
 from transports.testing.support import pinned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Iterator
 
     from bench.stores import SeaweedServer
-    from tests.servers.buckets import Bucket, S3Server
     from tests.servers.moto import MotoServer
     from transports.base import Transport
 
 
+@pytest.fixture(scope="module")
+def seaweed_bucket(seaweed: SeaweedServer) -> Iterator[Bucket]:
+    """One bucket for all of these tests: making one takes longer than most of them."""
+    bucket = Bucket.create(seaweed)
+    yield bucket
+    bucket.destroy()
+
+
+@pytest.fixture(scope="module")
+def moto_bucket(moto_server: MotoServer) -> Iterator[Bucket]:
+    bucket = Bucket.create(moto_server)
+    yield bucket
+    bucket.destroy()
+
+
 @contextlib.asynccontextmanager
-async def opened(
-    server: S3Server, bucket: str, prefix: str = "", **options: str
-) -> AsyncIterator[S3Transport]:
-    environment = server.environment()
+async def opened(bucket: Bucket, **options: str) -> AsyncIterator[S3Transport]:
+    """A root of its own in the bucket, whose name sorts oddly among its siblings'."""
     transport = await open_s3(
-        bucket=bucket,
-        prefix=prefix,
-        options={"endpoint_url": server.endpoint_url, **options},
-        environment=environment,
+        bucket=bucket.name,
+        prefix=f"{uuid.uuid4().hex}/deep-er/root/",
+        options={"endpoint_url": bucket.server.endpoint_url, **options},
+        environment=bucket.server.environment(),
     )
     try:
         yield transport
@@ -39,29 +53,28 @@ async def opened(
 
 
 class TestSeaweed(TransportContract):
-    """Under a prefix, whose name sorts among its siblings'."""
-
     @pytest.fixture
-    async def transport(
-        self, seaweed: SeaweedServer, bucket_on: Callable[[S3Server], Bucket]
-    ) -> AsyncIterator[S3Transport]:
-        async with opened(seaweed, bucket_on(seaweed).name, "deep-er/root/") as transport:
+    async def transport(self, seaweed_bucket: Bucket) -> AsyncIterator[S3Transport]:
+        async with opened(seaweed_bucket) as transport:
             yield transport
 
 
 class TestSeaweedByRoad(TransportContract):
     @pytest.fixture
-    async def transport(
-        self, seaweed: SeaweedServer, bucket_on: Callable[[S3Server], Bucket]
-    ) -> AsyncIterator[S3Transport]:
-        async with opened(seaweed, bucket_on(seaweed).name, lane="false") as transport:
+    async def transport(self, seaweed_bucket: Bucket) -> AsyncIterator[S3Transport]:
+        async with opened(seaweed_bucket, lane="false") as transport:
             yield transport
 
 
-class OnMoto(TransportContract):
+class TestMoto(TransportContract):
     """moto is exact with names but for one, and has two gaps that are its own."""
 
     unfaithful_names = frozenset({"a\nb"})  # its URL patterns stop at a line break
+
+    @pytest.fixture
+    async def transport(self, moto_bucket: Bucket) -> AsyncIterator[S3Transport]:
+        async with opened(moto_bucket) as transport:
+            yield transport
 
     async def test_a_copy_of_what_moved_is_changed(self, transport: Transport) -> None:
         """moto ignores the pin of a copy, so the copy is there; that it is wrong is still told."""
@@ -79,22 +92,3 @@ class OnMoto(TransportContract):
         assert await transport.list_uploads() == []
         with pytest.raises(TransportError):
             await transport.list_parts("x", upload_id)
-
-
-class TestMoto(OnMoto):
-    @pytest.fixture
-    async def transport(
-        self, moto_server: MotoServer, bucket_on: Callable[[S3Server], Bucket]
-    ) -> AsyncIterator[S3Transport]:
-        async with opened(moto_server, bucket_on(moto_server).name) as transport:
-            yield transport
-
-
-class TestMotoByRoad(OnMoto):
-    @pytest.fixture
-    async def transport(
-        self, moto_server: MotoServer, bucket_on: Callable[[S3Server], Bucket]
-    ) -> AsyncIterator[S3Transport]:
-        bucket = bucket_on(moto_server).name
-        async with opened(moto_server, bucket, "p/", lane="false") as transport:
-            yield transport
