@@ -2,8 +2,6 @@
 
 A store's own test file is short::
 
-    pytest.register_assert_rewrite("scheduler.testing.leasing", "scheduler.testing.sharing")
-
     class TestMyStore(TaskStoreContract):
         @contextlib.asynccontextmanager
         async def opened(self, *, attempts_max):
@@ -13,9 +11,14 @@ A store's own test file is short::
 Needs pytest, and pytest-asyncio in its automatic mode. Nothing outside of tests imports this.
 """
 
-from scheduler.testing.clocks import ManualClock, VirtualTimeLoop, run_virtually
-from scheduler.testing.leasing import LeasingContract
-from scheduler.testing.sharing import SharingContract
+import pytest
+
+# Before the first import, or a failing assertion would not show its values.
+pytest.register_assert_rewrite("scheduler.testing.leasing", "scheduler.testing.sharing")
+
+from scheduler.testing.clocks import ManualClock, VirtualTimeLoop, run_virtually  # noqa: E402
+from scheduler.testing.leasing import LeasingContract  # noqa: E402
+from scheduler.testing.sharing import SharingContract  # noqa: E402
 
 
 class TaskStoreContract(LeasingContract, SharingContract):

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.register_assert_rewrite("scheduler.testing.leasing", "scheduler.testing.sharing")
-
-from scheduler.memory_store import MemoryTaskStore  # noqa: E402 - after the rewrite is registered
-from scheduler.sqlite_store import SqliteTaskStore  # noqa: E402
-from scheduler.testing import TaskStoreContract  # noqa: E402
+from scheduler.memory_store import MemoryTaskStore
+from scheduler.sqlite_store import SqliteTaskStore
+from scheduler.testing import TaskStoreContract
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
