@@ -6,7 +6,8 @@ where it is not: that is learned from the first object, at the price of one more
 then on a mismatch is corruption.
 """
 
-from typing import NamedTuple
+from binascii import b2a_base64
+from typing import Final, NamedTuple
 
 from transports import digests
 from transports.base import Pace
@@ -17,7 +18,8 @@ from transports.s3_headers import checksums_of, etag_kind, hides_md5
 from transports.s3_reply import Reply
 from transports.s3_requests import Pairs, S3Client
 
-_CRC = "x-amz-checksum-crc64nvme"
+_CRC: Final = "x-amz-checksum-crc64nvme"
+_CRC_HEADER: Final = _CRC.encode()
 
 
 class Seal(NamedTuple):
@@ -28,7 +30,7 @@ class Seal(NamedTuple):
     md5: str = ""
 
 
-WEAK = Seal(Proof.WEAK)
+WEAK: Final = Seal(Proof.WEAK)
 
 
 class Prover:
@@ -46,6 +48,12 @@ class Prover:
 
         Raises ``Corrupt`` on a mismatch.
         """
+        # The common case by itself: one CRC, compared as it is spelled in the header.
+        echoed = reply.headers.get(_CRC_HEADER)
+        if echoed is not None and reply.headers.get(b"x-amz-checksum-type") != b"COMPOSITE":
+            crc = digests.crc64nvme(reply.body)
+            if echoed == b2a_base64(crc.to_bytes(8, "big"), newline=False):
+                return reply, Seal(Proof.STRONG, Checksum("crc64nvme", f"{crc:016x}"))
         for expected in checksums_of(reply.headers)[:1]:
             actual = digests.checksum(expected.algorithm, reply.body)
             if actual != expected:
@@ -84,10 +92,12 @@ class Prover:
         ``crc_hex`` and ``md5`` are those of the bytes, where they are known already. Raises
         ``Corrupt`` when the store has received other bytes than these.
         """
+        crc_sent = ""
         if self.compares_crc is not False:
             crc_hex = crc_hex or digests.crc64nvme_hex(body)
+            crc_sent = digests.base64_of(crc_hex)
             try:
-                reply = await self._put(key, query, headers, (_CRC, crc_hex), body, pace)
+                reply = await self._put(key, query, headers, (_CRC, crc_sent), body, pace)
             except Invalid:
                 if self.compares_crc:
                     raise
@@ -97,10 +107,10 @@ class Prover:
         else:
             md5 = md5 or digests.md5_hex(body)
             reply = await self._put_with_md5(key, query, headers, body, md5, pace)
-        echoed = reply.text(_CRC.encode())
-        if echoed and crc_hex:
-            if echoed != digests.base64_of(crc_hex):
-                raise self._corrupt(key, "crc64nvme", crc_hex, echoed)
+        echoed = reply.text(_CRC_HEADER)
+        if echoed and crc_sent:
+            if echoed != crc_sent:
+                raise self._corrupt(key, "crc64nvme", crc_sent, echoed)
             self.compares_crc = True
             return reply, Seal(Proof.STRONG, Checksum("crc64nvme", crc_hex), md5)
         if self.compares_crc is None:
@@ -136,18 +146,18 @@ class Prover:
         self, key: str, query: Pairs, headers: Pairs, body: BytesLike, md5: str, pace: Pace | None
     ) -> Reply:
         md5 = md5 or digests.md5_hex(body)
-        return await self._put(key, query, headers, ("content-md5", md5), body, pace)
+        sealed = ("content-md5", digests.base64_of(md5))
+        return await self._put(key, query, headers, sealed, body, pace)
 
     async def _put(
         self,
         key: str,
         query: Pairs,
         headers: Pairs,
-        checksum: tuple[str, str],
+        sealed: tuple[str, str],
         body: BytesLike,
         pace: Pace | None,
     ) -> Reply:
-        sealed = (checksum[0], digests.base64_of(checksum[1]))
         together = sorted((*headers, sealed)) if headers else (sealed,)
         return await self._client.send("PUT", key, query, together, body=body, pace=pace)
 
