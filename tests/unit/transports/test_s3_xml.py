@@ -1,0 +1,235 @@
+"""S3's XML: listings by the fast reader and the strict one, hostile answers, and bodies."""
+
+import pytest
+
+from transports import s3_xml
+from transports.model import Entry, Kind
+from transports.s3_xml import GarbledAnswer
+
+NS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+AT_NS = 1_741_064_767_000_000_000  # 2025-03-04T05:06:07Z
+
+
+def contents(key: str, *, size: str = "3", etag: str = "&quot;e1&quot;", more: str = "") -> str:
+    return (
+        f"<Contents><Key>{key}</Key><LastModified>2025-03-04T05:06:07.000Z</LastModified>"
+        f"<ETag>{etag}</ETag><Size>{size}</Size>{more}</Contents>"
+    )
+
+
+def page(*rows: str, truncated: str = "false", token: str = "", encoding: str = "url") -> bytes:
+    more = f"<NextContinuationToken>{token}</NextContinuationToken>" if token else ""
+    coded = f"<EncodingType>{encoding}</EncodingType>" if encoding else ""
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult {NS}><Name>b</Name><Prefix/>'
+        f"<IsTruncated>{truncated}</IsTruncated>{coded}{''.join(rows)}{more}</ListBucketResult>"
+    ).encode()
+
+
+def entry(key: str, size: int = 3, etag: str = "e1") -> Entry:
+    kind = Kind.DIRECTORY if key.endswith("/") and not size else Kind.OBJECT
+    return Entry(key, size, AT_NS, etag, "", kind, AT_NS)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (contents("a/b"), entry("a/b")),
+        (contents("a%2Bb+c%0A%25"), entry("a+b c\n%")),
+        (contents("a%C3%A9"), entry("aé")),
+        (contents("bad%FF"), entry("bad\udcff")),
+        (contents("a&amp;b&lt;&gt;&#34;&#x41;&apos;"), entry("a&b<>\"A'")),
+        (contents("k", etag="&#34;e1&#34;"), entry("k")),
+        (contents("k", etag='"e1"'), entry("k")),
+        (contents("k", etag="e1"), entry("k")),
+        (contents("d/", size="0"), entry("d/", 0)),
+        (contents("d/", size="2"), entry("d/", 2)),
+        (contents("k", more="<StorageClass>STANDARD</StorageClass><Owner/>"), entry("k")),
+        (contents("k", more="<Owner><ID>x</ID><Key>fake</Key></Owner>"), entry("k")),
+        (contents("k", more="<!-- <Key>fake</Key> -->"), entry("k")),
+        (contents("<![CDATA[a<b]]>"), entry("a<b")),
+    ],
+)
+def test_an_entry_is_read_alike_whatever_surrounds_it(row: str, expected: Entry) -> None:
+    """Beside regular rows and odd ones, so that both readers see each of them."""
+    odd = contents("zz", more="<!-- odd -->")
+    assert s3_xml.parse_page(page(row)).entries == [expected]
+    assert s3_xml.parse_page(page(row, row)).entries == [expected, expected]
+    assert s3_xml.parse_page(page(row, odd)).entries == [expected, entry("zz")]
+
+
+def test_elements_in_any_order_and_with_white_space() -> None:
+    row = (
+        "<Contents>\n <Size>7</Size> <ETag>&quot;x&quot;</ETag>\n"
+        "<LastModified>2025-03-04T05:06:07Z</LastModified><Key>k</Key>\n</Contents>\n"
+    )
+    (found,) = s3_xml.parse_page(page(row)).entries
+    assert (found.key, found.size, found.etag, found.mtime_ns) == ("k", 7, "x", AT_NS)
+
+
+def test_without_url_encoding_percent_signs_stay() -> None:
+    (found,) = s3_xml.parse_page(page(contents("a%2Bb+c"), encoding="")).entries
+    assert found.key == "a%2Bb+c"
+
+
+def test_an_empty_page_and_its_token() -> None:
+    assert s3_xml.parse_page(page()) == s3_xml.Page([], [], "")
+    assert s3_xml.parse_page(page(truncated="true", token="t1")).token == "t1"
+
+
+def test_prefixes_are_decoded() -> None:
+    row = "<CommonPrefixes><Prefix>a+b/</Prefix></CommonPrefixes>"
+    assert s3_xml.parse_page(page(row)).prefixes == ["a b/"]
+
+
+ENTITY_BOMB = (
+    b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
+    b"<ListBucketResult><IsTruncated>false</IsTruncated><Name>&b;</Name></ListBucketResult>"
+)
+EXTERNAL = (
+    b'<!DOCTYPE l [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+    b"<ListBucketResult><IsTruncated>false</IsTruncated><Name>&x;</Name></ListBucketResult>"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "hostile"),
+    [
+        (b"", False),
+        (b"<html>not found</html>", False),
+        (b"<Error><Code>SlowDown</Code></Error>", False),
+        (page(contents("a"))[:-9], False),
+        (page(contents("a"))[:200], False),
+        (page(contents("a"), "<Contents><Key>b</Key>"), False),
+        (page(contents("a"), truncated="true"), False),
+        (page(contents("a"), truncated=""), False),
+        (page(contents("a"), truncated="maybe"), False),
+        (page(contents("a", size="many")), False),
+        (page(contents("a", size="-1")), False),
+        (page(contents("")), False),
+        (page(contents("a&bogus;")), False),
+        (page(contents("a&amp")), False),
+        (page(contents("a")).replace(b"2025-03", b"2025-33"), False),
+        (page(contents("a")) + b"<more/>", False),
+        (page(contents("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"))).replace(
+            "ÿ".encode(), b"\xff"), False),
+        (ENTITY_BOMB, True),
+        (EXTERNAL, True),
+        (ENTITY_BOMB.replace(b"<Name>", contents("a").encode() + b"<Name>"), True),
+    ],
+)  # fmt: skip
+def test_broken_and_hostile_pages_are_errors(body: bytes, hostile: bool) -> None:
+    with pytest.raises(GarbledAnswer) as caught:
+        s3_xml.parse_page(body)
+    assert caught.value.hostile is hostile
+
+
+def test_every_truncation_of_a_page_is_an_error() -> None:
+    whole = page(contents("a"), contents("b/c"), truncated="true", token="t")
+    for length in range(len(whole)):
+        with pytest.raises(GarbledAnswer):
+            s3_xml.parse_page(whole[:length])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_ns"),
+    [
+        ("2025-03-04T05:06:07Z", AT_NS),
+        ("2025-03-04T05:06:07.123Z", AT_NS + 123_000_000),
+        ("2025-03-04T05:06:09.001Z", AT_NS + 2_001_000_000),
+        ("2025-03-04T05:06:07.123456Z", AT_NS + 123_456_000),
+        ("2025-03-04T06:06:07+01:00", AT_NS),
+        ("1969-12-31T23:59:59.500Z", -500_000_000),
+        ("1969-12-31T23:59:58.500Z", -1_500_000_000),
+    ],
+)
+def test_instants(text: str, expected_ns: int) -> None:
+    for _ in range(2):  # unknown, then remembered
+        assert s3_xml.instant_ns(text) == expected_ns
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2025-03-04", "2025-03-04T05:06:07"])
+def test_what_is_no_instant(text: str) -> None:
+    with pytest.raises(GarbledAnswer):
+        s3_xml.instant_ns(text)
+
+
+def test_caches_of_instants_are_bounded() -> None:
+    for second in range(10_000):
+        s3_xml.instant_ns(f"2025-{second % 12 + 1:02}-01T{second % 24:02}:{second % 60:02}:00Z")
+    assert len(s3_xml._INSTANTS) <= s3_xml._CACHED_MAX
+    assert len(s3_xml._MINUTES) <= s3_xml._CACHED_MAX
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"<Error><Code>NoSuchKey</Code><Message>m</Message></Error>",
+         {"Code": "NoSuchKey", "Message": "m"}),
+        (b"<!DOCTYPE html><html></html>", {}),
+        (b"<Error><Code>broken", {}),
+        (b"", {}),
+    ],
+)  # fmt: skip
+def test_errors(body: bytes, expected: dict[str, str]) -> None:
+    assert s3_xml.parse_error(body) == expected
+
+
+def test_flat_answers_survive_control_characters_in_a_repeated_key() -> None:
+    body = b"<InitiateResult><Key>a\x00b</Key><UploadId>u1</UploadId></InitiateResult>"
+    assert s3_xml.parse_fields(body, "InitiateResult")["UploadId"] == "u1"
+    with pytest.raises(GarbledAnswer):
+        s3_xml.parse_fields(b"<Error><Code>InternalError</Code></Error>", "InitiateResult")
+
+
+def test_parts_and_their_marker() -> None:
+    row = "<Part><PartNumber>{}</PartNumber><Size>5</Size><ETag>&quot;e&quot;</ETag></Part>"
+    body = (
+        f"<ListPartsResult {NS}><IsTruncated>true</IsTruncated>"
+        f"<NextPartNumberMarker>2</NextPartNumberMarker>{row.format(1)}{row.format(2)}"
+        "</ListPartsResult>"
+    )
+    parts, marker = s3_xml.parse_parts(body.encode())
+    assert parts == [s3_xml.ListedPart(1, 5, "e", ""), s3_xml.ListedPart(2, 5, "e", "")]
+    assert marker == 2
+    with pytest.raises(GarbledAnswer):
+        s3_xml.parse_parts(body.replace("<Size>5", "<Size>x").encode())
+
+
+def test_uploads_and_a_marker_that_is_only_an_id() -> None:
+    """SeaweedFS pages by upload id alone."""
+    body = (
+        f"<ListMultipartUploadsResult {NS}><IsTruncated>true</IsTruncated>"
+        "<EncodingType>url</EncodingType><NextUploadIdMarker>u1</NextUploadIdMarker>"
+        "<Upload><Key>a+b</Key><UploadId>u1</UploadId>"
+        "<Initiated>2025-03-04T05:06:07Z</Initiated></Upload></ListMultipartUploadsResult>"
+    )
+    uploads, markers = s3_xml.parse_uploads(body.encode())
+    assert uploads == [s3_xml.ListedUpload("a b", "u1", AT_NS)]
+    assert markers == ("", "u1")
+
+
+def test_bodies_escape_what_they_carry() -> None:
+    body = s3_xml.complete_body([(1, 'a"&b', "")])
+    assert b"<ETag>&quot;a" in body
+    assert b"&amp;b" in body
+    deleting = s3_xml.delete_body(["a&b\r\n", "<c>"])
+    assert b"<Key>a&amp;b&#13;&#10;</Key>" in deleting
+    assert b"<Key>&lt;c&gt;</Key>" in deleting
+
+
+@pytest.mark.parametrize(
+    ("key", "fits"),
+    [("a", True), ("a\tb\n", True), ("a\0", False), ("a\x1f", False), ("\ufffe", False),
+     ("\U0001f600", True), ("\udc80", False)],
+)  # fmt: skip
+def test_what_fits_into_xml(key: str, fits: bool) -> None:
+    assert s3_xml.fits_xml(key) is fits
+
+
+def test_failures_of_a_bulk_delete() -> None:
+    body = (
+        b"<DeleteResult><Deleted><Key>a</Key></Deleted>"
+        b"<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
+    )
+    assert s3_xml.parse_deleted(body) == {"b": ("AccessDenied", "no")}
