@@ -75,15 +75,10 @@ class S3Raw:
         (no folding of ``//`` or ``..``). ``payload_hash`` replaces the SHA-256 of the body in the
         signature, for trailers. Raises OSError or http.client.HTTPException when no answer comes.
         """
-        target = quote(path, safe=_SAFE_IN_PATH)
-        query_text = "&".join(
-            f"{quote(name, safe=_SAFE_IN_QUERY)}={quote(value, safe=_SAFE_IN_QUERY)}"
-            for name, value in sorted((query or {}).items())
+        signed = self.signed_headers(
+            method, path, query=query, headers=headers, body=body, payload_hash=payload_hash
         )
-        host = urlsplit(self.endpoint_url).netloc
-        signed = self._sign(
-            method, target, query_text, host, dict(headers or {}), body, payload_hash
-        )
+        target, query_text = quote(path, safe=_SAFE_IN_PATH), _encoded(query)
         connection = self._connect()
         try:
             full = f"{target}?{query_text}" if query_text else target
@@ -93,6 +88,44 @@ class S3Raw:
             return RawAnswer(status=response.status, headers=names, body=response.read())
         finally:
             connection.close()
+
+    def signed_headers(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        payload_hash: str | None = None,
+    ) -> dict[str, str]:
+        """Return the headers that ``call`` would send, for a caller with a socket of its own."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        payload = payload_hash or hashlib.sha256(body).hexdigest()
+        signed = dict(headers or {})
+        signed |= {
+            "Host": urlsplit(self.endpoint_url).netloc,
+            "x-amz-date": stamp,
+            "x-amz-content-sha256": payload,
+        }
+        canonical = sorted((name.lower(), value.strip()) for name, value in signed.items())
+        names = ";".join(name for name, _ in canonical)
+        lines = "".join(f"{name}:{value}\n" for name, value in canonical)
+        request = "\n".join(
+            (method, quote(path, safe=_SAFE_IN_PATH), _encoded(query), lines, names, payload)
+        )
+        scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        to_sign = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, digest))
+        key = f"AWS4{self.secret_key}".encode()
+        for word in scope.split("/"):
+            key = hmac.digest(key, word.encode(), "sha256")
+        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+        signed["Authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self.access_key}/{scope}, "
+            f"SignedHeaders={names}, Signature={signature}"
+        )
+        return signed
 
     def create_bucket(self, name: str) -> None:
         """Create a bucket; one that exists already is an error (S3RawError)."""
@@ -133,32 +166,9 @@ class S3Raw:
         context = ssl.create_default_context(cafile=None if self.ca_file is None else self.ca_file)
         return http.client.HTTPSConnection(host, port, timeout=self.timeout_s, context=context)
 
-    def _sign(
-        self,
-        method: str,
-        target: str,
-        query_text: str,
-        host: str,
-        headers: dict[str, str],
-        body: bytes,
-        payload_hash: str | None,
-    ) -> dict[str, str]:
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        payload = payload_hash or hashlib.sha256(body).hexdigest()
-        headers |= {"Host": host, "x-amz-date": stamp, "x-amz-content-sha256": payload}
-        canonical = sorted((name.lower(), value.strip()) for name, value in headers.items())
-        names = ";".join(name for name, _ in canonical)
-        lines = "".join(f"{name}:{value}\n" for name, value in canonical)
-        request = "\n".join((method, target, query_text, lines, names, payload))
-        scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        to_sign = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, digest))
-        key = f"AWS4{self.secret_key}".encode()
-        for word in scope.split("/"):
-            key = hmac.digest(key, word.encode(), "sha256")
-        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
-        headers["Authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self.access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}"
-        )
-        return headers
+
+def _encoded(query: Mapping[str, str] | None) -> str:
+    return "&".join(
+        f"{quote(name, safe=_SAFE_IN_QUERY)}={quote(value, safe=_SAFE_IN_QUERY)}"
+        for name, value in sorted((query or {}).items())
+    )

