@@ -39,7 +39,7 @@ class Lister:
 
         Raises ``Invalid`` when the store's order is not the one expected.
         """
-        after = start_after if start_after > prefix else ""
+        after = start_after if start_after >= prefix else ""
         if after and not after.startswith(prefix):
             return  # every key with the prefix sorts before it
         pages = self._ordered(prefix, after)
@@ -93,33 +93,38 @@ class Lister:
         self, prefix: str, after: str = "", *, delimiter: str = ""
     ) -> AsyncGenerator[Page, None]:
         """Pages in the store's own order; the next one is fetched while this one is used."""
+        failure: TransportError | None = None
         async with asyncio.TaskGroup() as group:
-            ahead = group.create_task(
-                self._caught(prefix, after, "", delimiter), name=f"list-{prefix}"
-            )
             token = ""
+            ahead = group.create_task(self._caught(prefix, after, token, delimiter), name="list")
             while True:
                 page = await ahead
+                if isinstance(page, Page) and page.token and page.token == token:
+                    page = self._repeats(prefix)
                 if isinstance(page, TransportError):
-                    raise page
-                if page.token:
-                    if page.token == token:
-                        raise Unavailable(
-                            self._client.location_of(prefix),
-                            "the listing repeats itself: the same continuation token came twice",
-                        )
-                    token = page.token
+                    failure = page
+                    break
+                token = page.token
+                if token:
                     ahead = group.create_task(
-                        self._caught(prefix, "", token, delimiter), name=f"list-{prefix}"
+                        self._caught(prefix, "", token, delimiter), name="list"
                     )
                 try:
                     yield page
                 except GeneratorExit:
-                    # Left early. The group would wrap this exception, so end in the plain way.
+                    # Left early: end in the plain way, or the group wraps this exception.
                     ahead.cancel()
                     return
-                if not page.token:
+                if not token:
                     return
+        if failure is not None:  # raised here, since the group would wrap it as well
+            raise failure
+
+    def _repeats(self, prefix: str) -> Unavailable:
+        return Unavailable(
+            self._client.location_of(prefix),
+            "the listing repeats itself: the same continuation token came twice",
+        )
 
     async def _caught(
         self, prefix: str, after: str, token: str, delimiter: str

@@ -35,10 +35,9 @@ _MOVED: Final = frozenset({301, 302, 307, 308, 400})
 
 
 def canonical_query(pairs: Pairs) -> str:
-    """A query as SigV4 wants it: encoded, then sorted by name."""
-    return "&".join(
-        sorted(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs)
-    )
+    """A query as SigV4 wants it: encoded, then sorted by name and value."""
+    encoded = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in pairs)
+    return "&".join([f"{name}={value}" for name, value in encoded])
 
 
 class S3Client:

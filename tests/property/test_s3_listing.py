@@ -1,0 +1,227 @@
+"""Any keys, any bounds, from a store that sorts and from one that walks directories."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transports import s3_listing
+from transports.errors import Invalid, TransportError, Unavailable
+from transports.s3_listing import Lister
+from transports.s3_reply import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transports.s3_requests import S3Client
+
+
+def walk_key(key: str) -> list[str]:
+    return key.split("/")
+
+
+class FakeBucket:
+    """Answers ListObjectsV2 in pages, sorted as text or as a directory walk; counts requests."""
+
+    def __init__(self, keys: Sequence[str], *, walks: bool, page_keys: int) -> None:
+        self.server = "SeaweedFS" if walks else "other"
+        self.rank = walk_key if walks else (lambda key: [key])
+        self.keys = sorted(keys, key=self.rank)
+        self.page_keys = page_keys
+        self.requests = 0
+
+    def location_of(self, key: str | None) -> str:
+        return f"s3://fake/{key or ''}"
+
+    async def send(self, method: str, key: None, query: Sequence[tuple[str, str]]) -> Reply:
+        await asyncio.sleep(0)
+        self.requests += 1
+        asked = dict(query)
+        prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
+        after = asked.get("continuation-token") or asked.get("start-after", "")
+        rows: list[str] = []
+        last, more = "", False
+        for name in self.keys:
+            if not name.startswith(prefix) or (after and self.rank(name) <= self.rank(after)):
+                continue
+            cut = name.find("/", len(prefix)) + 1 if delimiter else 0
+            if cut and delimiter:
+                row = f"<CommonPrefixes><Prefix>{name[:cut]}</Prefix></CommonPrefixes>"
+                if row in rows or after.startswith(name[:cut]):
+                    last = name
+                    continue
+            else:
+                row = (
+                    f"<Contents><Key>{name}</Key><LastModified>2025-03-04T05:06:07Z</LastModified>"
+                    "<ETag>e</ETag><Size>1</Size></Contents>"
+                )
+            if len(rows) == self.page_keys:
+                more = True
+                break
+            rows.append(row)
+            last = name
+        token = f"<NextContinuationToken>{last}</NextContinuationToken>" if more else ""
+        body = (
+            f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}"
+            f"{''.join(rows)}</ListBucketResult>"
+        )
+        return Reply(200, {}, body.encode(), len(body))
+
+
+def lister(bucket: FakeBucket, order: str = "auto") -> Lister:
+    return Lister(cast("S3Client", bucket), order=order)
+
+
+async def listed(
+    bucket: FakeBucket, prefix: str = "", after: str = "", stop_at: str | None = None
+) -> list[str]:
+    keys: list[str] = []
+    async with aclosing(lister(bucket).in_key_order(prefix, after, stop_at)) as pages:
+        async for page in pages:
+            assert page
+            keys += [entry.key for entry in page]
+    return keys
+
+
+def expected(keys: Sequence[str], prefix: str, after: str, stop_at: str | None) -> list[str]:
+    return [
+        key
+        for key in sorted(keys)
+        if key.startswith(prefix) and key > after and (stop_at is None or key < stop_at)
+    ]
+
+
+# Few letters on both sides of "/", so that directories and their odd siblings meet often.
+segments = st.text("ab-.0", min_size=1, max_size=3).filter(lambda s: s not in (".", ".."))
+keys_of_trees = st.lists(
+    st.lists(segments, min_size=1, max_size=4).map("/".join), max_size=40, unique=True
+)
+bounds = st.one_of(st.just(""), st.lists(segments, min_size=1, max_size=3).map("/".join))
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    keys=keys_of_trees,
+    prefix=st.one_of(st.just(""), segments, segments.map(lambda s: s + "/")),
+    after=bounds,
+    stop_at=st.one_of(st.none(), bounds.filter(bool)),
+    walks=st.booleans(),
+    page_keys=st.integers(1, 5),
+    held=st.integers(1, 8),
+)
+def test_any_listing_comes_in_the_order_of_keys(
+    keys: list[str],
+    prefix: str,
+    after: str,
+    stop_at: str | None,
+    walks: bool,
+    page_keys: int,
+    held: int,
+) -> None:
+    bucket = FakeBucket(keys, walks=walks, page_keys=page_keys)
+    with mock.patch.object(s3_listing, "HELD_KEYS_MAX", held):
+        found = asyncio.run(listed(bucket, prefix, after, stop_at))
+    assert found == expected(keys, prefix, after, stop_at)
+
+
+async def test_a_walk_costs_no_more_requests_than_pages() -> None:
+    """Small directories need none; one that is too large to hold needs one."""
+    keys = [f"d{n // 10:04}/f{n % 10}" for n in range(10_000)]
+    bucket = FakeBucket(keys, walks=True, page_keys=1000)
+    assert await listed(bucket) == sorted(keys)
+    assert bucket.requests <= 10 + 1
+    keys = [f"data/f{n:05}" for n in range(10_000)]
+    bucket = FakeBucket(keys, walks=True, page_keys=1000)
+    assert await listed(bucket) == sorted(keys)
+    assert bucket.requests <= 10 + 2
+
+
+async def test_a_large_directory_is_given_out_while_it_is_walked() -> None:
+    keys = [f"data/f{n:05}" for n in range(10_000)]
+    bucket = FakeBucket(keys, walks=True, page_keys=1000)
+    async with aclosing(lister(bucket).in_key_order("", "", None)) as pages:
+        first = await anext(pages)
+    assert len(first) <= s3_listing.HELD_KEYS_MAX + 1000
+    assert bucket.requests <= 6  # the name, three pages, the question, one page ahead
+
+
+async def test_the_next_page_is_under_way_but_not_more() -> None:
+    bucket = FakeBucket([f"{n:04}" for n in range(50)], walks=False, page_keys=5)
+    async with aclosing(lister(bucket, "key").in_key_order("", "", None)) as pages:
+        await anext(pages)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert bucket.requests == 2
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_walk_under_the_wrong_name_is_refused_by_name() -> None:
+    bucket = FakeBucket(["a/x", "a-b"], walks=True, page_keys=10)
+    bucket.server = "other"
+    with pytest.raises(Invalid, match="list_order=tree"):
+        await listed(bucket)
+
+
+class Broken(FakeBucket):
+    """Fails at the n-th request, or answers with a body of its own."""
+
+    def __init__(self, *, at: int, error: TransportError | None = None, body: bytes = b"") -> None:
+        super().__init__([f"{n:04}" for n in range(50)], walks=False, page_keys=5)
+        self.at, self.error, self.body = at, error, body
+
+    async def send(self, method: str, key: None, query: Sequence[tuple[str, str]]) -> Reply:
+        reply = await super().send(method, key, query)
+        if self.requests < self.at:
+            return reply
+        if self.error is not None:
+            raise self.error
+        return Reply(200, {}, self.body or reply.body, 0)
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+async def test_an_error_ends_a_listing_by_raising(at: int) -> None:
+    with pytest.raises(Unavailable, match="down"):
+        await listed(Broken(at=at, error=Unavailable("s3://fake/", "down")))
+    assert len(asyncio.all_tasks()) == 1
+
+
+ONE = (
+    "<Contents><Key>{}</Key><LastModified>2025-03-04T05:06:07Z</LastModified><ETag>e</ETag>"
+    "<Size>1</Size></Contents>"
+)
+
+
+def page_of(*keys: str, token: str = "") -> bytes:
+    more = f"<NextContinuationToken>{token}</NextContinuationToken>" if token else ""
+    return (
+        f"<ListBucketResult><IsTruncated>{'true' if token else 'false'}</IsTruncated>{more}"
+        f"{''.join(ONE.format(key) for key in keys)}</ListBucketResult>"
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (page_of("0000", token="same"), Invalid, "order"),
+        (page_of(token="same"), Unavailable, "repeats itself"),
+        (b"<ListBucketResult><IsTruncated>fal", Unavailable, "cannot be read"),
+        (b"<!DOCTYPE x><ListBucketResult/>", Invalid, "cannot be read"),
+    ],
+)
+async def test_listings_that_go_wrong_on_the_way(
+    body: bytes, kind: type[TransportError], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        await listed(Broken(at=2, body=body))
+
+
+async def test_foreign_keys_are_refused() -> None:
+    bucket = Broken(at=1, body=page_of("other/x"))
+    with pytest.raises(Invalid, match="foreign"):
+        await listed(bucket, "mine/")
