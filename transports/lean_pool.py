@@ -64,6 +64,7 @@ class LeanPool:
         self._idle: list[LeanConnection] = []
         self._open: dict[LeanConnection, int] = {}  # with the unsent bytes at the last tick
         self._slots = 0  # taken by connections that are open or being opened
+        # As long as the number of requests that callers have under way: they limit that.
         self._waiters: deque[asyncio.Future[LeanConnection | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._addresses: list[str] = []
@@ -229,6 +230,8 @@ class LeanPool:
     async def _connect(self) -> LeanConnection:
         """Open a connection in the slot that the caller holds; the slot is freed on failure."""
         try:
+            if self._closed:
+                raise Unavailable(self.location, "the pool is closed")
             connection = await self._open_any()
         except BaseException:
             self._free_slot()

@@ -188,8 +188,10 @@ async def test_unasked_bytes_on_an_idle_connection_close_it(unasked: bytes) -> N
 
     async with serving(script) as server, pool_at(server.port) as pool:
         await pool.request(GET)
-        await asyncio.sleep(0.06)
-        assert (pool.connections, pool.idle) == (0, 0)
+        async with asyncio.timeout(3):
+            while pool.idle:  # noqa: ASYNC110 (the pool tells nobody)
+                await asyncio.sleep(0.005)
+        assert pool.connections == 0
         assert (await pool.request(GET)).body == b"hello"
         assert len(server.peers) == 2
 
@@ -270,7 +272,7 @@ async def test_silence_times_out(said: bytes) -> None:
         begun_s = clock()
         with pytest.raises(TimedOut):
             await pool.request(GET)
-        assert 0.2 <= clock() - begun_s < 1.0
+        assert 0.2 <= clock() - begun_s < 3.0
         assert pool.connections == 0
 
 
