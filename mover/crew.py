@@ -1,11 +1,12 @@
 """Worker processes on this host: start them, replace the ones that die, end them.
 
-A worker is ``python -m mover.crew_member DIRECTORY WORKER_ID``; all it needs stands in the job's
-directory, and its credentials come with the environment. It is told to end by SIGTERM (it drains),
-and ends by itself when its leader dies.
+A worker is ``python -m mover.crew_member DIRECTORY WORKER_ID LEADER_PID``; all it needs stands in
+the job's directory, and its credentials come with the environment. It is told to end by SIGTERM
+(it drains), and ends by itself when its leader dies.
 """
 
 import asyncio
+import os
 import signal
 import sys
 import uuid
@@ -71,6 +72,7 @@ class Crew:
                 "mover.crew_member",
                 str(self._directory),
                 worker_id,
+                str(os.getpid()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
             )

@@ -1,5 +1,6 @@
-"""A worker process of a job on this host: ``python -m mover.crew_member DIRECTORY WORKER_ID``.
+"""A worker process of a job on this host.
 
+``python -m mover.crew_member DIRECTORY WORKER_ID LEADER_PID``
 Started by the leader (``mover.crew``), never by a person. It ends when the queue is drained, when
 it is told to (SIGTERM: drain; again: at once), and soon after its leader has died.
 """
@@ -21,10 +22,13 @@ LEADER_POLL_S = 0.5
 """How often a worker looks whether its leader still lives."""
 
 
-async def serve(directory: JobDirectory, worker_id: str) -> None:
-    """Work on the job's queue until it is drained or the leader is gone."""
+async def serve(directory: JobDirectory, worker_id: str, leader_pid: int) -> None:
+    """Work on the job's queue until it is drained or the leader is gone.
+
+    The leader says who it is: asked only now, the kernel would name whoever took over its
+    children, had it died while this process was starting, and the worker would stay for good.
+    """
     spec = directory.join()
-    leader = os.getppid()
     async with (
         open_queue(directory.queue_path) as store,
         open_job_ends(spec, directory.job, store, dict(os.environ)) as ends,
@@ -38,7 +42,7 @@ async def serve(directory: JobDirectory, worker_id: str) -> None:
         )
 
         async def watch_leader() -> None:
-            while os.getppid() == leader:  # noqa: ASYNC110 - the kernel sends no event
+            while os.getppid() == leader_pid:  # noqa: ASYNC110 - the kernel sends no event
                 await asyncio.sleep(LEADER_POLL_S)
             worker.stop()
 
@@ -50,9 +54,9 @@ async def serve(directory: JobDirectory, worker_id: str) -> None:
 
 
 def main() -> None:
-    """Read the two arguments and serve."""
-    directory, worker_id = sys.argv[1:3]
-    run_loop(serve(JobDirectory(Path(directory)), worker_id))
+    """Read the three arguments and serve."""
+    directory, worker_id, leader_pid = sys.argv[1:4]
+    run_loop(serve(JobDirectory(Path(directory)), worker_id, int(leader_pid)))
 
 
 if __name__ == "__main__":
