@@ -78,6 +78,7 @@ class FilesystemTransport(Transport):
         self._fs = filesystem
         self._calls = calls = Calls(filesystem)
         self._root = calls.strip(path).rstrip("/")
+        self.path = self._root
         self._owns = owns
         self._token = token or f"only-{secrets.token_hex(4)}"
         self.location = f"{calls.protocol}://{self._root.lstrip('/')}/"
@@ -320,13 +321,15 @@ class FilesystemTransport(Transport):
         return results
 
     async def _delete_one(self, key: str) -> None:
-        directory = key.endswith("/") and self.capabilities.has_directories
+        directory = key.endswith("/") and is_plain(key[:-1])
         path = self._path(key[:-1] if directory else key)
         try:
             with translating(translate, self._name(key)):
                 info = await self._calls.info(path)
                 is_directory = info.get("type") == "directory"
                 if directory and is_directory and not await self._children(key):
+                    if self._calls.is_flat:
+                        raise Invalid(self._name(key), "this filesystem cannot name a marker")
                     await self._calls.call("rmdir", path)
                 elif not directory and not is_directory:
                     await self._calls.call("rm_file", path)
@@ -364,11 +367,13 @@ class FilesystemTransport(Transport):
     def _path(self, key: str) -> str:
         """The filesystem's path of a key. Raises ``Invalid`` for what it would read differently."""
         path = f"{self._root}/{key}"
-        if not is_plain(key) or "?versionId=" in key:
+        if not is_plain(key):
             raise Invalid(self._name(key), "this filesystem cannot name it exactly")
         if key.startswith(STAGE_PREFIX):
             raise Invalid(self._name(key), "the name is kept for unfinished writes")
-        if self._calls.strip(path) != path:
+        if not self._calls.encodes(key):
+            raise Invalid(self._name(ascii(key)), "the name is not UTF-8")
+        if not self._calls.reads_exactly(path):
             raise Invalid(self._name(key), "this filesystem would read the name differently")
         return path
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ftplib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -100,7 +101,8 @@ def _time_ns(info: Info) -> int:
             whole = int(moment.replace(microsecond=0).timestamp())
             return whole * 1_000_000_000 + moment.microsecond * 1_000
         if isinstance(value, int | float) and value >= 0:
-            return int(value * 1_000_000_000)
+            # A float of today's seconds is exact to a quarter of a microsecond.
+            return round(value * 1_000_000) * 1_000
         if isinstance(value, str):
             with contextlib.suppress(ValueError):
                 return _time_ns({name: datetime.fromisoformat(value)})
@@ -120,6 +122,12 @@ _BY_ERRNO: Final[dict[int, type[TransportError]]] = {
     errno.EISDIR: Invalid,
     errno.EBUSY: Throttled,  # what s3fs makes of SlowDown
     errno.ETIMEDOUT: TimedOut,
+}
+
+_BY_FTP_REPLY: Final[dict[str, type[TransportError]]] = {
+    "530": Denied,
+    "532": Denied,
+    "552": NoSpace,
 }
 
 
@@ -143,6 +151,8 @@ def translate(error: BaseException, location: str) -> TransportError | None:
     if isinstance(error, OSError):
         known = _BY_ERRNO.get(error.errno) if error.errno else None
         return (known or Unavailable)(location, line)
+    if isinstance(error, ftplib.error_perm):
+        return _BY_FTP_REPLY.get(line[:3], Invalid)(location, ascii(line)[1:-1])
     if isinstance(error, NotImplementedError):
         return Invalid(location, "this filesystem cannot do that")
     if isinstance(error, ValueError):  # UnicodeEncodeError is one

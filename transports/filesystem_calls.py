@@ -96,19 +96,40 @@ class Calls:
             raise
 
     async def info(self, path: str) -> Info:
+        self._forget(path)
         found = await self.call("info", path)
         if not isinstance(found, Mapping):
             raise FileNotFoundError(path)
         return found
 
     async def ls(self, path: str) -> list[Info]:
-        getattr(self._fs, "invalidate_cache")(path)  # noqa: B009 - what another wrote must show
+        self._forget(path)
         found = await self.call("ls", path, detail=True)
         return [info for info in found if isinstance(info, Mapping)] if _is_list(found) else []
+
+    def _forget(self, path: str) -> None:
+        """What others wrote must show, also in an instance that keeps its listings."""
+        getattr(self._fs, "invalidate_cache")(path)  # noqa: B009 - not in the protocol
+
+    def encodes(self, key: str) -> bool:
+        """Whether the key can be put into bytes; only local names may be other than UTF-8."""
+        escaping = "surrogateescape" if self.protocol in {"file", "local"} else "strict"
+        try:
+            key.encode("utf-8", escaping)
+        except UnicodeEncodeError:
+            return False
+        return True
 
     def strip(self, path: str) -> str:
         """The path as the filesystem would understand it."""
         return str(getattr(type(self._fs), "_strip_protocol")(path))  # noqa: B009
+
+    def reads_exactly(self, path: str) -> bool:
+        """Whether the filesystem means by a path what stands there."""
+        if self.strip(path) != path:
+            return False
+        split = getattr(self._fs, "split_path", None)  # bucket, key, version; of s3fs and gcsfs
+        return split is None or tuple(split(path)) == (*path.split("/", 1), None)
 
     def open(self, path: str, mode: str) -> "contextlib.AbstractContextManager[File]":
         """Open a file of a blocking filesystem, in a thread."""
