@@ -72,6 +72,12 @@ class HttpClient:
                     if self._moved.pop(key, None) and answer.status in {401, 403, 404, 410}:
                         raise Unavailable(name, "what a redirect led to is gone")
                     raise error_of(answer.status, answer.headers, name, now_s=self.now_s())
+                if (
+                    answer.history
+                    and answer.url.raw_path.endswith("/")
+                    and key[-1:] not in {"", "/"}
+                ):
+                    raise NotFound(name, "the server shows a directory there")
                 if answer.history and len(self._moved) < REMEMBERED_MAX:
                     self._moved[key] = answer.url
                 yield answer
