@@ -257,7 +257,7 @@ class LeanPool:
                         ) from error
                     except (OSError, TimeoutError) as error:
                         failure = error
-        except TimeoutError as error:
+        except (OSError, TimeoutError) as error:  # the name cannot be resolved, or time is up
             failure = error
         self._addresses = []  # they may be out of date
         if isinstance(failure, TimeoutError) and not failure.errno:

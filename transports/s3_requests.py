@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from transports.base import Pace
 from transports.digests import BytesLike
-from transports.errors import TimedOut, Transient, Truncated, Unavailable
+from transports.errors import Denied, Transient, Truncated, Unavailable
 from transports.s3_auth import CredentialSource, Signer
 from transports.s3_errors import EXPIRED, Refusal, error_from, refusal_of
 from transports.s3_headers import quoted_key
@@ -211,9 +211,8 @@ class S3Client:
                 received_bytes=error.received_bytes,
                 expected_bytes=error.expected_bytes,
             ) from error
-        except Transient as error:
-            kind = TimedOut if isinstance(error, TimedOut) else Unavailable
-            raise kind(self.location_of(key), str(error)) from error
+        except (Transient, Denied) as error:  # told of the endpoint; say which object it was
+            raise type(error)(self.location_of(key), str(error)) from error
         if not self.server:
             self.server = answer.headers.get(b"server", b"unnamed").decode("ascii", "replace")
         return Reply(answer.status, answer.headers, answer.body, answer.received_bytes)
