@@ -1,0 +1,167 @@
+"""Run one request in front of a person: its display, its signals, its result on standard output."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, Final, Literal
+
+from mover import api
+from mover.cli_options import Output
+from mover.display import LineDisplay, QuietDisplay, report_lines
+from mover.logs import configure_logs
+from mover.model import Report, State, Tally
+from mover.running import Stop
+from mover.wiring import run_loop
+from scheduler.signals import SignalLog, draining_on_signals
+
+AT_ONCE_S: Final = 2.0
+"""How long a request may take to stop by itself after the second signal; then it is cancelled."""
+
+DRAINING: Final = "stopping: finishing what is under way; again to stop at once"
+
+
+def run_copy(
+    source: str,
+    target: str,
+    *,
+    wishes: dict[str, Any],
+    workers: int | Literal["auto"],
+    dry_run: bool,
+    output: Output,
+) -> int:
+    """Copy, or print the plan; return the exit code. Raises ``MoverError``."""
+    # A plan on its way to the same terminal leaves no place for a display.
+    with _open(output, quiet=dry_run) as display:
+        stop = Stop()
+
+        async def work() -> Report:
+            return await api.copy(
+                source,
+                target,
+                workers=workers,
+                dry_run=dry_run,
+                monitor=display,
+                stop=stop,
+                on_action=None if output.as_json else lambda action: display.result(str(action)),
+                **wishes,
+            )
+
+        report, code = _run(work, display, None if dry_run else stop)
+    return _finish(report, code, output, command="copy")
+
+
+def run_check(source: str, target: str, *, wishes: dict[str, Any], output: Output) -> int:
+    """Compare and print the differences; return the exit code. Raises ``MoverError``."""
+    with _open(output, checking=True) as display:
+
+        async def work() -> Report:
+            return await api.check(
+                source,
+                target,
+                monitor=display,
+                on_difference=None if output.as_json else lambda each: display.result(str(each)),
+                **wishes,
+            )
+
+        report, code = _run(work, display, None)
+    return _finish(report, code, output, command="check")
+
+
+def write_json_failure(message: str, code: int) -> None:
+    """The one JSON object of a request that has no report: the same keys, and ``error``."""
+    state = "interrupted" if code in (130, 143) else "rejected" if code == 2 else "failed"
+    _write_json({**_no_report().to_json(), "state": state, "error": message})
+
+
+def _open(output: Output, *, quiet: bool = False, checking: bool = False) -> QuietDisplay:
+    """The display that suits the place: live on a terminal, lines elsewhere, none for a program."""
+    configure_logs(level=output.log_level, style=output.log_format)
+    wanted = not output.as_json if output.progress is None else output.progress
+    if quiet or not wanted:
+        return QuietDisplay()
+    if not sys.stderr.isatty():
+        return LineDisplay(checking=checking)
+    from mover.display_live import LiveDisplay, is_live_terminal  # Rich takes 60 ms to import
+
+    return LiveDisplay(checking=checking) if is_live_terminal() else LineDisplay(checking=checking)
+
+
+def _run(
+    work: Callable[[], Coroutine[None, None, Report]], display: QuietDisplay, stop: Stop | None
+) -> tuple[Report, int]:
+    """Run to the end, or to where signals end it: (the report, the exit code)."""
+    log: SignalLog | None = None
+
+    async def guarded() -> Report:
+        nonlocal log
+        async with _stopping_on_signals(stop, display) as log:
+            return await work()
+
+    try:
+        report = run_loop(guarded())
+    except asyncio.CancelledError:
+        if log is None or log.exit_code is None:
+            raise
+        return _no_report(), log.exit_code
+    if report.state is State.INTERRUPTED and log is not None and log.exit_code is not None:
+        return report, log.exit_code
+    return report, report.exit_code
+
+
+@contextlib.asynccontextmanager
+async def _stopping_on_signals(
+    stop: Stop | None, display: QuietDisplay
+) -> AsyncGenerator[SignalLog, None]:
+    """The first signal drains, where there is something to drain; one more ends the request.
+
+    A request that has no queue (``stop`` None) has nothing to drain: the first signal cancels it.
+    """
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+
+    def cancel() -> None:
+        if task is not None:
+            task.cancel()
+
+    def drain() -> None:
+        if stop is None:
+            cancel()
+            return
+        stop.request(log.received[0])
+        display.note(DRAINING)
+
+    def at_once() -> None:
+        if stop is None or stop.at_once.is_set():
+            cancel()
+            return
+        stop.request(log.received[0])
+        timers.append(loop.call_later(AT_ONCE_S, cancel))
+
+    with draining_on_signals(drain=drain, stop=at_once) as log:
+        try:
+            yield log
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+
+def _finish(report: Report, code: int, output: Output, *, command: str) -> int:
+    if output.as_json:
+        _write_json(report.to_json())
+        return code
+    for line in report_lines(report, command=command):
+        sys.stderr.write(f"mover: {line}\n")
+    return code
+
+
+def _write_json(value: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def _no_report() -> Report:
+    """What stands for the report of a request that was ended before it had one."""
+    return Report(job="", state=State.INTERRUPTED, tally=Tally(), seconds=0.0, failures=[])

@@ -1,0 +1,242 @@
+"""What a person sees of a job: a live display on a terminal, a line now and then elsewhere.
+
+All of it goes to standard error, so that standard output is free for results: a plan, a list of
+differences, a JSON object. What is shown is decided by pure functions (``progress_line``,
+``report_lines``); the displays only write it. Whatever a name holds, it stays on its line and
+cannot steer a terminal: see ``printable``.
+"""
+
+import re
+import sys
+from collections import deque
+from typing import Final, Self, TextIO
+
+from mover.model import Report, State
+from mover.progress import Progress
+from mover.units import format_bytes, format_duration, format_rate
+
+LINE_EVERY_S: Final = 10.0
+"""Seconds between two lines of progress where nobody watches live."""
+
+RATE_WINDOW_S: Final = 5.0
+"""The rate that is shown is that of the last seconds: long enough to be calm, short enough to be true."""
+
+FAILURES_PRINTED: Final = 20
+"""Failed objects named in a final report; the retry file names all."""
+
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+_HEADLINES: Final = {
+    State.DONE: "done",
+    State.INCOMPLETE: "incomplete",
+    State.DAMAGED: "verification failed",
+    State.INTERRUPTED: "interrupted",
+    State.PLANNED: "plan",
+}
+
+
+def printable(text: str) -> str:
+    r"""``text`` on one line for a terminal: controls and stray bytes as ``\xHH`` or ``\uHHHH``."""
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+class RateMeter:
+    """A moving average: what came in over the last ``RATE_WINDOW_S`` seconds, per second."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, int]] = deque(maxlen=256)
+
+    def add(self, seconds: float, total: int) -> None:
+        """Note that ``total`` had come in ``seconds`` after the start; both only grow."""
+        self._points.append((seconds, total))
+        while len(self._points) > 2 and self._points[1][0] <= seconds - RATE_WINDOW_S:
+            self._points.popleft()
+
+    def per_s(self) -> float:
+        """Zero until two points are known."""
+        if len(self._points) < 2:
+            return 0.0
+        (start_s, start), (end_s, end) = self._points[0], self._points[-1]
+        return max(end - start, 0) / (end_s - start_s) if end_s > start_s else 0.0
+
+
+def fraction_done(progress: Progress) -> float:
+    """How much is done, from 0 to 1: by bytes, or by objects where all are empty."""
+    if progress.planned_bytes > 0:
+        done = progress.copied_bytes / progress.planned_bytes
+    elif progress.planned_objects > 0:
+        done = progress.copied_objects / progress.planned_objects
+    else:
+        done = 1.0 if progress.planned_all else 0.0
+    return min(max(done, 0.0), 1.0)
+
+
+def remaining(progress: Progress, rate_bytes_per_s: float) -> str:
+    """``ETA 4m05s``; ``listing…`` while the plan still grows; ``stalled`` where nothing comes."""
+    if not progress.planned_all:
+        return "listing…"
+    left_bytes = progress.planned_bytes - progress.copied_bytes
+    if left_bytes <= 0:
+        return "finishing"
+    if rate_bytes_per_s <= 0:
+        return "stalled"
+    return f"ETA {format_duration(left_bytes / rate_bytes_per_s)}"
+
+
+def progress_line(progress: Progress, rate_bytes_per_s: float) -> str:
+    """How a job stands, on one line of about a hundred columns."""
+    parts = [
+        f"{format_bytes(progress.copied_bytes)} of {format_bytes(progress.planned_bytes)}",
+        f"{progress.copied_objects:,} of {progress.planned_objects:,} objects",
+        format_rate(rate_bytes_per_s),
+        remaining(progress, rate_bytes_per_s),
+    ]
+    if progress.skipped_objects:
+        parts.append(f"{progress.skipped_objects:,} skipped")
+    parts.append(f"{progress.failed_objects:,} failed")
+    return ", ".join(parts)
+
+
+def check_line(progress: Progress) -> str:
+    """How a comparison stands; it has no total before it ends."""
+    per_s = progress.planned_objects / progress.seconds if progress.seconds > 0 else 0.0
+    return (
+        f"{progress.planned_objects:,} objects compared, {format_bytes(progress.planned_bytes)},"
+        f" {per_s:,.0f} objects/s, {progress.failed_objects:,} differ"
+    )
+
+
+def report_lines(report: Report, *, command: str = "copy") -> list[str]:
+    """The end of a job for a person: what came of it, the failures, and the next step."""
+    lines = [_checked(report) if command == "check" else _moved(report)]
+    tally = report.tally
+    verified = tally.verified_strong + tally.verified_weak + tally.verified_none
+    if verified and command == "copy":
+        lines.append(
+            f"verified: {tally.verified_strong:,} by checksum, {tally.verified_weak:,} by size"
+            f" only, {tally.verified_none:,} not at all"
+        )
+    if command == "copy":
+        lines += _failed(report)
+    lines += _next_step(report, command)
+    return lines
+
+
+def _moved(report: Report) -> str:
+    tally, headline = report.tally, _HEADLINES[report.state]
+    if not report.job:
+        return headline
+    if report.state is State.PLANNED:
+        return (
+            f"{headline}: {tally.planned_objects:,} objects, {format_bytes(tally.planned_bytes)}"
+            f" to copy; {tally.skipped_objects:,} need nothing; nothing was changed"
+        )
+    seconds = report.seconds
+    rate = ""
+    if seconds > 0 and tally.copied_objects:
+        rate = (
+            f" ({format_rate(tally.copied_bytes / seconds)},"
+            f" {tally.copied_objects / seconds:,.0f} objects/s)"
+        )
+    return (
+        f"{headline}: {tally.copied_objects:,} objects copied, {format_bytes(tally.copied_bytes)}"
+        f" in {format_duration(seconds)}{rate}; {tally.skipped_objects:,} skipped,"
+        f" {tally.failed_objects:,} failed"
+    )
+
+
+def _checked(report: Report) -> str:
+    tally = report.tally
+    if report.state is State.INTERRUPTED:
+        return _HEADLINES[report.state]
+    headline = "equal" if report.state is State.DONE else "different"
+    return (
+        f"{headline}: {tally.skipped_objects:,} objects are equal, {tally.failed_objects:,} are not"
+        f" ({format_duration(report.seconds)})"
+    )
+
+
+def _failed(report: Report) -> list[str]:
+    shown = report.failures[:FAILURES_PRINTED]
+    lines = [f"failed: {printable(f'{each.key}: {each.detail}')}" for each in shown]
+    more = report.tally.failed_objects - len(shown)
+    if more > 0:
+        where = f" in {report.retry_file}" if report.retry_file else ""
+        lines.append(f"and {more:,} more{where}")
+    return lines
+
+
+def _next_step(report: Report, command: str) -> list[str]:
+    if report.state is State.INTERRUPTED:
+        return ["next: the same command goes on from here"] if command == "copy" else []
+    if not report.retry_file:
+        return []
+    if command == "check":
+        return [f"next: copy what differs with --files-from {report.retry_file}"]
+    only_that = f"to try only that, add --files-from {report.retry_file}"
+    return [f"next: the same command tries again what failed; {only_that}"]
+
+
+class QuietDisplay:
+    """A monitor that shows no progress, only notes. The other displays build on it."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the terminal as it was."""
+
+    def begin(self, job: str, *, resumed: bool) -> None:
+        if resumed:
+            self.note(f"going on with job {job}")
+
+    def update(self, progress: Progress) -> None:
+        """Shown by those who watch."""
+
+    def note(self, message: str) -> None:
+        self._write(f"mover: {printable(message)}")
+
+    def end(self, report: Report) -> None:
+        """The report is printed by the command, once the job has let go of everything."""
+
+    def result(self, line: str) -> None:
+        """Write one line of a result (an action, a difference) to standard output."""
+        sys.stdout.write(f"{printable(line)}\n")
+
+    def _write(self, line: str) -> None:
+        stream = self._stream or sys.stderr
+        stream.write(line + "\n")
+        stream.flush()
+
+
+class LineDisplay(QuietDisplay):
+    """A line of progress every ``LINE_EVERY_S`` seconds: for logs, and for terminals of old."""
+
+    def __init__(self, stream: TextIO | None = None, *, checking: bool = False) -> None:
+        super().__init__(stream)
+        self._checking = checking
+        self._rate = RateMeter()
+        self._next_s = LINE_EVERY_S
+
+    def update(self, progress: Progress) -> None:
+        self._rate.add(progress.seconds, progress.copied_bytes)
+        if progress.seconds >= self._next_s:
+            self._next_s = progress.seconds + LINE_EVERY_S
+            self._write(f"mover: {self._line(progress)}")
+
+    def _line(self, progress: Progress) -> str:
+        if self._checking:
+            return check_line(progress)
+        return progress_line(progress, self._rate.per_s())
