@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bench.stores import SeaweedServer
 from tests.faults.proxy import FaultProxy
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 def pytest_configure() -> None:
     """No loop to begin with: pytest-asyncio would else find, and leave open, the policy's own."""
     asyncio.set_event_loop(None)
+
+
+# The same examples every time, so that a red run is red again; machines under load are slow.
+settings.register_profile(
+    "house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("house")
 
 
 class ProxyFactory(Protocol):
