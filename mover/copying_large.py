@@ -57,7 +57,11 @@ async def open_object(ends: Ends, task: LargeObject, group: str, *, repeated: bo
     if repeated:
         await drop_uploads(ends, key)
     attributes = dress(entry, info.attributes, ends.source.capabilities, ends.target.capabilities)
+    retries_before = ends.live.retries
     upload_id = await ends.target.begin_upload(key, entry.size, attributes, token=ends.token)
+    if ends.live.retries != retries_before:
+        # An answer that got lost took the name of an upload with it, which would stay open.
+        await drop_uploads(ends, key, keep=upload_id)
     chunks = [
         Chunk(entry=entry, upload_id=upload_id, part_bytes=plan.part_bytes, first=first, last=last)
         for first, last in plan.runs()
@@ -76,10 +80,10 @@ Opened = tuple[list[Chunk], Assembly]
 """The chunk tasks of one object, and the assembly that waits for them."""
 
 
-async def drop_uploads(ends: Ends, key: str) -> None:
+async def drop_uploads(ends: Ends, key: str, *, keep: str = "") -> None:
     """Abort uploads of exactly this key that an attempt cut short has left open."""
     for upload in await ends.target.list_uploads(key):
-        if upload.key == key:
+        if upload.key == key and upload.upload_id != keep:
             await ends.target.abort_upload(key, upload.upload_id)
 
 
@@ -166,7 +170,7 @@ async def assemble(ends: Ends, task: Assembly, parts: Sequence[PartReceipt]) -> 
         receipt = await ends.target.finish_upload(
             key, task.upload_id, parts, attributes, checksum=demanded
         )
-        if demanded is not whole:
+        if demanded is not whole and receipt.proof is Proof.STRONG:
             read = Proof.STRONG  # the target compared the source's own digest
         if ends.spec.verify is Verify.FULL:
             await verify_whole(ends, key, whole)

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequen
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
+from transports import digests
 from transports.base import Pace, Transport
-from transports.errors import Changed, Invalid, TransportError
+from transports.errors import Changed, Corrupt, Invalid, TransportError
 from transports.local_copying import copy_steps
 from transports.local_files import FAILURES, Root, failure, version_of
 from transports.local_listing import Bounds, Links, Walk
@@ -186,11 +187,38 @@ class LocalTransport(Transport):
     ) -> Receipt:
         """See the port. Times and permissions that are not given here are those of the beginning.
 
-        A ``crc64nvme`` is compared with what the parts' own make together.
+        A ``crc64nvme`` is compared with what the parts' own make together; any other checksum by
+        reading the bytes back before they become visible.
         """
         with self._naming(key):
+            compared = checksum is not None and checksum.algorithm != "crc64nvme"
+            if checksum is not None and compared:
+                await self._compare(key, upload_id, checksum)
             return await self._run(
-                self._uploads.finish, key, upload_id, parts, attributes, checksum
+                self._uploads.finish,
+                key,
+                upload_id,
+                parts,
+                attributes,
+                checksum,
+                compared=compared,
+            )
+
+    async def _compare(self, key: str, upload_id: str, checksum: Checksum) -> None:
+        """Raise ``Corrupt`` unless the bytes of an upload have this checksum."""
+        digest = digests.new_digest(checksum.algorithm)
+        offset = 0
+        try:
+            while done := await self._run(self._uploads.hash_some, key, upload_id, digest, offset):
+                offset += done
+        except FileNotFoundError:
+            return  # it was finished before, and compared then
+        if digest.hexdigest() != checksum.hex:
+            raise Corrupt(
+                self._root.name(key),
+                algorithm=checksum.algorithm,
+                expected=checksum.hex,
+                actual=digest.hexdigest(),
             )
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
