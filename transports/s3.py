@@ -30,7 +30,7 @@ from transports.model import (
 )
 from transports.s3_auth import CredentialSource, credential_source
 from transports.s3_deletes import BATCH_KEYS, Deleter, NameGuard
-from transports.s3_headers import attributes_of, checksums_of, etag_kind, headers_for
+from transports.s3_headers import attributes_of, etag_kind, headers_for
 from transports.s3_listing import Lister
 from transports.s3_options import S3Options, parse_options
 from transports.s3_proofs import Prover
@@ -133,7 +133,7 @@ class S3Transport(Transport):
         return ObjectInfo(
             entry=Entry(key, size, modified_ns, etag, "", kind, modified_ns),
             attributes=attributes_of(reply.headers),
-            checksums=checksums_of(reply.headers),
+            checksums=self._prover.known_of(reply),
             parts=int(parts) if parts.isdecimal() else etag_kind(etag).parts,
         )
 

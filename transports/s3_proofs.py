@@ -2,8 +2,9 @@
 
 Cheapest first. A store that echoes a CRC-64/NVME has compared it, and nothing else is needed. Else
 there is the ETag, which on most stores is the MD5 of the bytes, but looks just like it on the few
-where it is not: that is learned from the first object, at the price of one more request, and from
-then on a mismatch is corruption.
+where it is not. The first objects tell: one that matches makes every mismatch corruption. Until
+then an object that keeps answering the same other bytes is in doubt, and is believed only when a
+second one does so too, or when it has been asked for often enough that nothing else can decide.
 """
 
 from binascii import b2a_base64
@@ -32,6 +33,9 @@ class Seal(NamedTuple):
 
 WEAK: Final = Seal(Proof.WEAK)
 
+_DOUBTS_MAX: Final = 3
+"""Repeated answers without a match until ETags are held for something else than MD5s."""
+
 
 class Prover:
     """What is known of one store's checksums; None means: not seen yet."""
@@ -40,8 +44,18 @@ class Prover:
         self._client = client
         self.compares_crc: bool | None = None
         self.etag_is_md5: bool | None = None
+        self._doubts = 0
+        self._doubted = ""
 
     # -- reading ---------------------------------------------------------------------------------
+
+    def known_of(self, reply: Reply) -> tuple[Checksum, ...]:
+        """The full-object checksums that an answer tells, an ETag that stands for an MD5 last."""
+        found = checksums_of(reply.headers)
+        md5 = etag_kind(reply.etag).md5
+        if not md5 or self.etag_is_md5 is False or hides_md5(reply.headers):
+            return found
+        return (*found, Checksum("md5", md5))
 
     async def judge_read(self, key: str, headers: Pairs, reply: Reply) -> tuple[Reply, Seal]:
         """Compare a whole object's body with what came along; may read it once more.
@@ -69,10 +83,18 @@ class Prover:
         if self.etag_is_md5 is None:
             # A broken body, or a store whose ETags only look like MD5s: a second body tells.
             again = await self._client.send("GET", key, (), headers)
-            if digests.md5_hex(again.body) == actual_md5:
-                self.etag_is_md5 = False
+            if digests.md5_hex(again.body) == actual_md5 and self._believes(key):
                 return again, WEAK._replace(md5=actual_md5)
         raise self._corrupt(key, "md5", md5, actual_md5)
+
+    def _believes(self, key: str) -> bool:
+        """Whether bytes that came twice the same, and do not match, mean that ETags are no MD5s."""
+        if self.etag_is_md5 is None:
+            self._doubts += 1
+            if self._doubts >= _DOUBTS_MAX or self._doubted not in ("", key):
+                self.etag_is_md5 = False
+            self._doubted = key
+        return self.etag_is_md5 is False
 
     # -- writing ---------------------------------------------------------------------------------
 
