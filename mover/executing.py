@@ -19,7 +19,7 @@ from mover.ends import Ends
 from mover.model import Assembly, Chunk, Failure, LargeObject, SmallShard, Tally, TaskResult
 from mover.payloads import decode_payload, decode_result, encode_payload, encode_result
 from scheduler.model import Done, FinishedTask, Lease, NewGroup, NewTask, Outcome, TaskState
-from transports.errors import Changed, TransportError
+from transports.errors import Changed, Corrupt, TransportError
 from transports.model import Entry
 
 GroupOutcomes = Callable[[str], Awaitable[Sequence[FinishedTask]]]
@@ -89,13 +89,13 @@ class Executor:
                 return _done(result)
             parts = [part for result in results for part in result.parts]
             return _done(await assemble(ends, task, parts))
-        except Changed as error:
+        except (Changed, Corrupt) as error:
             return await self._again(entry, task.again, error)
         except TransportError as error:
             return _done(failed_result(entry.key, error))
 
-    async def _again(self, entry: Entry, again: bool, error: Changed) -> Outcome:
-        """Plan an object that changed once more, as it is now; the second time report it."""
+    async def _again(self, entry: Entry, again: bool, error: TransportError) -> Outcome:
+        """Plan an object that changed, or arrived damaged, once more; the second time report it."""
         if again:
             return _done(failed_result(entry.key, error))
         try:
