@@ -40,14 +40,14 @@ Handler = Callable[[Request], bytes | None]
 """From a request to the raw answer; None never answers."""
 
 
-def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
+def answer(status: int = 200, body: bytes = b"", /, **headers: str) -> bytes:
     """An answer with a length; ``_`` in a header's name stands for ``-``."""
     fields = {"content_length": str(len(body)), **headers}
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode() + body
 
 
-def error(status: int, code: str, more: str = "", **headers: str) -> bytes:
+def error(status: int, code: str, more: str = "", /, **headers: str) -> bytes:
     body = f"<Error><Code>{code}</Code><Message>scripted</Message>{more}</Error>".encode()
     return answer(status, body, **headers)
 

@@ -52,7 +52,7 @@ def region_of(request: Request) -> str:
 )
 async def test_the_bucket_tells_its_region_once(lane: str, refusal: bytes) -> None:
     def handler(request: Request) -> bytes:
-        return answer(body=b"hello") if region_of(request) == "eu-9" else refusal
+        return answer(200, b"hello") if region_of(request) == "eu-9" else refusal
 
     async with scripted(handler) as script, transport_to(script, lane=lane) as transport:
         for _ in range(2):
@@ -89,7 +89,7 @@ async def test_a_region_that_keeps_moving_is_an_error(lane: str) -> None:
 
 @LANES
 async def test_another_host_is_followed_for_the_same_path_only(lane: str) -> None:
-    async with scripted(lambda _: answer(body=b"hello")) as there:
+    async with scripted(lambda _: answer(200, b"hello")) as there:
         place = f"http://localhost:{there.port}"
 
         def handler(request: Request) -> bytes:
@@ -129,7 +129,7 @@ class Expiring:
 async def test_credentials_that_ran_out_are_renewed_once_for_all(lane: str) -> None:
     def handler(request: Request) -> bytes:
         if "KEY1/" in request.headers["authorization"]:
-            return answer(body=b"hello")
+            return answer(200, b"hello")
         return error(400, "ExpiredToken")
 
     source = Expiring()
@@ -153,7 +153,7 @@ async def test_credentials_that_stay_too_old_are_denied(lane: str) -> None:
 @LANES
 async def test_unsigned_requests_carry_no_proof(lane: str) -> None:
     async with (
-        scripted(lambda _: answer(body=b"hello")) as script,
+        scripted(lambda _: answer(200, b"hello")) as script,
         transport_to(script, environment={}, lane=lane, unsigned="true") as transport,
     ):
         await transport.read_small([ENTRY])
@@ -255,7 +255,7 @@ async def test_a_store_without_ranges_is_named() -> None:
 @LANES
 @pytest.mark.parametrize(("size", "kind"), [(4, Changed), (6, Truncated)])
 async def test_another_size_than_listed(lane: str, size: int, kind: type[TransportError]) -> None:
-    reply = answer(body=b"hello")
+    reply = answer(200, b"hello")
     async with scripted(lambda _: reply) as script, transport_to(script, lane=lane) as transport:
         (result,) = await transport.read_small([ENTRY._replace(size=size)])
         assert isinstance(result, kind)
@@ -263,7 +263,7 @@ async def test_another_size_than_listed(lane: str, size: int, kind: type[Transpo
 
 @LANES
 async def test_reads_are_pinned_and_ask_for_the_checksum(lane: str) -> None:
-    reply = answer(body=b"hello")
+    reply = answer(200, b"hello")
     async with scripted(lambda _: reply) as script, transport_to(script, lane=lane) as transport:
         await transport.read_small([ENTRY, ENTRY._replace(etag="")])
     first, second = script.requests
@@ -329,7 +329,7 @@ async def test_a_cancelled_read_leaves_nothing(lane: str) -> None:
             reading = crew.create_task(transport.read_small([ENTRY]))
             await script.arrived.wait()
             reading.cancel()
-        script.handler = lambda _: answer(body=b"hello")
+        script.handler = lambda _: answer(200, b"hello")
         (result,) = await transport.read_small([ENTRY])
         assert isinstance(result, Blob)
     for _ in range(100):
@@ -360,7 +360,7 @@ async def test_certificates(
     authority.cert_pem.write_to_path(str(ca_file))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    async with scripted(lambda _: answer(body=b"hello"), tls=context) as script:
+    async with scripted(lambda _: answer(200, b"hello"), tls=context) as script:
         url = f"https://127.0.0.1:{script.port}"
         trusting = {"endpoint_url": url, "ca_file": str(ca_file), "lane": lane}
         async with transport_to(script, "", KEYS, **trusting) as transport:
@@ -389,7 +389,7 @@ async def test_a_missing_ca_file_is_named() -> None:
 
 async def test_a_proxy_carries_every_request() -> None:
     """In a side's own environment; hosts in NO_PROXY are reached directly."""
-    async with scripted(lambda _: answer(body=b"hello")) as proxy:
+    async with scripted(lambda _: answer(200, b"hello")) as proxy:
         through = KEYS | {"HTTP_PROXY": proxy.url}
         script = ScriptedS3(lambda _: answer())
         options = {"endpoint_url": "http://store.invalid:81"}
@@ -406,7 +406,7 @@ async def test_a_proxy_carries_every_request() -> None:
 
 
 async def test_virtual_addressing_puts_the_bucket_into_the_host() -> None:
-    async with scripted(lambda _: answer(body=b"hello")) as proxy:
+    async with scripted(lambda _: answer(200, b"hello")) as proxy:
         through = KEYS | {"HTTP_PROXY": proxy.url}
         script = ScriptedS3(lambda _: answer())
         options = {"endpoint_url": "http://store.invalid", "addressing": "virtual"}
@@ -419,7 +419,7 @@ async def test_virtual_addressing_puts_the_bucket_into_the_host() -> None:
 async def test_names_go_out_as_they_are(lane: str) -> None:
     keys = ["a//b", "../x", "./k", "/abs", "a%2Fb", "a+b c", "é", "d/", "a?b#c", "\n"]
     async with (
-        scripted(lambda _: answer(body=b"hello")) as script,
+        scripted(lambda _: answer(200, b"hello")) as script,
         transport_to(script, lane=lane) as transport,
     ):
         await transport.read_small([Entry(key, 5, 0) for key in keys])
