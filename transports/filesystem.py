@@ -16,6 +16,7 @@ Attributes and times are not kept. A blocking filesystem runs in its own threads
 where it may hold one connection.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
@@ -59,8 +60,6 @@ from transports.model import (
     UploadInfo,
 )
 
-__all__ = ["FileSystem", "FilesystemTransport", "open_filesystem"]
-
 PAGE_ENTRIES: Final = 1_000
 DEPTH_MAX: Final = 200
 
@@ -79,6 +78,9 @@ class FilesystemTransport(Transport):
         self._calls = calls = Calls(filesystem)
         self._root = calls.strip(path).rstrip("/")
         self.path = self._root
+        # Some filesystems have a leading slash in every path, some in none.
+        self._base = f"{self._root}/" if self._root or calls.strip("/x") == "/x" else ""
+        self._bucket = self._root.lstrip("/").partition("/")[0]
         self._owns = owns
         self._token = token or f"only-{secrets.token_hex(4)}"
         self.location = f"{calls.protocol}://{self._root.lstrip('/')}/"
@@ -136,24 +138,19 @@ class FilesystemTransport(Transport):
 
     async def _children(self, directory: str) -> dict[str, Info]:
         """What lies in a directory, by name; a directory's name ends in a slash."""
-        path = f"{self._root}/{directory}".rstrip("/")
+        path = f"{self._base}{directory}".rstrip("/")
         name = self._name(directory)
         try:
             with translating(translate, name):
                 infos = await self._calls.ls(path or "/")
         except NotFound:
-            if directory or (self._calls.is_flat and await self._bucket_exists()):
+            if directory or (self._calls.is_flat and await self._calls.exists(self._bucket)):
                 return {}  # it went away between two looks, or there is nothing yet
             raise
-        found = children_of(infos, path, name)
+        found = children_of(infos, path, name, flat=self._calls.is_flat)
         if not directory:
             return {n: info for n, info in found.items() if not n.startswith(STAGE_PREFIX)}
         return found
-
-    async def _bucket_exists(self) -> bool:
-        bucket = self._root.lstrip("/").partition("/")[0]
-        with translating(translate, self.location):
-            return bool(await self._calls.call("exists", bucket))
 
     async def head(self, key: str) -> ObjectInfo:
         if key.endswith("/") and self.capabilities.has_directories and is_plain(key[:-1]):
@@ -336,16 +333,9 @@ class FilesystemTransport(Transport):
         except NotFound:
             return
         except Invalid:
-            if await self._is_there(path):
+            if await self._calls.exists(path):
                 raise
             # A file stands where a directory would have to be: nothing of that name is there.
-
-    async def _is_there(self, path: str) -> bool:
-        try:
-            await self._calls.info(path)
-        except OSError:
-            return False
-        return True
 
     async def clean(self, token: str) -> None:
         """Remove this job's staging directory.
@@ -366,7 +356,7 @@ class FilesystemTransport(Transport):
 
     def _path(self, key: str) -> str:
         """The filesystem's path of a key. Raises ``Invalid`` for what it would read differently."""
-        path = f"{self._root}/{key}"
+        path = self._base + key
         if not is_plain(key):
             raise Invalid(self._name(key), "this filesystem cannot name it exactly")
         if key.startswith(STAGE_PREFIX):
@@ -392,6 +382,11 @@ class FilesystemTransport(Transport):
 async def open_filesystem(
     location: Location, *, token: str, environment: Mapping[str, str]
 ) -> FilesystemTransport:
-    """Make the filesystem of a location. Raises ``BadLocation`` with what is known or missing."""
-    filesystem, path = make_filesystem(location, environment)
+    """Make the filesystem of a location. Some connect at once, and block while they do.
+
+    Raises ``BadLocation`` with what is known or missing, and ``Unavailable`` or ``Denied`` from a
+    filesystem that connects.
+    """
+    with translating(translate, location.text):
+        filesystem, path = await asyncio.to_thread(make_filesystem, location, environment)
     return FilesystemTransport(filesystem, path, token=token, owns=True)

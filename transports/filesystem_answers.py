@@ -19,6 +19,7 @@ from transports.errors import (
     TransportError,
     Unavailable,
 )
+from transports.location import BadLocation
 from transports.model import Checksum, Entry, Kind
 
 Info = Mapping[str, object]
@@ -29,11 +30,14 @@ def is_plain(key: str) -> bool:
     return "\0" not in key and {"", ".", ".."}.isdisjoint(key.split("/"))
 
 
-def children_of(infos: Sequence[Info], path: str, location: str) -> dict[str, Info]:
+def children_of(
+    infos: Sequence[Info], path: str, location: str, *, flat: bool = False
+) -> dict[str, Info]:
     """What a filesystem lists of the directory at ``path``, by name; directories end in a slash.
 
     The directory itself, which some list as a marker, is left out. Raises ``Invalid`` for a name
-    that could not be used exactly, ``NotFound`` when a file stands at ``path``.
+    that could not be used exactly, ``NotFound`` when a file stands at ``path``. In a ``flat`` store a
+    directory with an empty name is a double slash in keys.
     """
     base = path.strip("/")
     found: dict[str, Info] = {}
@@ -44,6 +48,8 @@ def children_of(infos: Sequence[Info], path: str, location: str) -> dict[str, In
             if rest in {base, f"{base}/"}:
                 if rest == base and info.get("type") != "directory":
                     raise NotFound(location, "a file stands there, not a directory")
+                if flat and rest != base and info.get("type") == "directory":
+                    raise Invalid(f"{location}/", "this filesystem cannot name a double slash")
                 continue
             if not rest.startswith(f"{base}/"):
                 raise Invalid(location, f"the filesystem lists {full!r} here")
@@ -137,6 +143,8 @@ def translate(error: BaseException, location: str) -> TransportError | None:
     Bugs fly. Every other exception comes from some library's own family, of which there are as many
     as filesystems; it is taken for an outage, tried again, and then reported.
     """
+    if isinstance(error, BadLocation):
+        return None  # the door says itself what is wrong
     line = " ".join(str(error).split())[:200]
     if isinstance(error, FileNotFoundError):
         return NotFound(location)

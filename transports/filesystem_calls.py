@@ -102,6 +102,11 @@ class Calls:
             raise FileNotFoundError(path)
         return found
 
+    async def exists(self, path: str) -> bool:
+        """Whether anything is there. A store that cannot be reached is taken for nothing."""
+        self._forget(path)
+        return bool(await self.call("exists", path))
+
     async def ls(self, path: str) -> list[Info]:
         self._forget(path)
         found = await self.call("ls", path, detail=True)

@@ -146,9 +146,11 @@ class Uploads:
         size = sum(part.size for part in parts)
         mark = hashlib.sha256(repr(list(parts)).encode()).hexdigest()
         done = f"{self._stage(key, upload_id).path}/done"
-        with contextlib.suppress(FileNotFoundError, NotFound):
+        note = b""
+        with contextlib.suppress(NotFound):
             note = await self._cat(done, location)
-            return await self._receipt(key, path, size, note.decode() == mark, checksum)
+        if note:
+            return await self._receipt(key, path, size, note == mark.encode(), checksum)
         stage = await self._open_stage(key, upload_id)
         sources = [f"{stage.path}/{p.number:05}-{p.start}-{p.size}-{p.crc64nvme}" for p in parts]
         self._check_parts(location, parts, checksum)

@@ -16,8 +16,6 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import Final, NoReturn
 
-import aiohttp
-
 from transports import digests
 from transports.base import check_received
 from transports.errors import (
@@ -38,7 +36,7 @@ from transports.http_answers import (
     range_of,
     same_object,
 )
-from transports.http_client import HttpClient, open_client
+from transports.http_client import BODY_ERRORS, HttpAnswer, HttpClient, open_client
 from transports.http_index import PAGE_MAX_BYTES, children
 from transports.location import Location
 from transports.model import (
@@ -199,7 +197,7 @@ class HttpTransport(ReadOnlyTransport):
                     data += piece
                     if entry.size >= 0 and len(data) > entry.size:
                         break
-            except (aiohttp.ClientError, OSError) as error:
+            except BODY_ERRORS as error:
                 _broke_off(error, name, len(data), max(entry.size, len(data) + 1))
             check_received(
                 name, received=len(data), expected=entry.size if entry.size >= 0 else len(data)
@@ -229,9 +227,7 @@ class HttpTransport(ReadOnlyTransport):
                 raise Unavailable(name, "the server answered with another range")
             await self._fill(answer, name, buffer, skip=0 if partial else span.start)
 
-    async def _fill(
-        self, answer: aiohttp.ClientResponse, name: str, buffer: memoryview, *, skip: int
-    ) -> None:
+    async def _fill(self, answer: HttpAnswer, name: str, buffer: memoryview, *, skip: int) -> None:
         done = 0
         try:
             async for piece in answer.content.iter_any():
@@ -244,7 +240,7 @@ class HttpTransport(ReadOnlyTransport):
                 done += len(wanted)
                 if done == len(buffer):
                     return
-        except (aiohttp.ClientError, OSError) as error:
+        except BODY_ERRORS as error:
             _broke_off(error, name, done, len(buffer))
         check_received(name, received=done, expected=len(buffer))
 
@@ -261,7 +257,7 @@ class HttpTransport(ReadOnlyTransport):
                     if digest is not None:
                         digest.update(piece)
                     yield piece
-            except (aiohttp.ClientError, OSError) as error:
+            except BODY_ERRORS as error:
                 _broke_off(error, name, done, max(entry.size, done + 1))
             check_received(name, received=done, expected=entry.size if entry.size >= 0 else done)
             if digest is not None:
@@ -270,7 +266,7 @@ class HttpTransport(ReadOnlyTransport):
     def _name(self, key: str) -> str:
         return self.location + key
 
-    def _check_pin(self, entry: Entry, answer: aiohttp.ClientResponse, size: int) -> Entry:
+    def _check_pin(self, entry: Entry, answer: HttpAnswer, size: int) -> Entry:
         now = entry_of(answer.headers, entry.key, size=size)
         if not same_object(entry, now):
             raise Changed(self._name(entry.key))

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 import aiohttp
@@ -26,6 +26,11 @@ from transports.proxies import proxy_of
 
 REMEMBERED_MAX: Final = 4096
 """Redirects remembered by key, so that all reads of an object go to one mirror."""
+
+HttpAnswer: TypeAlias = aiohttp.ClientResponse
+
+BODY_ERRORS: Final = (aiohttp.ClientError, OSError)
+"""What reading a body may raise when the way breaks; a timeout is an ``OSError``."""
 
 _OPTIONS: Final = ("ca_file", "connect_timeout_s", "read_timeout_s", "verify")
 
@@ -55,7 +60,7 @@ class HttpClient:
     @asynccontextmanager
     async def get(
         self, key: str, headers: Mapping[str, str] | None = None, also: Sequence[int] = ()
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[HttpAnswer]:
         """An answer with a good status or one of ``also``; errors of the way become ours."""
         name = self._name(key)
         moved = self._moved.get(key)

@@ -31,7 +31,7 @@ from transports.throttle import (
 )
 
 if TYPE_CHECKING:
-    from transports.filesystem import FileSystem
+    from transports.filesystem_calls import FileSystem
 
 Side = Literal["source", "target"]
 Links = Literal["follow", "skip", "preserve"]

@@ -17,7 +17,8 @@ from tests.servers.buckets import Bucket, S3Server
 from tests.servers.moto import MotoServer
 from transports import Transport
 from transports.errors import Invalid
-from transports.filesystem import FileSystem, FilesystemTransport
+from transports.filesystem import FilesystemTransport
+from transports.filesystem_calls import FileSystem
 from transports.location import parse_location
 from transports.model import Proof, Receipt
 from transports.opening import from_filesystem, open_transport
