@@ -190,6 +190,9 @@ def make_filesystem(location: Location, environment: Mapping[str, str]) -> tuple
         made: FileSystem = kind(skip_instance_cache=True, use_listings_cache=False, **options)
     except (TypeError, ValueError) as error:
         raise BadLocation(f"{scheme}://: {error}") from error
+    if hasattr(made, "retries"):
+        # Tries are the retry decorator's: two loops, one inside the other, would multiply.
+        setattr(made, "retries", 1)  # noqa: B010 - s3fs reads it; gcsfs has it fixed
     return made, str(kind._strip_protocol(url))
 
 

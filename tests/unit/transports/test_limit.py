@@ -18,19 +18,19 @@ def simulate(
     seconds: float,
     throttles_above: int | None = None,
     demand: int = 1000,
-    start_s: float = 0.0,
+    from_s: float = 0.0,
 ) -> list[int]:
     """Calls of 50 ms each; beyond ``knee`` at once they only wait for each other.
 
     Returns the limit at the end of every second.
     """
-    now_s, running, seen = start_s, [], []  # type: float, list[tuple[float, float]], list[int]
-    while now_s < start_s + seconds:
+    now_s, running, seen = from_s, [], []  # type: float, list[tuple[float, float]], list[int]
+    while now_s < from_s + seconds:
         while len(running) < min(limit.value, demand):
             latency_s = 0.05 * max(1.0, (len(running) + 1) / knee)
             heapq.heappush(running, (now_s + latency_s, now_s))
         end_s, start_s = heapq.heappop(running)
-        while len(seen) < int(end_s - start_s):
+        while len(seen) < int(end_s - from_s):
             seen.append(limit.value)
         now_s = end_s
         if throttles_above is not None and len(running) + 1 > throttles_above:
@@ -65,7 +65,7 @@ def test_it_comes_down_when_the_store_asks_to_and_returns() -> None:
     assert max(seen[5:]) <= 24
     assert min(seen[5:]) >= 8
     before = limit.value
-    simulate(limit, knee=64, seconds=60, start_s=60.0)
+    simulate(limit, knee=64, seconds=60, from_s=60.0)
     assert limit.value > before
 
 
