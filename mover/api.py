@@ -19,6 +19,7 @@ from mover.filtering import Selection
 from mover.model import Action, Compare, CopySpec, Links, Report, Verify
 from mover.progress import Monitor, Silent
 from mover.running import Stop
+from transports.location import parse_location
 
 End = str | tuple[Any, str]
 """A location, or an fsspec filesystem and a path in it."""
@@ -132,6 +133,8 @@ def _ignore(difference: Difference) -> None:
 
 def _text(end: End) -> str:
     if isinstance(end, str):
-        return end
+        # A job is known by this text: from another directory a relative path is another job's.
+        is_relative = parse_location(end).scheme == "file" and not end.startswith(("/", "file:"))
+        return os.path.join(os.getcwd(), end) if is_relative else end
     filesystem, path = end
     return f"{type(filesystem).__module__}.{type(filesystem).__name__}:{path}"
