@@ -1,7 +1,6 @@
 """Pure: what an object should carry at the target, from what it carries at the source."""
 
 import mimetypes
-from dataclasses import replace
 from functools import lru_cache
 
 from transports.model import Attributes, Capabilities, Entry, Kind
@@ -29,7 +28,7 @@ def dress(
     """
     mtime_ns = found.mtime_ns if found.mtime_ns is not None else entry.mtime_ns
     if source.keeps_attributes or not target.keeps_attributes:
-        return found if mtime_ns == found.mtime_ns else replace(found, mtime_ns=mtime_ns)
+        return found if mtime_ns == found.mtime_ns else found._replace(mtime_ns=mtime_ns)
     if entry.kind is Kind.SYMLINK:
         return Attributes(mtime_ns=mtime_ns, content_type=SYMLINK_TYPE)
     name = entry.key.rpartition("/")[2]

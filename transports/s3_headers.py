@@ -77,8 +77,7 @@ def parse_mtime(text: str) -> int | None:
 def attributes_of(headers: Headers) -> Attributes:
     """What an object carries beside its bytes.
 
-    Most objects carry a type and nothing else; those share one value per type, since building
-    one costs more than looking it up.
+    Most objects carry a type and a time and nothing else; what they have in common is read once.
     """
     mtime_ns: int | None = None
     metadata: dict[str, str] | None = None
@@ -98,16 +97,14 @@ def attributes_of(headers: Headers) -> Attributes:
         headers.get(b"content-language", b""),
         headers.get(b"cache-control", b""),
     )
-    if mtime_ns is None and metadata is None:
-        shared = _SHARED.get(five)
-        if shared is not None:
-            return shared
-    attributes = _attributes(five, mtime_ns, metadata or {})
-    if mtime_ns is None and metadata is None:
+    shared = _SHARED.get(five)
+    if shared is None:
         if len(_SHARED) >= _SHARED_MAX:
             _SHARED.clear()
-        _SHARED[five] = attributes
-    return attributes
+        shared = _SHARED[five] = _attributes(five)
+    if metadata is not None:
+        return shared._replace(mtime_ns=mtime_ns, metadata=metadata)
+    return shared if mtime_ns is None else shared._replace(mtime_ns=mtime_ns)
 
 
 _Five = tuple[bytes, bytes, bytes, bytes, bytes]
@@ -115,18 +112,16 @@ _SHARED_MAX: Final = 1024
 _SHARED: Final[dict[_Five, Attributes]] = {(b"", b"", b"", b"", b""): NO_ATTRIBUTES}
 
 
-def _attributes(five: _Five, mtime_ns: int | None, metadata: Mapping[str, str]) -> Attributes:
+def _attributes(five: _Five) -> Attributes:
     content_type, encoding, disposition, language, cache = five
     # A chunk signature is no encoding of the object, although S3 keeps the word (SigV4 streaming).
     encodings = [word for word in _text(encoding).split(",") if word.strip() != "aws-chunked"]
     return Attributes(
-        mtime_ns=mtime_ns,
         content_type="" if content_type == _DEFAULT_TYPE else _text(content_type),
         content_encoding=",".join(encodings),
         content_disposition=_text(disposition),
         content_language=_text(language),
         cache_control=_text(cache),
-        metadata=metadata,
     )
 
 
