@@ -40,6 +40,11 @@ def canonical_query(pairs: Pairs) -> str:
     return "&".join([f"{name}={value}" for name, value in encoded])
 
 
+def _copies(body: BytesLike, headers: Pairs) -> bool:
+    """Whether a request makes the store copy, which must not be asked twice: it can be long."""
+    return not body and any(name == "x-amz-copy-source" for name, _ in headers)
+
+
 class S3Client:
     """Sends requests to one bucket. ``credentials`` is None for a public bucket.
 
@@ -73,6 +78,10 @@ class S3Client:
         self._road: HttpRoad | None = None
         self._pools: dict[Address, LeanPool] = {}
         self._closed = False
+        # What the lane hands back is asked twice, so only what may be. (method, about the bucket)
+        self._lane_kinds = {("GET", False), ("GET", True), ("PUT", False), ("DELETE", False)}
+        if not options.lane or self._proxy:
+            self._lane_kinds.clear()
 
     def __repr__(self) -> str:
         return f"<S3Client {self._address.origin}{self._address.base} {self._region}>"
@@ -156,13 +165,17 @@ class S3Client:
             raise Unavailable(self.location_of(key), "the transport is closed")
         address = self._address
         path = f"{address.base}{path}" or "/"
-        if self._options.lane and not self._proxy and method != "HEAD":
+        kind = (method, key is None)
+        if kind in self._lane_kinds and not _copies(body, headers):
             try:
                 return await self._by_lane(
                     address, method, key, path, query, headers, body, into, pace
                 )
-            except NotPlain:
-                pass  # chunked, redirected or odd: the road below takes all of HTTP
+            except NotPlain as reason:
+                # Chunked, redirected or odd: the road below takes all of HTTP. A store that sends
+                # successes of this kind without a length (AWS its listings) will go on doing so.
+                if reason.length is None and reason.status is not None and reason.status < 300:
+                    self._lane_kinds.discard(kind)
         location = self.location_of(key)
         signed: Pairs = (("host", address.host_header), *headers)
         if self._signer is not None:
@@ -202,7 +215,7 @@ class S3Client:
                 query,
                 tuple([name for name, _ in headers]),
                 [value for _, value in headers],
-                length=len(body) if method in ("PUT", "POST") else None,
+                length=len(body) if method == "PUT" else None,
             )
             answer = await pool.request(head, body or None, into=into, pace=pace)
         except Truncated as error:

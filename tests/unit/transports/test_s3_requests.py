@@ -206,6 +206,31 @@ async def test_chunked_answers_are_read(lane: str) -> None:
         assert buffer == b"hello"
 
 
+async def test_what_must_not_be_asked_twice_is_asked_once() -> None:
+    """The lane hands chunked answers back, and a second POST would open a second upload."""
+    opened = (
+        b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+    )
+    copied = b"<CopyObjectResult><ETag>tag</ETag></CopyObjectResult>"
+
+    def chunked(body: bytes) -> bytes:
+        return CHUNKED.replace(b"5\r\nhello", b"%x\r\n%s" % (len(body), body))
+
+    def handler(request: Request) -> bytes:
+        return chunked(opened if request.method == "POST" else copied)
+
+    async with scripted(handler) as script, transport_to(script) as transport:
+        await transport.begin_upload("k", 1, token="t")
+        await transport.copy(ENTRY, transport, "c")
+    assert [request.method for request in script.requests] == ["POST", "PUT"]
+
+
+async def test_a_kind_of_answer_without_a_length_leaves_the_lane() -> None:
+    async with scripted(lambda _: CHUNKED) as script, transport_to(script) as transport:
+        await transport.read_small([ENTRY] * 3)
+    assert len(script.requests) == 4
+
+
 def broken(body: bytes, length: int, status: int = 200, **headers: str) -> bytes:
     return answer(status, body, content_length=str(length), connection="close", **headers)
 
