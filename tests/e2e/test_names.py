@@ -37,6 +37,7 @@ NOT_ON_DISK = {
     "/tmp/fluid-mover-escaped", "a//b", "/", "./a", "a/./b", "a\0b", "s" * 256, "k" * 1024,
 }  # fmt: skip
 
+
 def _fits_moto(name: str) -> bool:
     """No URL can say a lone surrogate, and moto's own patterns end at a line break."""
     return "\n" not in name and name.encode("utf-8", "replace").decode() == name
