@@ -11,6 +11,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,11 +43,18 @@ def make_objects(
     return objects
 
 
-def write_tree(root: Path, objects: Mapping[str, bytes]) -> None:
+def write_tree(root: Path, objects: Mapping[str, bytes], *, settle: bool = False) -> None:
+    """Write files; with ``settle``, wait until they are older than a store's clock can blur.
+
+    A store tells its times in whole seconds: a file that is uploaded within a second of its last
+    change cannot be told from one that changed right after, and costs a HEAD to compare.
+    """
     for name, data in objects.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+    if settle:
+        time.sleep(1.1)
 
 
 def read_tree(root: Path | str) -> dict[str, bytes]:
