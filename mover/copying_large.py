@@ -45,15 +45,22 @@ async def pin(ends: Ends, entry: Entry) -> ObjectInfo:
     return info
 
 
-async def open_object(ends: Ends, task: LargeObject, group: str, *, repeated: bool) -> "Opened":
+def plan_for(ends: Ends, entry: Entry) -> PartPlan:
+    """The parts of an object at this target. Raises ``Invalid`` where it is too large for it."""
+    try:
+        return plan_parts(entry.size, ends.target.capabilities, wished_bytes=ends.spec.part_bytes)
+    except ValueError as error:
+        location = f"{ends.target.location}{ends.target_key(entry.key)}"
+        raise Invalid(location, str(error)) from error
+
+
+async def open_object(
+    ends: Ends, task: LargeObject, info: ObjectInfo, group: str, *, repeated: bool
+) -> "Opened":
     """Open the upload, and say which chunk tasks it takes. A cancel may leave an open upload."""
     entry = task.entry
-    info = await pin(ends, entry)
     key = ends.target_key(entry.key)
-    try:
-        plan = plan_parts(entry.size, ends.target.capabilities, wished_bytes=ends.spec.part_bytes)
-    except ValueError as error:
-        raise Invalid(f"{ends.target.location}{key}", str(error)) from error
+    plan = plan_for(ends, entry)
     if repeated:
         await drop_uploads(ends, key)
     attributes = dress(entry, info.attributes, ends.source.capabilities, ends.target.capabilities)
@@ -161,7 +168,7 @@ async def assemble(ends: Ends, task: Assembly, parts: Sequence[PartReceipt]) -> 
     parts = sorted(parts)
     try:
         info = await pin(ends, entry)
-        whole = _whole_checksum(parts)
+        whole = whole_checksum(parts)
         read = _compare_with_source(ends, info, whole)
         attributes = dress(
             entry, info.attributes, ends.source.capabilities, ends.target.capabilities
@@ -183,7 +190,8 @@ async def assemble(ends: Ends, task: Assembly, parts: Sequence[PartReceipt]) -> 
     return TaskResult(tally=finished_tally(entry.size, proof))
 
 
-def _whole_checksum(parts: Sequence[PartReceipt]) -> Checksum:
+def whole_checksum(parts: Sequence[PartReceipt]) -> Checksum:
+    """The CRC-64/NVME of an object from those of all its parts, in their order."""
     total = digests.combine_crc64nvme_parts([(int(p.crc64nvme, 16), p.size) for p in parts])
     return Checksum("crc64nvme", f"{total:016x}")
 

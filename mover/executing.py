@@ -14,7 +14,9 @@ from mover.copying_large import (
     failed_result,
     finished_tally,
     open_object,
+    pin,
 )
+from mover.copying_streamed import copy_streamed
 from mover.ends import Ends
 from mover.model import Assembly, Chunk, Failure, LargeObject, SmallShard, Tally, TaskResult
 from mover.payloads import decode_payload, decode_result, encode_payload, encode_result
@@ -52,7 +54,11 @@ class Executor:
             if ends.copies_in_store:
                 receipt = await ends.target.copy(entry, ends.source, ends.target_key(entry.key))
                 return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
-            chunks, assembly = await open_object(ends, task, group, repeated=lease.attempt > 1)
+            info = await pin(ends, entry)
+            if entry.size < 0 or not info.ranges:
+                return _done(await copy_streamed(ends, entry, info))
+            repeated = lease.attempt > 1
+            chunks, assembly = await open_object(ends, task, info, group, repeated=repeated)
         except Changed as error:
             return await self._again(task.entry, task.again, error)
         except TransportError as error:

@@ -141,6 +141,7 @@ def _tasks(planned: Planned) -> list[NewTask]:
         for shard in planned.small
     ]
     tasks += [
-        NewTask(payload=encode_payload(large), weight=large.entry.size) for large in planned.large
+        NewTask(payload=encode_payload(large), weight=max(large.entry.size, 0))
+        for large in planned.large
     ]
     return tasks

@@ -72,10 +72,13 @@ class Policy:
         return Copy(source) if verdict is Verdict.DIFFERENT else Probe(source, target)
 
     def wants(self, entry: Entry) -> bool:
-        """Whether the filters let this entry take part; links that are to be skipped do not."""
+        """Whether the filters let this entry take part; links that are to be skipped do not.
+
+        An object whose size nobody tells counts as empty for ``--min-size`` and ``--max-size``.
+        """
         if entry.kind is Kind.SYMLINK and self.spec.links is Links.SKIP:
             return False
-        return self.selector.wants(entry.key, entry.size, entry.mtime_ns)
+        return self.selector.wants(entry.key, max(entry.size, 0), entry.mtime_ns)
 
 
 @dataclass(slots=True)
@@ -125,14 +128,15 @@ class Planner:
         for action in self.actions(page):
             count_action(tally, action)
             if isinstance(action, Copy):
-                if action.entry.size > self._policy.spec.split_bytes:
-                    planned.large.append(LargeObject(entry=action.entry))
+                size = action.entry.size
+                if size > self._policy.spec.split_bytes or size < 0:
+                    planned.large.append(LargeObject(entry=action.entry))  # or of unknown size
                 else:
                     shard.copies.append(action.entry)
-                    shard.grow(action.entry.size)
+                    shard.grow(size)
             elif isinstance(action, Probe):
                 shard.probes.append((action.source, action.target))
-                shard.grow(action.source.size)
+                shard.grow(max(action.source.size, 0))
             elif isinstance(action, Refuse):
                 shard.refused.append(Failure(action.key, "Refused", action.reason))
                 shard.grow(0)

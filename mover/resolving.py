@@ -46,7 +46,7 @@ class Opener:
     async def at(self, end: End | Location, side: Side, *, create: bool = False) -> Transport:
         """Open a store at a root, with enough patience for a hiccup and no more."""
         if isinstance(end, tuple):
-            transport = from_filesystem(*end)
+            transport = from_filesystem(*end, token=self.job)
         else:
             location = end if isinstance(end, Location) else parse_location(end)
             transport = await open_transport(
