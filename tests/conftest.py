@@ -33,6 +33,9 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
+# The contract suites are shipped in packages; without this their asserts say nothing.
+pytest.register_assert_rewrite("transports.testing", "scheduler.testing")
+
 # The same examples every time, so that a red run is red again; machines under load are slow.
 settings.register_profile(
     "house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
