@@ -7,15 +7,15 @@ or record is made per object; errors of single objects are values that are count
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from mover.attributes import dress
+from mover.attributes import SYMLINK_TYPE, dress
 from mover.comparing import Verdict, compare
 from mover.ends import Ends, closing_pages
-from mover.model import Compare, Failure, SmallShard, Tally, TaskResult, Verify
+from mover.model import Compare, Failure, Links, SmallShard, Tally, TaskResult, Verify
 from mover.probing import probe
-from mover.rereading import verify_small
+from mover.rereading import verify_copied, verify_small
 from mover.verifying import proof_of
 from transports.errors import Changed, Corrupt, NotFound, TransportError
-from transports.model import Blob, Entry, Proof, Receipt
+from transports.model import Blob, Entry, Kind, Proof, Receipt
 
 LANES = 32
 """Lanes per shard. The store's own limit decides how many requests run; lanes only feed it."""
@@ -28,6 +28,7 @@ class ShardCopier:
         self._ends = ends
         self._source = ends.source.capabilities
         self._target = ends.target.capabilities
+        self._makes_links = ends.spec.links is Links.PRESERVE and self._target.has_symlinks
         self._changed: list[Entry] = []
         self.result = TaskResult(tally=Tally())
 
@@ -98,6 +99,8 @@ class ShardCopier:
 
     def _dressed(self, blob: Blob) -> Blob:
         entry = self._ends.at_target(blob.entry)
+        if self._makes_links and blob.attributes.content_type == SYMLINK_TYPE:
+            entry = entry._replace(kind=Kind.SYMLINK)
         attributes = dress(blob.entry, blob.attributes, self._source, self._target)
         return blob._replace(entry=entry, attributes=attributes)
 
@@ -142,11 +145,11 @@ class ShardCopier:
         ends = self._ends
         for entry in batch:
             try:
-                receipt = await ends.target.copy(entry, ends.source, ends.target_key(entry.key))
+                proof = await copy_in_store(ends, entry)
             except TransportError as error:
                 self._failed(entry, error)
             else:
-                self._done(max(entry.size, 0), receipt.proof, over_wire=False)
+                self._done(max(entry.size, 0), proof, over_wire=False)
 
     async def _again(self) -> None:
         """Plan objects that changed while they were being read once more, then report them."""
@@ -227,6 +230,15 @@ class ShardCopier:
             for number in range(min(LANES, len(probes))):
                 crew.create_task(lane(), name=f"probe-{number}")
         return sorted(different)
+
+
+async def copy_in_store(ends: Ends, entry: Entry) -> Proof:
+    """Let the store copy one object, and say how well that is proved."""
+    receipt = await ends.target.copy(entry, ends.source, ends.target_key(entry.key))
+    if ends.spec.verify is Verify.FULL and entry.kind is Kind.OBJECT:
+        await verify_copied(ends, entry)
+        return Proof.STRONG
+    return receipt.proof
 
 
 def _common_prefix(first: str, last: str) -> str:

@@ -7,7 +7,7 @@ whole task can mend is an exception, which the worker turns into a retry.
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from mover.copying import ShardCopier
+from mover.copying import ShardCopier, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
     assemble,
@@ -52,8 +52,8 @@ class Executor:
         group = f"{lease.task_id}"
         try:
             if ends.copies_in_store:
-                receipt = await ends.target.copy(entry, ends.source, ends.target_key(entry.key))
-                return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
+                proof = await copy_in_store(ends, entry)
+                return _done(TaskResult(tally=finished_tally(entry.size, proof)))
             info = await pin(ends, entry)
             if entry.size < 0 or not info.ranges:
                 return _done(await copy_streamed(ends, entry, info))

@@ -6,7 +6,7 @@ from mover.ends import Ends
 from mover.probing import digest_of
 from transports import digests
 from transports.errors import Corrupt, TransportError
-from transports.model import Blob, Checksum, Kind, Receipt
+from transports.model import Blob, Checksum, Entry, Kind, Receipt
 
 ALGORITHM = "xxh3"
 """The fastest digest here; only ever compared with itself."""
@@ -42,6 +42,12 @@ async def _reread(ends: Ends, blob: Blob) -> None:
             expected=digests.xxh3_hex(blob.data),
             actual=digests.xxh3_hex(again.data),
         )
+
+
+async def verify_copied(ends: Ends, entry: Entry) -> None:
+    """Read both sides of a copy that a store made by itself. Raises ``Corrupt`` or ``Changed``."""
+    whole = await digest_of(ends, ends.source, entry, ALGORITHM)
+    await verify_whole(ends, ends.target_key(entry.key), Checksum(ALGORITHM, whole))
 
 
 async def verify_whole(ends: Ends, key: str, whole: Checksum) -> None:
