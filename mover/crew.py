@@ -75,6 +75,9 @@ class Crew:
                 str(os.getpid()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
+                # Ctrl-C goes to a terminal's whole foreground group; the leader alone decides,
+                # or its SIGTERM would be a worker's second signal: stop at once.
+                start_new_session=True,
             )
             self._processes[worker_id] = process
             self._started.add(worker_id)
