@@ -116,7 +116,8 @@ async def _stopping_on_signals(
 ) -> AsyncGenerator[SignalLog, None]:
     """The first signal drains, where there is something to drain; one more ends the request.
 
-    A request that has no queue (``stop`` None) has nothing to drain: the first signal cancels it.
+    A request that has no queue (``stop`` None), or whose job has not begun, has nothing to drain:
+    the first signal cancels it.
     """
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
@@ -127,7 +128,7 @@ async def _stopping_on_signals(
             task.cancel()
 
     def drain() -> None:
-        if stop is None:
+        if stop is None or not display.begun:
             cancel()
             return
         stop.request(log.received[0])

@@ -191,6 +191,7 @@ class QuietDisplay:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
+        self.begun = False
 
     def __enter__(self) -> Self:
         return self
@@ -199,6 +200,7 @@ class QuietDisplay:
         """Leave the terminal as it was."""
 
     def begin(self, job: str, *, resumed: bool) -> None:
+        self.begun = True
         if resumed:
             self.note(f"going on with job {job}")
 
