@@ -38,7 +38,7 @@ class Executor:
     async def run(self, lease: Lease) -> Outcome:
         """Run a leased task. What a cancel leaves behind is safe to run again."""
         task = decode_payload(lease.payload)
-        repeated = lease.attempt > 1
+        repeated = lease.generation > 1
         if isinstance(task, SmallShard):
             return _done(await ShardCopier(self._ends).run(task, repeated=repeated))
         if isinstance(task, LargeObject):
@@ -57,7 +57,7 @@ class Executor:
             info = await pin(ends, entry)
             if entry.size < 0 or not info.ranges:
                 return _done(await copy_streamed(ends, entry, info))
-            repeated = lease.attempt > 1
+            repeated = lease.generation > 1
             chunks, assembly = await open_object(ends, task, info, group, repeated=repeated)
         except Changed as error:
             return await self._again(task.entry, task.again, error)
