@@ -12,6 +12,7 @@ from mover.cli_options import Output
 from mover.display import LineDisplay, QuietDisplay, report_lines
 from mover.logs import configure_logs
 from mover.model import Report, State, Tally
+from mover.progress import Progress
 from mover.running import Stop
 from mover.wiring import run_loop
 from scheduler.signals import SignalLog, draining_on_signals
@@ -49,7 +50,7 @@ def run_copy(
             )
 
         report, code = _run(work, display, None if dry_run else stop)
-    return _finish(report, code, output, command="copy")
+    return _finish(report, code, output, command="copy", last=display.last)
 
 
 def run_check(source: str, target: str, *, wishes: dict[str, Any], output: Output) -> int:
@@ -149,11 +150,13 @@ async def _stopping_on_signals(
                 timer.cancel()
 
 
-def _finish(report: Report, code: int, output: Output, *, command: str) -> int:
+def _finish(
+    report: Report, code: int, output: Output, *, command: str, last: Progress | None = None
+) -> int:
     if output.as_json:
         _write_json(report.to_json())
         return code
-    for line in report_lines(report, command=command):
+    for line in report_lines(report, command=command, last=last):
         sys.stderr.write(f"mover: {line}\n")
     return code
 

@@ -115,12 +115,22 @@ def check_line(progress: Progress) -> str:
     )
 
 
-def report_lines(report: Report, *, command: str = "copy") -> list[str]:
-    """The end of a job for a person: what came of it, the failures, and the next step."""
-    lines = [_checked(report) if command == "check" else _moved(report)]
+def report_lines(
+    report: Report, *, command: str = "copy", last: Progress | None = None
+) -> list[str]:
+    """The end of a job for a person: what came of it, the failures, and the next step.
+
+    ``last`` is how an interrupted run stood: its report counts finished tasks only.
+    """
+    if command == "check":
+        lines = [_checked(report)]
+    elif report.state is State.INTERRUPTED:
+        lines = [_interrupted(last)]
+    else:
+        lines = [_moved(report)]
     tally = report.tally
     verified = tally.verified_strong + tally.verified_weak + tally.verified_none
-    if verified and command == "copy":
+    if verified and command == "copy" and report.state is not State.INTERRUPTED:
         lines.append(
             f"verified: {tally.verified_strong:,} by checksum, {tally.verified_weak:,} by size"
             f" only, {tally.verified_none:,} not at all"
@@ -131,10 +141,21 @@ def report_lines(report: Report, *, command: str = "copy") -> list[str]:
     return lines
 
 
+def _interrupted(last: Progress | None) -> str:
+    headline = _HEADLINES[State.INTERRUPTED]
+    if last is None:
+        return f"{headline}: before anything was copied"
+    planned = (
+        f"{last.planned_objects:,}" if last.planned_all else f"{last.planned_objects:,} listed"
+    )
+    return (
+        f"{headline}: {last.copied_objects:,} of {planned} objects are there,"
+        f" {format_bytes(last.copied_bytes)}"
+    )
+
+
 def _moved(report: Report) -> str:
     tally, headline = report.tally, _HEADLINES[report.state]
-    if not report.job:
-        return headline
     if report.state is State.PLANNED:
         return (
             f"{headline}: {tally.planned_objects:,} objects, {format_bytes(tally.planned_bytes)}"
@@ -192,6 +213,7 @@ class QuietDisplay:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self.begun = False
+        self.last: Progress | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -205,7 +227,8 @@ class QuietDisplay:
             self.note(f"going on with job {job}")
 
     def update(self, progress: Progress) -> None:
-        """Shown by those who watch."""
+        """Shown by those who watch; the last one is kept for the report of an interrupted run."""
+        self.last = progress
 
     def note(self, message: str) -> None:
         self._write(f"mover: {printable(message)}")
@@ -233,6 +256,7 @@ class LineDisplay(QuietDisplay):
         self._next_s = LINE_EVERY_S
 
     def update(self, progress: Progress) -> None:
+        super().update(progress)
         self._rate.add(progress.seconds, progress.copied_bytes)
         if progress.seconds >= self._next_s:
             self._next_s = progress.seconds + LINE_EVERY_S

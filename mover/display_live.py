@@ -59,6 +59,7 @@ class LiveDisplay(QuietDisplay):
         self._live.stop()
 
     def update(self, progress: Progress) -> None:
+        super().update(progress)
         self._rate.add(progress.seconds, progress.copied_bytes)
         for each in progress.workers:
             meter = self._worker_rates.setdefault(each.worker, RateMeter())

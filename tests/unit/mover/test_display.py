@@ -186,14 +186,6 @@ FAILED = Tally(copied_objects=3, copied_bytes=3 * MIB, failed_objects=1, verifie
                 "and 1 more",
             ],
         ),
-        (
-            make_report(State.INTERRUPTED, Tally()),
-            "copy",
-            [
-                "interrupted: 0 objects copied, 0 B in 2.00s; 0 skipped, 0 failed",
-                "next: the same command goes on from here",
-            ],
-        ),
         (make_report(State.INTERRUPTED, Tally(), job=""), "check", ["interrupted"]),
         (
             make_report(
@@ -224,6 +216,22 @@ FAILED = Tally(copied_objects=3, copied_bytes=3 * MIB, failed_objects=1, verifie
 )
 def test_reports(report: Report, command: str, lines: list[str]) -> None:
     assert report_lines(report, command=command) == lines
+
+
+@pytest.mark.parametrize(
+    ("last", "line"),
+    [
+        (None, "interrupted: before anything was copied"),
+        (make_progress(), "interrupted: 12,345 of 40,000 objects are there, 100 MiB"),
+        (
+            make_progress(planned_all=False),
+            "interrupted: 12,345 of 40,000 listed objects are there, 100 MiB",
+        ),
+    ],
+)
+def test_an_interrupted_report_counts_what_is_there(last: Progress | None, line: str) -> None:
+    report = make_report(State.INTERRUPTED, Tally(verified_weak=5))
+    assert report_lines(report, last=last) == [line, "next: the same command goes on from here"]
 
 
 def test_many_failures_are_cut_and_the_rest_has_a_file() -> None:
