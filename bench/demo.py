@@ -156,16 +156,25 @@ def main() -> int:
             finally:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the clean-up is short: let it end
     except KeyboardInterrupt:
-        _tell("\nInterrupted; nothing is left behind")
-        return 130
+        return _interrupted(130)
     except NoRoom as error:
         _tell(f"make run: {error}")
         return 2
-    except (StepFailed, ServerMissing, ServerFailed) as error:
+    except StepFailed as error:
+        if error.code in (130, 143):
+            return _interrupted(error.code)
+        _tell(f"make run: {error}")
+        return 1
+    except (ServerMissing, ServerFailed) as error:
         _tell(f"make run: {error}")
         return 1
     _tell(f"\nAll equal, in {time.monotonic() - started_s:.0f} s; nothing is left behind")
     return 0
+
+
+def _interrupted(code: int) -> int:
+    _tell("\nInterrupted; nothing is left behind")
+    return code
 
 
 def _tell(line: str) -> None:
