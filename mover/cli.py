@@ -128,7 +128,7 @@ def check(context: click.Context, /, source: str, target: str, **_: object) -> i
     return run_check(source, target, wishes=read_comparison(context), output=read_output(context))
 
 
-@commands.command(epilog=_COMPLETION_EXAMPLES)
+@commands.command(epilog=_COMPLETION_EXAMPLES, short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> int:
     """Print the script that lets a SHELL complete mover's commands and options."""
