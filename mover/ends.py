@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from mover.budget import ByteBudget
-from mover.model import CopySpec, Tally
+from mover.model import CopySpec, Tally, Verify
 from transports.base import Transport
 from transports.model import Entry
 
@@ -48,7 +48,13 @@ class Ends:
 
     @property
     def copies_in_store(self) -> bool:
-        """Whether the store can copy by itself, without the bytes passing through here."""
+        """Whether the store can copy by itself, without the bytes passing through here.
+
+        Not where the bytes are to be seen: to be verified in full, or to be kept to a rate on a
+        disk.
+        """
+        if self.spec.verify is Verify.FULL or (self.spec.limit and not self.crosses_network):
+            return False
         domain = self.source.capabilities.copy_domain
         return (
             self.spec.server_copy

@@ -25,6 +25,8 @@ from transports.retry import Retry
 End = str | tuple[Any, str]
 """A location as text, or an fsspec filesystem with a path in it."""
 
+READ_ONLY_SCHEMES = frozenset({"http", "https"})
+
 Side = Literal["source", "target"]
 
 LINKS: dict[Links, Literal["follow", "skip", "preserve"]] = {
@@ -82,6 +84,8 @@ async def resolve(
     if isinstance(source_end, tuple) or isinstance(target_end, tuple):
         return await _resolve_trees(opener, source_end, target_end)
     source, target = parse_location(source_end), parse_location(target_end)
+    if target.scheme in READ_ONLY_SCHEMES:
+        raise Rejected(f"the target {target.text} cannot be written: HTTP is a source only")
     is_tree, opened = await _open_source(opener, source)
     if is_tree:
         root = await opener.at(target.as_tree(), "target", create=True)
