@@ -11,6 +11,7 @@ finishing an upload that is finished already succeeds.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 
 from mover.attributes import dress
@@ -20,7 +21,7 @@ from mover.rereading import verify_whole
 from mover.sizing import PartPlan, plan_parts
 from mover.verifying import proof_of
 from transports import digests
-from transports.errors import Changed, Corrupt, Invalid, NotFound, TransportError
+from transports.errors import Changed, Corrupt, Invalid, TransportError
 from transports.model import (
     Checksum,
     Entry,
@@ -94,6 +95,12 @@ async def drop_uploads(ends: Ends, key: str, *, keep: str = "") -> None:
             await ends.target.abort_upload(key, upload.upload_id)
 
 
+async def abandon(ends: Ends, key: str, upload_id: str) -> None:
+    """Drop the upload of an object that failed. That it could not be dropped is not the news."""
+    with contextlib.suppress(TransportError):
+        await ends.target.abort_upload(key, upload_id)
+
+
 class ChunkCopier:
     """Copies the parts of one chunk; a cancel leaves parts that a later attempt finds or replaces."""
 
@@ -161,7 +168,7 @@ async def assemble(ends: Ends, task: Assembly, parts: Sequence[PartReceipt]) -> 
     """Make the object visible, proven as far as the stores allow.
 
     Raises ``Changed`` when the source moved meanwhile and ``Corrupt`` when a checksum differs; the
-    upload is dropped then. A cancel may leave it open or the object finished.
+    upload is dropped then, as after any other failure. A cancel may leave it open or the object finished.
     """
     entry = task.entry
     key = ends.target_key(entry.key)
@@ -183,8 +190,8 @@ async def assemble(ends: Ends, task: Assembly, parts: Sequence[PartReceipt]) -> 
             await verify_whole(ends, key, whole)
             read = Proof.STRONG
             receipt = receipt._replace(proof=Proof.STRONG)
-    except (Changed, Corrupt, NotFound):
-        await ends.target.abort_upload(key, task.upload_id)
+    except TransportError:
+        await abandon(ends, key, task.upload_id)
         raise
     proof = proof_of(read, receipt.proof, ends.source.capabilities, ends.target.capabilities)
     return TaskResult(tally=finished_tally(entry.size, proof))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from mover.copying import ShardCopier, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
+    abandon,
     assemble,
     failed_result,
     finished_tally,
@@ -75,19 +76,18 @@ class Executor:
         try:
             return _done(await ChunkCopier(self._ends, task).run(repeated=repeated))
         except TransportError as error:
-            # The assembly counts the object; here the failure is only handed on to it.
             failure = Failure(task.entry.key, type(error).__name__, str(error))
-            return _done(TaskResult(tally=Tally(), failures=[failure]))
+            return _done(TaskResult(tally=Tally(), handed_on=[failure]))
 
     async def _assemble(self, task: Assembly) -> Outcome:
         ends, entry = self._ends, task.entry
         members = await self._group_outcomes(task.group)
         results = [decode_result(m.result) for m in members if m.state is TaskState.DONE]
-        failures = [failure for result in results for failure in result.failures]
+        failures = [failure for result in results for failure in result.handed_on]
         failures += [Failure(entry.key, "Discarded", m.reason) for m in members if m.reason]
         try:
             if failures:
-                await ends.target.abort_upload(ends.target_key(entry.key), task.upload_id)
+                await abandon(ends, ends.target_key(entry.key), task.upload_id)
                 if failures[0].error == Changed.__name__:
                     return await self._again(entry, task.again, Changed(entry.key))
                 result = TaskResult(tally=Tally(failed_objects=1), failures=failures[:1])

@@ -185,10 +185,15 @@ TALLY_FIELDS = tuple(each.name for each in fields(Tally))
 
 @dataclass(slots=True, kw_only=True)
 class TaskResult:
-    """What a task of a copy leaves in the store: its counts and its failures, and parts if any."""
+    """What a task of a copy leaves in the store: its counts and its failures, and parts if any.
+
+    ``handed_on`` are failures of a chunk, which are its assembly's to judge: the object may be
+    planned once more, and if it fails it fails once, however many chunks it has.
+    """
 
     tally: Tally
     failures: list[Failure] = field(default_factory=list)
+    handed_on: list[Failure] = field(default_factory=list)
     parts: list[PartReceipt] = field(default_factory=list)
 
 
