@@ -41,6 +41,10 @@ SLICE_S: Final = 0.04
 """What is granted is fetched at once, so a slice is how far a meter on the wire may be off. Quarter
 seconds were 5 % of the five seconds over which a rate is to hold within 3 %; these are 1 %."""
 
+SLICE_LANES: Final = 3
+"""Slices of one range under way at a time: the next is granted while one still crosses the network,
+or a round trip longer than a slice would set the rate."""
+
 DEFAULT_SLICE_BYTES: Final = 1024 * 1024
 DEFAULT_SLICE_REQUESTS: Final = 16
 
@@ -152,23 +156,46 @@ class Throttle(Decorator):
             await self._pass(len(span))
             await self.inner.read_into(entry, span, buffer)
             return
-        done = 0
-        while True:  # an empty range is still a request: it checks the pin
-            size = min(len(span) - done, self._slice_bytes())
-            part = ByteRange(span.start + done, span.start + done + size)
-            await self._request()
-            await self._pass(size)
-            try:
-                await self.inner.read_into(entry, part, buffer[done : done + size])
-            except Truncated as error:
-                raise Truncated(
-                    error.location,
-                    received_bytes=done + error.received_bytes,
-                    expected_bytes=len(span),
-                ) from error
-            done += size
-            if done >= len(span):
-                return
+        if len(span) <= self._slice_bytes():  # an empty range is still a request: it checks the pin
+            await self._read_slice(entry, span, buffer)
+            return
+        arrived: list[ByteRange] = []
+        cuts = self._cut(span)
+
+        async def lane() -> None:
+            for part in cuts:
+                start, stop = part.start - span.start, part.stop - span.start
+                try:
+                    await self._read_slice(entry, part, buffer[start:stop])
+                except Truncated as error:
+                    arrived.append(ByteRange(part.start, part.start + error.received_bytes))
+                    raise
+                arrived.append(part)
+
+        try:
+            async with asyncio.TaskGroup() as crew:
+                for number in range(SLICE_LANES):
+                    crew.create_task(lane(), name=f"slice-lane-{number}")
+        except* TransportError as group:
+            error = _first(group)
+            if not isinstance(error, Truncated):
+                raise error from None
+            received = _reach(arrived, span.start) - span.start
+            raise Truncated(
+                error.location, received_bytes=received, expected_bytes=len(span)
+            ) from error
+
+    async def _read_slice(self, entry: Entry, part: ByteRange, buffer: memoryview) -> None:
+        await self._request()
+        await self._pass(len(part))
+        await self.inner.read_into(entry, part, buffer)
+
+    def _cut(self, span: ByteRange) -> Iterator[ByteRange]:
+        start = span.start
+        while start < span.stop:
+            stop = min(start + self._slice_bytes(), span.stop)
+            yield ByteRange(start, stop)
+            start = stop
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Takes each piece before it is handed on; the network stalls behind it."""
@@ -308,6 +335,24 @@ class Throttle(Decorator):
                 )
             return Blob(entry, data, info.attributes, Proof.STRONG, expected)
         return Blob(entry, data, info.attributes, Proof.WEAK)
+
+
+def _reach(arrived: Sequence[ByteRange], start: int) -> int:
+    """Where the bytes that are there without a gap from ``start`` end."""
+    for part in sorted(arrived, key=lambda each: each.start):
+        if part.start != start:
+            break
+        start = part.stop
+    return start
+
+
+def _first(group: BaseExceptionGroup[TransportError]) -> TransportError:
+    """The first single error in a group: the others were ended by it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, TransportError)  # noqa: S101 - the group's type says so
+    return error
 
 
 async def _settled(

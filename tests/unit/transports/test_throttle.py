@@ -1,13 +1,17 @@
 """Grants: how large, how many, and for what; and the bucket's rate."""
 
 import hashlib
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.transports.scripted import Scripted, blob, entry
+from transports.base import Transport
 from transports.errors import Changed, Corrupt, NotFound, Truncated, Unavailable
+from transports.faults import Fault, Faults
+from transports.memory import MemoryTransport
 from transports.model import (
     NO_ATTRIBUTES,
     Attributes,
@@ -36,7 +40,7 @@ class Grants:
 
 
 def worn(
-    inner: Scripted, *, slice_bytes: int = 100, slice_requests: int = 1000
+    inner: Transport, *, slice_bytes: int = 100, slice_requests: int = 1000
 ) -> tuple[Throttle, Grants]:
     grants = Grants()
     throttle = Throttle(
@@ -241,3 +245,31 @@ async def test_paced_waits_as_the_bucket_says() -> None:
     await take(50)
     await take(100)
     assert waits == [pytest.approx(1.0)]
+
+
+async def test_a_range_that_breaks_tells_what_came_without_a_gap() -> None:
+    """Slices run side by side, so a later one may be there when an earlier one breaks."""
+    memory = MemoryTransport()
+    data = bytes(range(250)) * 4
+    await memory.write_small([Blob(Entry("x", len(data), 0), data, NO_ATTRIBUTES, Proof.NONE)])
+    entry = (await memory.head("x")).entry
+    faults = Faults(memory, [Fault(verb="read_into", nth=2, truncate_at=10)])
+    throttle, _ = worn(faults)
+    buffer = bytearray(len(data))
+    with pytest.raises(Truncated) as caught:
+        await throttle.read_into(entry, ByteRange(0, len(data)), memoryview(buffer))
+    assert (caught.value.received_bytes, caught.value.expected_bytes) == (110, len(data))
+    assert buffer[:110] == data[:110]
+
+
+async def test_a_round_trip_longer_than_a_slice_does_not_set_the_rate() -> None:
+    memory = MemoryTransport()
+    data = bytes(20_000)
+    await memory.write_small([Blob(Entry("x", len(data), 0), data, NO_ATTRIBUTES, Proof.NONE)])
+    entry = (await memory.head("x")).entry
+    slow = Faults(memory, [Fault(verb="read_into", times=1000, delay_s=0.04)])
+    throttle, grants = worn(slow, slice_bytes=1000)
+    began_s = time.monotonic()
+    await throttle.read_into(entry, ByteRange(0, len(data)), memoryview(bytearray(len(data))))
+    assert grants.bytes == [1000] * 20
+    assert time.monotonic() - began_s < 0.7 * 20 * 0.04
