@@ -190,15 +190,18 @@ async def test_a_target_that_fills_up_names_what_did_not_fit_and_goes_on_when_th
     environment = environment_for(tmp_path / "state", seaweed)
     source = seaweed_bucket.location()
     report = await copy_here(source, f"{disk}/out/", environment=environment)
-    assert failures_of(report) == {"zlarge.bin": "NoSpace"}
-    assert report.exit_code == 1
-    assert_equal_trees(read_tree(disk / "out"), objects)
+    failed = failures_of(report)
+    # The large one takes room while it is under way, so the other may not fit either.
+    assert {"zlarge.bin"} <= failed.keys() <= {"zlarge.bin", "big.bin"}
+    assert (set(failed.values()), report.exit_code) == ({"NoSpace"}, 1)
+    fit = {key: data for key, data in objects.items() if key not in failed}
+    assert_equal_trees(read_tree(disk / "out"), fit)
     assert leftovers(disk) == []
 
     grow = ["mount", "-o", f"remount,size={64 * MIB}", str(disk)]
     await asyncio.to_thread(subprocess.run, grow, check=True)
     report = await copy_here(source, f"{disk}/out/", environment=environment)
-    assert (report.exit_code, report.tally.copied_objects) == (0, 1)
+    assert (report.exit_code, report.tally.copied_objects) == (0, len(failed))
     assert_equal_trees(read_tree(disk / "out"), objects | {"zlarge.bin": b"Z" * (20 * MIB)})
 
 
