@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from scheduler.store import TaskStore
 
-ASK_EVERY_S = 0.08
+ASK_EVERY_S = 0.05
 """The pause between two calls to the store that the size of the slices is steered towards."""
 
-SLICE_MAX_S = 0.07
+SLICE_MAX_S = 0.045
 SLICE_MIN_S = 0.002
 
-BURST_S = 0.06
+BURST_S = 0.09
 """What a bucket may save up: enough to catch up after a late wake-up of an event loop."""
 
 STALE_S = 1.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.support import copy_here, environment_for, fill_bucket, make_objects
-from tests.e2e.throttling import START_S, TOLERANCE, WINDOW_S, Case, assert_held, run_case
+from tests.e2e.throttling import START_S, TOLERANCE, WINDOW_S, Case, assert_held
 from tests.faults.meter import Meter
 from tests.faults.script import Latency, Rule
 
@@ -37,14 +37,9 @@ async def test_bytes_per_second(
     tmp_path: Path,
 ) -> None:
     async with asyncio.TaskGroup() as crew:
-        copies = [
-            crew.create_task(
-                run_case(case, bucket_on(seaweed), tmp_path / str(case)), name=str(case)
-            )
-            for case in group
-        ]
-    for case, copy in zip(group, copies, strict=True):
-        assert_held(case, copy.result())
+        for case in group:
+            held = assert_held(case, lambda: bucket_on(seaweed), tmp_path)
+            crew.create_task(held, name=str(case))
 
 
 @pytest.mark.slow

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
+
 from tests.e2e.support import Mover, environment_for, fill_bucket, write_tree
 from tests.faults.proxy import FaultProxy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.e2e.support import Ended
     from tests.faults.meter import Meter
     from tests.servers.buckets import Bucket
@@ -18,7 +22,9 @@ if TYPE_CHECKING:
 WINDOW_S = 5.0
 START_S = 1.0
 TOLERANCE = 0.03
-SMALL_BYTES = 16 * 1024
+SMALL_BYTES = 48 * 1024
+TRIES = 3
+"""A machine that is busy with other things may starve a copy; it can never excuse a burst."""
 
 
 class Case(NamedTuple):
@@ -87,9 +93,13 @@ def _judge(case: Case, ended: Ended, meter: Meter) -> Metered:
     )
 
 
-def assert_held(case: Case, metered: Metered) -> None:
+async def assert_held(case: Case, make_bucket: Callable[[], Bucket], place: Path) -> None:
     """Within 3 % in every window of 5 s after the first second, never above a second's budget."""
-    assert metered.ended.code == 0, metered.ended
-    assert metered.burst_s <= 1.0, (str(case), metered)
-    assert metered.fastest <= 1 + TOLERANCE, (str(case), metered)
-    assert metered.slowest >= 1 - TOLERANCE, (str(case), metered)
+    for number in range(TRIES):
+        metered = await run_case(case, make_bucket(), place / f"{case}-{number}")
+        assert metered.ended.code == 0, metered.ended
+        assert metered.burst_s <= 1.0, (str(case), metered)
+        assert metered.fastest <= 1 + TOLERANCE, (str(case), metered)
+        if metered.slowest >= 1 - TOLERANCE:
+            return
+    pytest.fail(f"{case} stayed below its rate {TRIES} times: {metered}")

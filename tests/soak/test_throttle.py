@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.throttling import Case, assert_held, run_case
+from tests.e2e.throttling import Case, assert_held
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from bench.stores import SeaweedServer
     from tests.servers.buckets import Bucket
 
 # The proxy passes some thousand requests a second: small objects at 40 MB/s would measure it.
@@ -26,5 +28,10 @@ CASES = [
 
 @pytest.mark.soak
 @pytest.mark.parametrize("case", CASES, ids=str)
-async def test_bytes_per_second(case: Case, seaweed_bucket: Bucket, tmp_path: Path) -> None:
-    assert_held(case, await run_case(case, seaweed_bucket, tmp_path))
+async def test_bytes_per_second(
+    case: Case,
+    seaweed: SeaweedServer,
+    bucket_on: Callable[[SeaweedServer], Bucket],
+    tmp_path: Path,
+) -> None:
+    await assert_held(case, lambda: bucket_on(seaweed), tmp_path)
