@@ -1,7 +1,7 @@
 """One process's share of a rate that all workers of a job keep together.
 
 The store books amounts for everyone (``TaskStore.reserve``); a quota books slices and spends them
-in small change, so that ten thousand small objects a second cost some ten calls a second. Slices
+in small change, so that ten thousand small objects a second cost some twenty calls a second. Slices
 are cut by time, and follow the process's own use: it asks about every ``ASK_EVERY_S`` seconds,
 so of N busy processes each holds about an Nth of that much of the rate, without knowing N.
 
