@@ -102,7 +102,7 @@ class GeneralRoad:
             access_key_id=server.access_key, secret_access_key=server.secret_key
         )
         self._signer = Signer(credentials, server.region)
-        self._http = HttpRoad(S3Options(), tls=tls, proxy="")
+        self._http = HttpRoad(S3Options(), tls=tls, proxy=None)
 
     async def get(self, path: str, into: memoryview | None) -> None:
         names, values = _get_headers(into)

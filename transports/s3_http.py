@@ -31,8 +31,10 @@ _BODY_BYTES_MAX: Final = 5 * 1024**3
 class HttpRoad:
     """A pool of connections for one transport. Made inside a running loop."""
 
-    def __init__(self, options: S3Options, *, tls: ssl.SSLContext | None, proxy: str) -> None:
-        self._proxy = proxy or None
+    def __init__(
+        self, options: S3Options, *, tls: ssl.SSLContext | None, proxy: str | None
+    ) -> None:
+        self._proxy = proxy
         self._silence_s = options.read_timeout_s
         self._tls: ssl.SSLContext | bool = True if tls is None else tls
         self._session = aiohttp.ClientSession(

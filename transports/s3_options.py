@@ -191,28 +191,3 @@ def address_of(bucket: str, options: S3Options, region: str) -> Address:
     shown = f"[{host}]" if ":" in host else host
     header = shown if port == (443 if secure else 80) else f"{shown}:{port}"
     return Address(secure, host, port, header, base)
-
-
-def proxy_for(address: Address, options: S3Options, environment: Mapping[str, str]) -> str:
-    """The proxy's URL for an address, or "" for none: option first, then the environment.
-
-    Read from the mapping given, not from the process, so that each side can have its own.
-    """
-    if options.proxy:
-        return options.proxy
-    folded = {name.lower(): value for name, value in environment.items() if value}
-    scheme = "https_proxy" if address.secure else "http_proxy"
-    proxy = folded.get(scheme) or folded.get("all_proxy", "")
-    if not proxy or _exempt(address, folded.get("no_proxy", "")):
-        return ""
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def _exempt(address: Address, no_proxy: str) -> bool:
-    """Whether ``NO_PROXY`` names the host: itself, a domain it is in, or ``*`` for all."""
-    names = (address.host.lower(), f"{address.host.lower()}:{address.port}")
-    for word in no_proxy.lower().replace(",", " ").split():
-        domain = word.removeprefix("*").lstrip(".")
-        if not domain or any(name == domain or name.endswith(f".{domain}") for name in names):
-            return True
-    return False

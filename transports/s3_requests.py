@@ -14,11 +14,12 @@ from urllib.parse import quote, urlsplit
 from transports.base import Pace
 from transports.digests import BytesLike
 from transports.errors import Denied, Transient, Truncated, Unavailable
+from transports.proxies import proxy_of
 from transports.s3_auth import CredentialSource, Signer
 from transports.s3_errors import EXPIRED, Refusal, error_from, refusal_of
 from transports.s3_headers import quoted_key
 from transports.s3_lean import LeanPool, LeanSigner, NotPlain
-from transports.s3_options import Address, S3Options, address_of, proxy_for
+from transports.s3_options import Address, S3Options, address_of
 from transports.s3_reply import Reply
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ class S3Client:
         self._now_s = now_s
         self._region = options.region
         self._address = address_of(bucket, options, self._region)
-        self._proxy = proxy_for(self._address, options, environment)
+        scheme = "https" if self._address.secure else "http"
+        self._proxy = options.proxy or proxy_of(
+            scheme, self._address.host, self._address.port, environment
+        )
         self._signer: Signer | None = None
         self._lean_signer: LeanSigner | None = None
         self._good_until_s = 0.0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transports.s3_options import Address, S3Options, address_of, parse_options, proxy_for
+from transports.s3_options import Address, S3Options, address_of, parse_options
 
 
 def test_options_are_read_by_their_type() -> None:
@@ -86,24 +86,3 @@ def test_addresses(bucket: str, options: dict[str, str], expected: Address) -> N
 
 def test_china_has_its_own_domain() -> None:
     assert address_of("b.c", S3Options(), "cn-north-1").host.endswith(".amazonaws.com.cn")
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, ""),
-        ({"HTTPS_PROXY": "http://p:1"}, "http://p:1"),
-        ({"https_proxy": "p:1"}, "http://p:1"),
-        ({"HTTP_PROXY": "http://p:1"}, ""),
-        ({"ALL_PROXY": "http://p:2"}, "http://p:2"),
-        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, ""),
-        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "other, store.lab"}, ""),
-        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": ".lab"}, ""),
-        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "store.lab:8443"}, ""),
-        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "ore.lab,lab.store"}, "http://p:1"),
-    ],
-)
-def test_proxies(environment: dict[str, str], expected: str) -> None:
-    address = Address(True, "store.lab", 8443, "store.lab:8443", "/b")
-    assert proxy_for(address, S3Options(), environment) == expected
-    assert proxy_for(address, S3Options(proxy="http://mine:3"), environment) == "http://mine:3"

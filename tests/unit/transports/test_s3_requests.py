@@ -427,7 +427,12 @@ async def test_a_proxy_carries_every_request() -> None:
         async with transport_to(script, "", around, **options) as transport:
             (result,) = await transport.read_small([ENTRY])
             assert isinstance(result, Unavailable)
-    assert len(proxy.requests) == 1
+        assert len(proxy.requests) == 1
+        named = options | {"proxy": proxy.url}  # the option goes before NO_PROXY
+        async with transport_to(script, "", around, **named) as transport:
+            (result,) = await transport.read_small([ENTRY])
+            assert isinstance(result, Blob)
+    assert len(proxy.requests) == 2
 
 
 async def test_virtual_addressing_puts_the_bucket_into_the_host() -> None:
