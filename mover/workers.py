@@ -14,8 +14,8 @@ AUTO_MAX = 8
 def choose_workers(wish: int | Literal["auto"], ends: Ends, given: tuple[End, End]) -> int:
     """The number of processes, the leader included. Raises ``Rejected`` for a wish below one.
 
-    ``auto`` is one process for every two cores: a process moves a gigabyte a second or ten
-    thousand small objects with one core, and the kernel and the store need theirs.
+    ``auto`` is one process for every two cores: the kernel and, on the same machine, the store
+    need theirs.
     """
     shareable = not any(isinstance(end, tuple) for end in given) and not _in_process(ends)
     if wish == "auto":
