@@ -18,7 +18,7 @@ from mover.attributes import dress
 from mover.ends import Ends
 from mover.model import Assembly, Chunk, Failure, LargeObject, Tally, TaskResult, Verify
 from mover.rereading import verify_whole
-from mover.sizing import PartPlan, plan_parts
+from mover.sizing import POURED_PART_BYTES, PartPlan, plan_parts
 from mover.verifying import proof_of
 from transports import digests
 from transports.errors import Changed, Corrupt, Invalid, TransportError
@@ -48,8 +48,9 @@ async def pin(ends: Ends, entry: Entry) -> ObjectInfo:
 
 def plan_for(ends: Ends, entry: Entry) -> PartPlan:
     """The parts of an object at this target. Raises ``Invalid`` where it is too large for it."""
+    wished_bytes = ends.spec.part_bytes or (POURED_PART_BYTES if ends.pours else 0)
     try:
-        return plan_parts(entry.size, ends.target.capabilities, wished_bytes=ends.spec.part_bytes)
+        return plan_parts(entry.size, ends.target.capabilities, wished_bytes=wished_bytes)
     except ValueError as error:
         location = f"{ends.target.location}{ends.target_key(entry.key)}"
         raise Invalid(location, str(error)) from error
@@ -128,19 +129,33 @@ class ChunkCopier:
         return self.result
 
     async def _lane(self, parts: Iterator[PartSpec]) -> None:
-        ends, chunk = self._ends, self._chunk
-        loop = asyncio.get_running_loop()
+        carry = self._pour if self._ends.pours else self._carry
         for part in parts:
-            size = len(part.range)
-            async with ends.budget.buffer(size) as buffer:
-                await ends.source.read_into(chunk.entry, part.range, buffer)
-                receipt = await ends.target.write_part(
-                    self._key, chunk.upload_id, part, buffer, sparse=self._sparse
-                )
-                if not receipt.crc64nvme:
-                    crc = await loop.run_in_executor(None, digests.crc64nvme_hex, buffer)
-                    receipt = receipt._replace(crc64nvme=crc)
-            self._landed(receipt)
+            self._landed(await carry(part))
+
+    async def _pour(self, part: PartSpec) -> PartReceipt:
+        """From the source's connection into the target's file."""
+        ends, chunk = self._ends, self._chunk
+        sink = await ends.target.open_part(self._key, chunk.upload_id, part, sparse=self._sparse)
+        try:
+            await ends.source.read_to(chunk.entry, part.range, sink)
+            return await sink.finish()
+        finally:
+            await sink.close()
+
+    async def _carry(self, part: PartSpec) -> PartReceipt:
+        """Through a buffer of the byte budget."""
+        ends, chunk = self._ends, self._chunk
+        async with ends.budget.buffer(len(part.range)) as buffer:
+            await ends.source.read_into(chunk.entry, part.range, buffer)
+            receipt = await ends.target.write_part(
+                self._key, chunk.upload_id, part, buffer, sparse=self._sparse
+            )
+            if not receipt.crc64nvme:
+                loop = asyncio.get_running_loop()
+                crc = await loop.run_in_executor(None, digests.crc64nvme_hex, buffer)
+                receipt = receipt._replace(crc64nvme=crc)
+        return receipt
 
     def _landed(self, receipt: PartReceipt) -> None:
         self.result.parts.append(receipt)

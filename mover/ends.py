@@ -47,6 +47,11 @@ class Ends:
         return not (self.source.capabilities.local and self.target.capabilities.local)
 
     @property
+    def pours(self) -> bool:
+        """Whether ranges go from the source's connections into the target's file, past our memory."""
+        return self.source.capabilities.pours and self.target.capabilities.takes_pours
+
+    @property
     def copies_in_store(self) -> bool:
         """Whether the store can copy by itself, without the bytes passing through here.
 

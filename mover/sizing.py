@@ -10,6 +10,9 @@ PART_BYTES = 8 * MIB
 """Part size where nothing forces a larger one: large enough that a request's overhead is below a
 percent of its time on a fast link, small enough that sixteen fit in the byte budget."""
 
+POURED_PART_BYTES = 32 * MIB
+"""Part size where the bytes pass through no buffer of ours: a store has work with each request."""
+
 CHUNK_BYTES = 64 * MIB
 """What one chunk task carries: what a killed worker may have to send again."""
 

@@ -18,6 +18,8 @@ LOOSE_CHILDREN = {"gather", "ensure_future", "wait", "as_completed", "run_corout
 ALLOWED = {
     # A caller's filesystem lives in fsspec's own loop: its coroutines must run there. A thread
     # cannot be cancelled, so a cancelled call waits until the thread has left the buffer alone.
+    # The loop in a thread of its own; a cancelled call waits until its coroutine there has ended.
+    "transports/side_loop.py": {"asyncio.run_coroutine_threadsafe"},
     "transports/filesystem_calls.py": {"asyncio.run_coroutine_threadsafe", "asyncio.wait"},
 }
 """Exceptions to the rule on children, each with its reason."""

@@ -39,6 +39,35 @@ Pace = Callable[[int], Awaitable[None]]
 """Awaited with a number of bytes before they go to the network; returns when they may."""
 
 
+class Sink(ABC):
+    """Takes the bytes of one range in their order, piece by piece, as they arrive.
+
+    ``taken_bytes`` counts them. ``take`` blocks (it writes to a disk), and is called from one thread
+    at a time, which need not be the event loop's.
+    """
+
+    taken_bytes: int = 0
+
+    @abstractmethod
+    def take(self, piece: memoryview) -> None:
+        """Take the next bytes; ``piece`` is the caller's again afterwards.
+
+        Raises ``TransportError``; nobody knows then how much of the piece was taken.
+        """
+
+
+class PartSink(Sink):
+    """An open part of an upload; it is not a part before ``finish`` has returned."""
+
+    @abstractmethod
+    async def finish(self) -> PartReceipt:
+        """Make the part durable, as ``write_part`` does; raises what that raises."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of it, finished or not. May be repeated."""
+
+
 class Transport(ABC):
     """A store, opened at a root (a bucket and prefix, a directory, a URL)."""
 
@@ -85,6 +114,16 @@ class Transport(ABC):
         The buffer belongs to the caller, who must not touch it until the call has returned; a
         cancelled call may have written any part of it.
         """
+
+    async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        """Read on from where ``sink`` stands (``span.start + sink.taken_bytes``) to ``span.stop``.
+
+        Offered where the capabilities say ``pours``. The bytes pass through a small buffer that
+        stays in the processor's cache, which costs less than filling a large one and emptying it
+        again. Pinned as ``read_into``. Raises ``Truncated`` when the body breaks off; what was
+        taken is good, and another call goes on behind it. A cancelled call has let go of the sink.
+        """
+        raise Invalid(self.location, "this store does not hand ranges on as they arrive")
 
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Read an object of any or unknown size from start to end, in pieces of at most 1 MiB.
@@ -135,6 +174,15 @@ class Transport(ABC):
         ``sparse`` allows zero blocks to become holes. ``data`` must stay untouched until the call
         has returned. Raises ``NotFound`` when the upload is gone.
         """
+
+    async def open_part(
+        self, key: str, upload_id: str, part: PartSpec, *, sparse: bool = False
+    ) -> PartSink:
+        """Open a part to be taken piece by piece; else as ``write_part``.
+
+        Offered where the capabilities say ``takes_pours``. Close what is returned.
+        """
+        raise Invalid(self.location, "this store takes parts whole")
 
     @abstractmethod
     async def finish_upload(

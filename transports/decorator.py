@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from transports.base import Pace, Transport
+from transports.base import Pace, PartSink, Sink, Transport
 from transports.errors import TransportError
 from transports.model import (
     NO_ATTRIBUTES,
@@ -50,6 +50,9 @@ class Decorator(Transport):
     async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
         await self.inner.read_into(entry, span, buffer)
 
+    async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        await self.inner.read_to(entry, span, sink)
+
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         return self.inner.stream(entry)
 
@@ -74,6 +77,11 @@ class Decorator(Transport):
         pace: Pace | None = None,
     ) -> PartReceipt:
         return await self.inner.write_part(key, upload_id, part, data, sparse=sparse, pace=pace)
+
+    async def open_part(
+        self, key: str, upload_id: str, part: PartSpec, *, sparse: bool = False
+    ) -> PartSink:
+        return await self.inner.open_part(key, upload_id, part, sparse=sparse)
 
     async def finish_upload(
         self,

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from transports.base import Pace, Transport
+from transports.base import Pace, Sink, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import TransportError, Truncated
 from transports.model import (
@@ -108,6 +108,19 @@ class Faults(Decorator):
         await self.inner.read_into(entry, span, buffer)
         if fault.flip_at is not None and fault.flip_at < len(span):
             buffer[fault.flip_at] ^= 1
+        _raise_after(fault)
+
+    async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        fault = await self._before("read_to", entry.key)
+        left = len(span) - sink.taken_bytes
+        if fault.flip_at is not None:
+            sink = _FlippingSink(sink, fault.flip_at)
+        if fault.truncate_at is not None and fault.truncate_at < left:
+            got = fault.truncate_at
+            stop = span.start + sink.taken_bytes + got
+            await self.inner.read_to(entry, ByteRange(span.start, stop), sink)
+            raise Truncated(f"{self.location}{entry.key}", received_bytes=got, expected_bytes=left)
+        await self.inner.read_to(entry, span, sink)
         _raise_after(fault)
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
@@ -273,3 +286,18 @@ def _flipped(data: bytes | bytearray | memoryview, place: int) -> bytes:
     spoiled = bytearray(data)
     spoiled[place] ^= 1
     return bytes(spoiled)
+
+
+class _FlippingSink(Sink):
+    """Spoils the byte that is ``place`` bytes ahead, and hands on everything."""
+
+    def __init__(self, sink: Sink, place: int) -> None:
+        self._sink = sink
+        self._place = place
+        self.taken_bytes = sink.taken_bytes
+
+    def take(self, piece: memoryview) -> None:
+        spoiled = 0 <= self._place < len(piece)
+        self._sink.take(memoryview(_flipped(piece, self._place)) if spoiled else piece)
+        self._place -= len(piece)
+        self.taken_bytes = self._sink.taken_bytes

@@ -10,9 +10,6 @@ as soon as the head is parsed, the kernel, or TLS, writes straight into the call
 """
 
 import asyncio
-import contextlib
-import os
-import socket
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -28,6 +25,8 @@ from transports.lean_answer import (
     NotPlain,
     judge_head,
 )
+from transports.lean_landing import Landing
+from transports.lean_socket import LowWater, shut_down
 
 SCRATCH_BYTES: Final = 128 * 1024
 """Size of the buffer that all connections of a pool share for receiving what passes the parser."""
@@ -63,7 +62,7 @@ class LeanConnection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_answer", "_answered", "_body", "_complete", "_fault", "_filled_bytes", "_headed", "_headers",
-        "_interims", "_into", "_keep_alive", "_landing", "_location", "_on_lost", "_parser",
+        "_interims", "_into", "_keep_alive", "_landing", "_location", "_low_water", "_on_lost", "_parser",
         "_paused", "_peek", "_pieces", "_raw_headers", "_received_bytes", "_resumed", "_scratch",
         "_served", "_soiled", "_status", "_tail", "_transport", "_unsent_bytes",
         "idle", "lost", "on_body", "on_header", "pacing", "quiet_ticks",
@@ -79,8 +78,9 @@ class LeanConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._resumed: asyncio.Future[None] | None = None
-        self._into: memoryview | None = None
-        self._filled_bytes = -1  # -1 until the body streams into the caller's buffer
+        self._into: Landing | None = None
+        self._filled_bytes = -1  # -1 until the body streams into the caller's landing
+        self._low_water = LowWater()
         self._fault: NotPlain | None = None
         self._headers: dict[bytes, bytes] = {}
         self._body = self._tail = b""
@@ -110,7 +110,7 @@ class LeanConnection(asyncio.BufferedProtocol):
         loop: asyncio.AbstractEventLoop,
         head: bytes,
         body: bytes | bytearray | memoryview | None,
-        into: memoryview | None,
+        into: Landing | None,
     ) -> asyncio.Future[Answer]:
         """Send a request and return the future of its answer; ``send`` follows for a large body."""
         self._answer = answer = loop.create_future()
@@ -120,6 +120,7 @@ class LeanConnection(asyncio.BufferedProtocol):
             self._into = into
             self._landing = self._peek
             self._tail = b""
+            self._low_water.begin()
         transport = self._transport
         if transport is None or transport.is_closing():
             self._fail(self._loss(None))
@@ -184,7 +185,7 @@ class LeanConnection(asyncio.BufferedProtocol):
         if transport.get_write_buffer_size():
             # Until the loop has closed the socket it may go on sending from the caller's memory,
             # which is about to be used for something else. Nothing leaves a socket shut down.
-            _shut_down(transport)
+            shut_down(transport)
         transport.abort()
 
     def waiting_bytes(self) -> int:
@@ -270,7 +271,7 @@ class LeanConnection(asyncio.BufferedProtocol):
         self._headers = headers
         self._keep_alive = self._parser.should_keep_alive()
         into = self._into
-        self._fault = judge_head(status, headers, None if into is None else len(into))
+        self._fault = judge_head(status, headers, None if into is None else into.size_bytes)
 
     def on_message_complete(self) -> None:
         # At once, because an unasked second answer may follow in the same bytes. After an interim
@@ -304,28 +305,39 @@ class LeanConnection(asyncio.BufferedProtocol):
             if data:
                 self._parser.feed_data(data)
             return
-        if len(data) > len(into):
-            self._soiled = True
-            data = data[: len(into)]
-        into[: len(data)] = data
-        self._filled_bytes = len(data)
-        self._complete = self._filled_bytes == len(into)
-        self._landing = into[self._filled_bytes :]
-        if into:
-            self._renew_parser()
+        self._soiled = self._soiled or len(data) > into.size_bytes
+        data = data[: into.size_bytes]
+        self._filled_bytes = 0
+        if into.size_bytes:
+            # The old one waits for a body that it will never see; the next answer needs another.
+            self._parser = httptools.HttpResponseParser(self)
+        if self._land(into, data):
+            self._complete = self._filled_bytes == into.size_bytes
 
     def _fill(self, nbytes: int) -> None:
-        self._filled_bytes += nbytes
         into = self._into
-        if into is None or self._filled_bytes >= len(into):
+        if into is not None and self._land(into, nbytes) and self._filled_bytes >= into.size_bytes:
             self._complete = True
             self._succeed()
-        else:
-            self._landing = into[self._filled_bytes :]
 
-    def _renew_parser(self) -> None:
-        """The parser waits for a body that it will never see; the next answer needs another."""
-        self._parser = httptools.HttpResponseParser(self)
+    def _land(self, into: Landing, come: bytes | int) -> bool:
+        """Account for bytes of the body, given or landed already; False when nobody takes them."""
+        self._filled_bytes += come if isinstance(come, int) else len(come)
+        try:
+            if isinstance(come, int):
+                into.landed(come)
+            else:
+                into.put(come)
+        except TransportError as error:
+            self._fail(error)
+            return False
+        self._landing = into.room()
+        self._low_water.adjust(self._transport, into.size_bytes - self._filled_bytes)
+        return True
+
+    def hurry(self) -> None:
+        """Told by the pool when nothing has come for a while: take whatever there is."""
+        self._low_water.hurry(self._transport)
 
     def _check_length(self, nbytes: int) -> None:
         """Give up an answer without an end; a body in the caller's buffer never comes here."""
@@ -383,17 +395,6 @@ class LeanConnection(asyncio.BufferedProtocol):
         if not self._headed or self._status >= 300:
             return Unavailable(self._location, f"{detail}, within the answer")
         into = self._into
-        expected = len(into) if into is not None else int(self._headers[b"content-length"])
+        expected = int(self._headers[b"content-length"])
         received = self._filled_bytes if into is not None else sum(map(len, self._pieces))
         return Truncated(self._location, received_bytes=received, expected_bytes=expected)
-
-
-def _shut_down(transport: asyncio.Transport) -> None:
-    """Shut a transport's socket for both directions, now and not at the loop's leisure."""
-    exposed = transport.get_extra_info("socket")
-    if exposed is None:
-        return
-    with contextlib.suppress(OSError):  # it is gone already
-        twin = socket.socket(fileno=os.dup(exposed.fileno()))
-        with twin:
-            twin.shutdown(socket.SHUT_RDWR)

@@ -17,6 +17,7 @@ from transports.base import Pace
 from transports.errors import Denied, TimedOut, Unavailable
 from transports.lean_answer import Answer
 from transports.lean_http import SCRATCH_BYTES, SLICE_BYTES, LeanConnection, Stale
+from transports.lean_landing import POUR_BYTES, BufferLanding, Landing, Pour, SinkLanding
 
 ADDRESSES_KEPT_S: Final = 30.0
 ADDRESSES_TRIED_MAX: Final = 3
@@ -60,6 +61,7 @@ class LeanPool:
         # Received bytes are consumed before the loop asks for the buffer again, so one serves all
         # connections, and stays in the processor's cache.
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self._pouring: memoryview | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[LeanConnection] = []
         self._open: dict[LeanConnection, int] = {}  # with the unsent bytes at the last tick
@@ -99,15 +101,15 @@ class LeanPool:
         head: bytes,
         body: bytes | bytearray | memoryview | None = None,
         *,
-        into: memoryview | None = None,
+        into: memoryview | Pour | None = None,
         pace: Pace | None = None,
     ) -> Answer:
         """Send one request and return its plain answer.
 
         ``head`` is complete, with its empty line; ``body`` (contiguous bytes) goes out from the
-        caller's memory. ``into`` (writable bytes) takes the body of a success, which must have
-        exactly its length. ``pace`` is awaited with the size of each slice before it goes out,
-        and again for a request that is sent again.
+        caller's memory. ``into`` (writable bytes, or a sink with the number of bytes) takes the
+        body of a success, which must have exactly its length. ``pace`` is awaited with the size of
+        each slice before it goes out, and again for a request that is sent again.
 
         A request on a kept connection that turns out closed before the first byte of the answer is
         sent once more on a new one, except POST, which might act twice.
@@ -128,9 +130,10 @@ class LeanPool:
             loop = self._loop = asyncio.get_running_loop()
         large = body is not None and (pace is not None or len(body) > SLICE_BYTES)
         again = not head.startswith(b"POST")
+        landing = None if into is None else self._landing_for(into)
         while True:
             try:
-                answer = connection.begin(loop, head, None if large else body, into)
+                answer = connection.begin(loop, head, None if large else body, landing)
                 if large and body is not None:
                     await connection.send(body, pace)
                 result = await answer
@@ -169,6 +172,13 @@ class LeanPool:
         if self._open:
             self._all_lost = asyncio.get_running_loop().create_future()
             await self._all_lost
+
+    def _landing_for(self, into: memoryview | Pour) -> Landing:
+        if not isinstance(into, Pour):
+            return BufferLanding(into)
+        if self._pouring is None:
+            self._pouring = memoryview(bytearray(POUR_BYTES))
+        return SinkLanding(into.sink, into.size_bytes, self._pouring)
 
     # -- lending ----------------------------------------------------------------------------------
 
@@ -303,6 +313,7 @@ class LeanPool:
                 connection.quiet_ticks = 0
                 continue
             connection.quiet_ticks += 1
+            connection.hurry()
             if connection.idle:
                 if connection.quiet_ticks > self._kept_ticks_max:
                     connection.drop()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from transports.base import Pace, Transport
+from transports.base import Pace, Sink, Transport
 from transports.decorator import Decorator
 from transports.errors import Throttled, TransportError
 from transports.model import (
@@ -193,6 +193,10 @@ class Limit(Decorator):
 
     async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
         await self._held(lambda: self.inner.read_into(entry, span, buffer), len(span))
+
+    async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        size_bytes = len(span) - sink.taken_bytes
+        await self._held(lambda: self.inner.read_to(entry, span, sink), size_bytes)
 
     async def write_small(
         self, blobs: Sequence[Blob], *, pace: Pace | None = None

@@ -10,19 +10,20 @@ import contextlib
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
 from transports import digests
-from transports.base import Pace, Transport
+from transports.base import Pace, PartSink, Transport
 from transports.errors import Changed, Corrupt, Invalid, TransportError
 from transports.local_copying import copy_steps
-from transports.local_files import FAILURES, Root, failure, version_of
+from transports.local_files import Root, naming, version_of
 from transports.local_listing import Bounds, Links, Walk
+from transports.local_parts import HOLE_BYTES, LocalPart
 from transports.local_reading import Reader
 from transports.local_staging import CREATE_FLAGS, Stage, clean_stages
-from transports.local_uploads import HOLE_BYTES, Uploads
+from transports.local_uploads import Uploads
 from transports.local_writing import Writer, discard, dress_file
 from transports.model import (
     NO_ATTRIBUTES,
@@ -54,6 +55,7 @@ CAPABILITIES: Final = Capabilities(
     part_count_max=1_000_000,
     object_size_max=(1 << 63) - 1,
     whole_size_max=(1 << 63) - 1,
+    takes_pours=True,
     part_alignment=HOLE_BYTES,  # so that holes do not end at the borders of parts
     small_batch_count=64,
     small_batch_bytes=4 * 1024 * 1024,
@@ -175,6 +177,13 @@ class LocalTransport(Transport):
             return await self._run(
                 self._uploads.write_part, key, upload_id, part, data, sparse=sparse
             )
+
+    async def open_part(
+        self, key: str, upload_id: str, part: PartSpec, *, sparse: bool = False
+    ) -> PartSink:
+        with self._naming(key):
+            file = await self._run(self._uploads.open_part, key, upload_id, part, sparse=sparse)
+        return LocalPart(file, self._root.name(key), self._run)
 
     async def finish_upload(
         self,
@@ -320,15 +329,9 @@ class LocalTransport(Transport):
                 stage = self._stages[token] = Stage(self._root, token, nonce=self._nonce)
             return stage
 
-    @contextlib.contextmanager
-    def _naming(self, key: str) -> Iterator[None]:
+    def _naming(self, key: str) -> contextlib.AbstractContextManager[None]:
         """Turn what the blocking side raises into the transport's errors, naming the key."""
-        try:
-            yield
-        except TransportError:
-            raise
-        except FAILURES as error:
-            raise failure(error, self._root.name(key)) from error
+        return naming(self._root.name(key))
 
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work in the executor. A cancel is raised when the thread has let go."""

@@ -5,13 +5,14 @@ one segment at a time with ``O_NOFOLLOW`` (openat(2)), so that neither a hostile
 planted in the target can lead a write outside.
 """
 
+import contextlib
 import errno
 import os
 import re
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from transports.errors import (
@@ -77,6 +78,17 @@ def failure(error: Exception, location: str) -> TransportError:
         made = Invalid(location, "a file cannot have this name")
     made.__cause__ = error
     return made
+
+
+@contextlib.contextmanager
+def naming(location: str) -> Iterator[None]:
+    """Turn what file operations raise into the transport's errors, naming the location."""
+    try:
+        yield
+    except TransportError:
+        raise
+    except FAILURES as error:
+        raise failure(error, location) from error
 
 
 class Root:

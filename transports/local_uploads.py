@@ -17,11 +17,11 @@ from typing import Final
 from transports import digests
 from transports.errors import Corrupt, Invalid, NotFound, Permanent
 from transports.local_files import DIRECTORY_FLAGS, STAGE_PREFIX, Root
+from transports.local_parts import PIECE_BYTES, PartFile
 from transports.local_staging import CREATE_FLAGS, Stage, stages_in
 from transports.local_writing import Writer, discard, dress_file
 from transports.model import (
     Attributes,
-    ByteRange,
     Checksum,
     PartReceipt,
     PartSpec,
@@ -34,14 +34,10 @@ _UPLOAD_ID: Final = re.compile(r"([A-Za-z0-9_-]{1,64})/(u-[0-9a-f]{16}-[A-Za-z0-
 _KEY: Final = ".key"
 _PARTS: Final = ".parts"
 _READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-HOLE_BYTES: Final = 64 * 1024
-"""Zeros become holes in aligned blocks of this size: large enough that files do not fragment."""
-
 HASH_BYTES: Final = 64 * 1024 * 1024
 """What one turn of reading back hashes: a tenth of a second with MD5, after which a cancel counts."""
 
 _READ_BYTES: Final = 1024 * 1024
-_ZEROS: Final = bytes(HOLE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,27 +108,27 @@ class Uploads:
             raise Invalid(
                 self._root.name(key), f"{len(data)} bytes for a part of {len(span)} bytes"
             )
+        with contextlib.closing(self.open_part(key, upload_id, part, sparse=sparse)) as file:
+            for start in range(0, len(data), PIECE_BYTES):
+                file.take(data[start : start + PIECE_BYTES])
+            return file.finish()
+
+    def open_part(self, key: str, upload_id: str, part: PartSpec, *, sparse: bool) -> PartFile:
+        """Open the file where a part belongs."""
         stage_fd, name = self._open_stage(key, upload_id)
-        crc = digests.crc64nvme_hex(data)
         fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=stage_fd)
-        try:
-            if sparse:
-                _write_around_holes(fd, data, span.start)
-            else:
-                _write_at(fd, data, span.start)
-            os.fdatasync(fd)
-        finally:
-            os.close(fd)
-        receipt = PartReceipt(part.number, span.start, len(data), "", crc)
-        line = f"{part.number} {span.start} {len(data)} {crc}\n".encode()
-        # One small append is atomic between processes; a line cut short by a crash is left out.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        notes = os.open(name + _PARTS, flags, 0o600, dir_fd=stage_fd)
-        try:
-            os.write(notes, line)
-        finally:
-            os.close(notes)
-        return receipt
+
+        def note(receipt: PartReceipt) -> None:
+            line = f"{part.number} {part.range.start} {receipt.size} {receipt.crc64nvme}\n"
+            # One small append is atomic between processes; a line cut short by a crash is left out.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            notes = os.open(name + _PARTS, flags, 0o600, dir_fd=stage_fd)
+            try:
+                os.write(notes, line.encode())
+            finally:
+                os.close(notes)
+
+        return PartFile(fd, part, location=self._root.name(key), sparse=sparse, note=note)
 
     def finish(
         self,
@@ -281,45 +277,6 @@ class Uploads:
             return _Intent.decode(_read_file(stage_fd, name + _KEY))
         except FileNotFoundError:
             raise NotFound(self._root.name(key), "the upload is gone") from None
-
-
-def _write_at(fd: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = os.pwrite(fd, data, offset)
-        data = data[written:]
-        offset += written
-
-
-def _write_around_holes(fd: int, data: memoryview, offset: int) -> None:
-    """Write what is not zero; whole aligned blocks of zeros stay holes in the fresh file."""
-    for run in solid_runs(data, offset):
-        _write_at(fd, data[run.start : run.stop], offset + run.start)
-
-
-def solid_runs(data: memoryview, offset: int) -> list[ByteRange]:
-    """Pure: the runs of ``data`` to write when it goes to ``offset``, without its blocks of zeros.
-
-    Blocks are aligned to the object, not to the data, so that parts of any size leave the same
-    holes. Adjacent solid blocks make one run.
-    """
-    runs: list[ByteRange] = []
-    start = 0
-    while start < len(data):
-        stop = min(len(data), start + HOLE_BYTES - (offset + start) % HOLE_BYTES)
-        if not _is_zero(data[start:stop]):
-            if runs and runs[-1].stop == start:
-                runs[-1] = ByteRange(runs[-1].start, stop)
-            else:
-                runs.append(ByteRange(start, stop))
-        start = stop
-    return runs
-
-
-def _is_zero(block: memoryview) -> bool:
-    # Most blocks of real data end this at the first byte; only the rest are compared whole.
-    if block[0] or block[-1]:
-        return False
-    return bytes(block) == _ZEROS[: len(block)]
 
 
 def _write_file(directory_fd: int, name: str, content: bytes) -> None:

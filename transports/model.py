@@ -174,6 +174,8 @@ class Capabilities:
     writable: bool = True
     ordered: bool = True  # lists in the order of str comparison of keys
     ranges: bool = True  # read_into may start anywhere
+    pours: bool = False  # `read_to` works: a range is handed on while it arrives
+    takes_pours: bool = False  # `open_part` works: a part is taken piece by piece
     multipart: bool = True
     part_size_min: int = 5 * 1024 * 1024  # the last part may be smaller
     part_size_max: int = 5 * 1024**3

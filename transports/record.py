@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
-from transports.base import Pace, Transport
+from transports.base import Pace, PartSink, Sink, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import TransportError
 from transports.model import (
@@ -89,6 +89,10 @@ class Record(Decorator):
         self.log.add("read_into", entry.key, size_bytes=len(span))
         await self.inner.read_into(entry, span, buffer)
 
+    async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        self.log.add("read_to", entry.key, size_bytes=len(span) - sink.taken_bytes)
+        await self.inner.read_to(entry, span, sink)
+
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         self.log.add("stream", entry.key, size_bytes=max(entry.size, 0))
         return self.inner.stream(entry)
@@ -118,6 +122,12 @@ class Record(Decorator):
     ) -> PartReceipt:
         self.log.add("write_part", key, size_bytes=len(data))
         return await self.inner.write_part(key, upload_id, part, data, sparse=sparse, pace=pace)
+
+    async def open_part(
+        self, key: str, upload_id: str, part: PartSpec, *, sparse: bool = False
+    ) -> PartSink:
+        self.log.add("open_part", key, size_bytes=len(part.range))
+        return await self.inner.open_part(key, upload_id, part, sparse=sparse)
 
     async def finish_upload(
         self,

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from functools import partial
 from typing import Final, TypeVar
 
-from transports.base import Pace, Transport
+from transports.base import Pace, PartSink, Sink, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import (
     Corrupt,
@@ -133,6 +133,20 @@ class Retry(Decorator):
                 self.settled = True
                 return
 
+    async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        tries = _Tries(self, "read_to")
+        while True:
+            taken_before = sink.taken_bytes
+            try:
+                await self.inner.read_to(entry, span, sink)
+            except TransportError as error:
+                if sink.taken_bytes - taken_before >= PROGRESS_MIN_BYTES:
+                    tries.progressed()
+                await tries.failed(error, fresh=self._is_fresh(entry.key))
+            else:
+                self.settled = True
+                return
+
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Tried again only until the first piece: without ranges there is no way to go on."""
         tries = _Tries(self, "stream")
@@ -184,6 +198,15 @@ class Retry(Decorator):
         return await self._call(
             "write_part",
             lambda: self.inner.write_part(key, upload_id, part, data, sparse=sparse, pace=pace),
+            key=key,
+        )
+
+    async def open_part(
+        self, key: str, upload_id: str, part: PartSpec, *, sparse: bool = False
+    ) -> PartSink:
+        return await self._call(
+            "open_part",
+            lambda: self.inner.open_part(key, upload_id, part, sparse=sparse),
             key=key,
         )
 

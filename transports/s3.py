@@ -9,10 +9,11 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 
-from transports.base import Pace, Transport, check_received
-from transports.errors import Changed, Invalid, NotFound, TransportError
+from transports.base import Pace, Sink, Transport, check_received
+from transports.errors import Changed, Invalid, NotFound, TransportError, Truncated
 from transports.model import (
     NO_ATTRIBUTES,
     Attributes,
@@ -31,12 +32,15 @@ from transports.model import (
 from transports.s3_auth import CredentialSource, credential_source
 from transports.s3_deletes import BATCH_KEYS, Deleter, NameGuard
 from transports.s3_headers import attributes_of, etag_kind, headers_for
+from transports.s3_lean import Pour
 from transports.s3_listing import Lister
 from transports.s3_options import S3Options, parse_options
 from transports.s3_proofs import Prover
 from transports.s3_reply import Reply, WrongLength
-from transports.s3_requests import S3Client
+from transports.s3_requests import NotPourable, S3Client
 from transports.s3_uploads import Uploads
+
+BUFFER_BYTES: Final = 8 * 1024 * 1024
 
 _CHECKSUMS: Final = ("x-amz-checksum-mode", "ENABLED")
 
@@ -59,8 +63,16 @@ class S3Transport(Transport):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.location = f"s3://{bucket}/{prefix}"
+        self._client = S3Client(
+            bucket=bucket,
+            options=options,
+            credentials=credentials,
+            environment=environment,
+            tls=tls,
+        )
         self.capabilities = Capabilities(
             scheme="s3",
+            pours=self._client.pours,
             has_etags=True,
             server_copy=bool(account),
             copy_domain=f"{options.endpoint_url or 'aws'}#{account}" if account else "",
@@ -70,13 +82,6 @@ class S3Transport(Transport):
             concurrency_max=128,
         )
         self._root = prefix
-        self._client = S3Client(
-            bucket=bucket,
-            options=options,
-            credentials=credentials,
-            environment=environment,
-            tls=tls,
-        )
         self._extra = _write_headers(options)
         self._lister = Lister(self._client, order=options.list_order)
         self._prover = Prover(self._client)
@@ -164,17 +169,42 @@ class S3Transport(Transport):
         if not len(span):
             return
         key = self._full(entry.key)
-        headers = [("range", f"bytes={span.start}-{span.stop - 1}")]
-        if entry.etag:
-            headers.insert(0, ("if-match", f'"{entry.etag}"'))
         try:
-            reply = await self._client.send("GET", key, (), headers, into=buffer)
+            reply = await self._client.send(
+                "GET", key, (), _range_headers(entry, span), into=buffer
+            )
         except WrongLength as error:
             whole = span.start == 0 and error.announced_bytes == entry.size
             if whole and entry.size > len(span):
                 raise Invalid(error.location, "the store ignores ranges") from error
             raise
         self._check_range(reply, span, key)
+
+    async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        key = self._full(entry.key)
+        rest = ByteRange(span.start + sink.taken_bytes, span.stop)
+        if not len(rest):
+            return
+        headers = _range_headers(entry, rest)
+        try:
+            reply = await self._client.send("GET", key, (), headers, into=Pour(sink, len(rest)))
+        except NotPourable:
+            await self._read_by_buffer(entry, rest, sink)
+        else:
+            self._check_range(reply, rest, key)
+
+    async def _read_by_buffer(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        """Where the answers are not for the lean lane (chunked ones): a buffer at a time."""
+        buffer = memoryview(bytearray(min(len(span), BUFFER_BYTES)))
+        for start in range(span.start, span.stop, BUFFER_BYTES):
+            piece = buffer[: span.stop - start]
+            try:
+                await self.read_into(entry, ByteRange(start, start + len(piece)), piece)
+            except Truncated as error:
+                piece = piece[: error.received_bytes]
+                await self._client.in_side_thread(partial(sink.take, piece))
+                raise
+            await self._client.in_side_thread(partial(sink.take, piece))
 
     def _check_range(self, reply: Reply, span: ByteRange, key: str) -> None:
         """Raise unless the answer is the range that was asked for."""
@@ -336,6 +366,12 @@ def _write_headers(options: S3Options) -> list[tuple[str, str]]:
         ("x-amz-storage-class", options.storage_class),
     )
     return [(name, value) for name, value in pairs if value]
+
+
+def _range_headers(entry: Entry, span: ByteRange) -> list[tuple[str, str]]:
+    """A range, pinned to the object that was listed."""
+    wanted = ("range", f"bytes={span.start}-{span.stop - 1}")
+    return [("if-match", f'"{entry.etag}"'), wanted] if entry.etag else [wanted]
 
 
 def _http_date_ns(text: str) -> int:

@@ -14,9 +14,18 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from transports.lean_answer import Answer, NotPlain, WrongLength
+from transports.lean_landing import Pour
 from transports.lean_pool import LeanPool
 
-__all__ = ["UNSIGNED_PAYLOAD", "Answer", "LeanPool", "LeanSigner", "NotPlain", "WrongLength"]
+__all__ = [
+    "UNSIGNED_PAYLOAD",
+    "Answer",
+    "LeanPool",
+    "LeanSigner",
+    "NotPlain",
+    "Pour",
+    "WrongLength",
+]
 
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 ALGORITHM: Final = "AWS4-HMAC-SHA256"

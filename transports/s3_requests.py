@@ -18,9 +18,10 @@ from transports.proxies import proxy_of
 from transports.s3_auth import CredentialSource, Signer
 from transports.s3_errors import EXPIRED, Refusal, error_from, refusal_of
 from transports.s3_headers import quoted_key
-from transports.s3_lean import LeanPool, LeanSigner, NotPlain
+from transports.s3_lean import LeanPool, LeanSigner, NotPlain, Pour
 from transports.s3_options import Address, S3Options, address_of
 from transports.s3_reply import Reply
+from transports.side_loop import SideLoop
 
 if TYPE_CHECKING:
     from transports.s3_http import HttpRoad
@@ -39,6 +40,10 @@ def canonical_query(pairs: Pairs) -> str:
     """A query as SigV4 wants it: encoded, then sorted by name and value."""
     encoded = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in pairs)
     return "&".join([f"{name}={value}" for name, value in encoded])
+
+
+class NotPourable(Exception):
+    """An answer that cannot be handed on as it arrives; asking with a buffer settles it."""
 
 
 def _copies(body: BytesLike, headers: Pairs) -> bool:
@@ -81,6 +86,9 @@ class S3Client:
         self._turn = asyncio.Lock()
         self._road: HttpRoad | None = None
         self._pools: dict[Address, LeanPool] = {}
+        # The connections that pour live in a loop of their own, where a sink may block.
+        self._pouring_pools: dict[Address, LeanPool] = {}
+        self._side = SideLoop()
         self._closed = False
         # What the lane hands back is asked twice, so only what may be. (method, about the bucket)
         self._lane_kinds = {("GET", False), ("GET", True), ("PUT", False), ("DELETE", False)}
@@ -102,14 +110,15 @@ class S3Client:
         headers: Pairs = (),
         *,
         body: BytesLike = b"",
-        into: memoryview | None = None,
+        into: memoryview | Pour | None = None,
         pace: Pace | None = None,
         creating: bool = False,
     ) -> Reply:
         """Send a request about a full key (None for the bucket) and return the success.
 
-        ``headers`` have lower-case, unique names, in order. ``into`` takes the body of a success.
-        Raises the error of ``s3_errors`` for a refusal, and what ``HttpRoad.request`` raises. A
+        ``headers`` have lower-case, unique names, in order. ``into`` takes the body of a success: a
+        buffer, or a sink, which is called in another thread; ``NotPourable`` is raised where only
+        the lean lane could do that and the answer is not for it. Raises the error of ``s3_errors`` for a refusal, and what ``HttpRoad.request`` raises. A
         cancelled call may have been carried out by the store.
         """
         # None, not "": an empty key must never turn into a request about the whole bucket.
@@ -142,12 +151,29 @@ class S3Client:
             return Unavailable(self.location_of(key), "a success whose body cannot be read")
         return error_from(refusal, self.location_of(key), now_s=self._now_s())
 
+    @property
+    def pours(self) -> bool:
+        """Whether bodies can go to a sink: where the lean lane serves."""
+        return ("GET", False) in self._lane_kinds
+
+    async def in_side_thread(self, work: Callable[[], None]) -> None:
+        """Run a little blocking work where sinks are called."""
+
+        async def run() -> None:
+            work()
+
+        await self._side.run(run)
+
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
         self._closed = True
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             await pool.close()
+        pools, self._pouring_pools = self._pouring_pools, {}
+        for pool in pools.values():
+            await self._side.run(pool.close)
+        await self._side.close()
         if self._road is not None:
             road, self._road = self._road, None
             await road.close()
@@ -162,7 +188,7 @@ class S3Client:
         query: str,
         headers: Pairs,
         body: BytesLike,
-        into: memoryview | None,
+        into: memoryview | Pour | None,
         pace: Pace | None,
     ) -> Reply:
         if self._closed:
@@ -180,6 +206,8 @@ class S3Client:
                 # successes of this kind without a length (AWS its listings) will go on doing so.
                 if reason.length is None and reason.status is not None and reason.status < 300:
                     self._lane_kinds.discard(kind)
+        if isinstance(into, Pour):
+            raise NotPourable(self.location_of(key))
         location = self.location_of(key)
         signed: Pairs = (("host", address.host_header), *headers)
         if self._signer is not None:
@@ -205,10 +233,9 @@ class S3Client:
         query: str,
         headers: Pairs,
         body: BytesLike,
-        into: memoryview | None,
+        into: memoryview | Pour | None,
         pace: Pace | None,
     ) -> Reply:
-        pool = self._pools.get(address) or self._new_pool(address)
         signer = self._lean_signer
         if signer is None:
             raise NotPlain("not signed yet")
@@ -221,7 +248,12 @@ class S3Client:
                 [value for _, value in headers],
                 length=len(body) if method == "PUT" else None,
             )
-            answer = await pool.request(head, body or None, into=into, pace=pace)
+            if isinstance(into, Pour):
+                pouring = self._pool(address, self._pouring_pools)
+                answer = await self._side.run(lambda: pouring.request(head, into=into))
+            else:
+                pool = self._pool(address, self._pools)
+                answer = await pool.request(head, body or None, into=into, pace=pace)
         except Truncated as error:
             raise Truncated(
                 self.location_of(key),
@@ -234,8 +266,10 @@ class S3Client:
             self.server = answer.headers.get(b"server", b"unnamed").decode("ascii", "replace")
         return Reply(answer.status, answer.headers, answer.body, answer.received_bytes)
 
-    def _new_pool(self, address: Address) -> LeanPool:
-        pool = LeanPool(
+    def _pool(self, address: Address, pools: dict[Address, LeanPool]) -> LeanPool:
+        if address in pools:
+            return pools[address]
+        pools[address] = pool = LeanPool(
             host=address.host,
             port=address.port,
             tls=self._tls if address.secure else None,
@@ -243,7 +277,6 @@ class S3Client:
             connect_timeout_s=self._options.connect_timeout_s,
             idle_timeout_s=self._options.read_timeout_s,
         )
-        self._pools[address] = pool
         return pool
 
     # -- credentials and regions -----------------------------------------------------------------

@@ -11,10 +11,11 @@ Control traffic (abort, clean, close) passes freely.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from transports import digests
-from transports.base import Pace, Transport
+from transports.base import Pace, Sink, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import Changed, Corrupt, TransportError, Truncated
 from transports.model import (
@@ -117,6 +118,9 @@ class Throttle(Decorator):
         slice_requests: Callable[[], int] = lambda: DEFAULT_SLICE_REQUESTS,
     ) -> None:
         super().__init__(inner)
+        if take_bytes is not None:
+            # Ranges are cut to the rate and fetched side by side: their pieces have no order.
+            self.capabilities = replace(inner.capabilities, pours=False)
         self._take_bytes = take_bytes
         self._take_requests = take_requests
         self._slice_bytes = slice_bytes
@@ -196,6 +200,10 @@ class Throttle(Decorator):
             stop = min(start + self._slice_bytes(), span.stop)
             yield ByteRange(start, stop)
             start = stop
+
+    async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        await self._request()
+        await self.inner.read_to(entry, span, sink)
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Takes each piece before it is handed on; the network stalls behind it."""

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from transports import Blob, Receipt
 from transports.local_files import Root
 from transports.local_listing import Bounds, Walk
+from transports.local_parts import solid_runs
 from transports.local_reading import Reader
 from transports.local_staging import Stage
-from transports.local_uploads import solid_runs
 from transports.local_writing import Writer
 from transports.testing import blob
 

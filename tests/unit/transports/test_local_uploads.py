@@ -19,7 +19,7 @@ from transports import (
     digests,
 )
 from transports.local import LocalTransport, open_local
-from transports.local_uploads import HOLE_BYTES, solid_runs
+from transports.local_parts import HOLE_BYTES, solid_runs
 from transports.testing import contents, listed, put
 from transports.testing.support import cut, some_bytes
 
