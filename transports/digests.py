@@ -7,31 +7,39 @@ CRC64NVME 1.7 µs, MD5 27 µs, which is why nothing here computes MD5 where a CR
 """
 
 import base64
+import functools
 import hashlib
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import xxhash
-from awscrt import checksums
 
 from transports.model import Checksum
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
+@functools.cache
+def _crt() -> Any:
+    """Awscrt takes 50 ms of processor time to load, and not every job computes a CRC."""
+    from awscrt import checksums
+
+    return checksums
+
+
 def crc64nvme(data: BytesLike, previous: int = 0) -> int:
     """CRC-64/NVME of ``data``, or of what ``previous`` covers followed by ``data``."""
-    return int(checksums.crc64nvme(data, previous))
+    return int(_crt().crc64nvme(data, previous))
 
 
 def crc32c(data: BytesLike, previous: int = 0) -> int:
     """CRC-32C (Castagnoli, RFC 3720), carried on from ``previous``."""
-    return int(checksums.crc32c(data, previous))
+    return int(_crt().crc32c(data, previous))
 
 
 def crc32(data: BytesLike, previous: int = 0) -> int:
     """CRC-32 as in gzip and zlib, carried on from ``previous``."""
-    return int(checksums.crc32(data, previous))
+    return int(_crt().crc32(data, previous))
 
 
 def combine_crc64nvme(first: int, second: int, second_bytes: int) -> int:
@@ -40,7 +48,7 @@ def combine_crc64nvme(first: int, second: int, second_bytes: int) -> int:
     Costs a few microseconds whatever the length (the method is Mark Adler's, as in zlib's
     ``crc32_combine``; awscrt implements it).
     """
-    return int(checksums.combine_crc64nvme(first, second, second_bytes))
+    return int(_crt().combine_crc64nvme(first, second, second_bytes))
 
 
 def combine_crc64nvme_parts(parts: list[tuple[int, int]]) -> int:
@@ -53,7 +61,7 @@ def combine_crc64nvme_parts(parts: list[tuple[int, int]]) -> int:
 
 def crc64nvme_hex(data: BytesLike) -> str:
     """CRC-64/NVME as 16 lower-case hex digits."""
-    return f"{int(checksums.crc64nvme(data)):016x}"
+    return f"{int(_crt().crc64nvme(data)):016x}"
 
 
 def md5_hex(data: BytesLike) -> str:
@@ -116,8 +124,8 @@ ALGORITHMS: Final = tuple(_FACTORIES)
 
 _WHOLE: Final[dict[str, Callable[[BytesLike], str]]] = {
     "crc64nvme": crc64nvme_hex,
-    "crc32c": lambda data: f"{int(checksums.crc32c(data)):08x}",
-    "crc32": lambda data: f"{int(checksums.crc32(data)):08x}",
+    "crc32c": lambda data: f"{int(_crt().crc32c(data)):08x}",
+    "crc32": lambda data: f"{int(_crt().crc32(data)):08x}",
     "md5": md5_hex,
     "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).hexdigest(),
     "sha256": lambda data: hashlib.sha256(data).hexdigest(),

@@ -17,8 +17,10 @@ class Pour(NamedTuple):
 
 
 class Landing(Protocol):
-    """Takes a body of ``size_bytes`` in order. ``room`` is where the next bytes shall be written,
-    ``landed`` tells how many were, and ``put`` takes bytes that were written elsewhere.
+    """Takes a body of ``size_bytes`` in order.
+
+    ``room`` is where the next bytes shall be written, ``landed`` tells how many were, and ``put``
+    takes bytes that were written elsewhere.
     """
 
     size_bytes: int

@@ -8,7 +8,14 @@ import pytest
 from transports.base import Transport
 from transports.errors import Changed, NotFound, Truncated
 from transports.model import Blob, ByteRange, Entry, Kind, Proof
-from transports.testing.support import Subject, listed, pinned, some_bytes
+from transports.testing.support import (
+    Gathering,
+    NoSpace,
+    Subject,
+    listed,
+    pinned,
+    some_bytes,
+)
 
 # No key here is a prefix of another up to a slash, so that real directories can hold them all.
 # The directory "b" must come after "b-" and "b." and before "b0": it sorts as "b/".
@@ -140,6 +147,47 @@ class ReadingContract(Subject):
             buffer = bytearray(stop - start)
             await transport.read_into(entry, ByteRange(start, stop), memoryview(buffer))
             assert bytes(buffer) == data[start:stop], (start, stop)
+
+    async def test_a_range_is_poured_in_order_and_on_from_where_the_sink_stands(
+        self, transport: Transport
+    ) -> None:
+        if not transport.capabilities.pours:
+            return
+        data = some_bytes(1_200_000)
+        await self.seed(transport, {"x": data})
+        entry = await pinned(transport, "x")
+        sink = Gathering()
+        await transport.read_to(entry, ByteRange(100, 700_000), sink)
+        assert sink.data == data[100:700_000]
+        await transport.read_to(entry, ByteRange(100, 1_200_000), sink)
+        assert sink.data == data[100:]
+        await transport.read_to(entry, ByteRange(100, 1_200_000), sink)  # nothing is left
+        assert sink.taken_bytes == len(data) - 100
+
+    async def test_a_sink_that_refuses_ends_the_read_with_its_error(
+        self, transport: Transport
+    ) -> None:
+        if not transport.capabilities.pours:
+            return
+        await self.seed(transport, {"x": some_bytes(900_000)})
+        entry = await pinned(transport, "x")
+        sink = Gathering(room_bytes=1_000)
+        with pytest.raises(NoSpace):
+            await transport.read_to(entry, ByteRange(0, 900_000), sink)
+        again = Gathering()
+        await transport.read_to(entry, ByteRange(0, 900_000), again)
+        assert again.taken_bytes == 900_000
+
+    async def test_a_pour_is_pinned(self, transport: Transport) -> None:
+        if not (transport.capabilities.pours and self.pins_content):
+            return
+        await self.seed(transport, {"x": b"before"})
+        entry = await pinned(transport, "x")
+        await self.seed(transport, {"x": b"after, and longer"})
+        sink = Gathering()
+        with pytest.raises(Changed):
+            await transport.read_to(entry, ByteRange(0, 6), sink)
+        assert sink.taken_bytes == 0
 
     async def test_an_empty_object_has_an_empty_range(self, transport: Transport) -> None:
         await self.seed(transport, {"empty": b""})

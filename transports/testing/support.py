@@ -5,8 +5,8 @@ import contextlib
 import random
 from collections.abc import Mapping
 
-from transports.base import Transport
-from transports.errors import Changed, TransportError
+from transports.base import Sink, Transport
+from transports.errors import Changed, Permanent, TransportError
 from transports.model import NO_ATTRIBUTES, Attributes, Blob, ByteRange, Entry, PartSpec, Proof
 
 
@@ -32,6 +32,26 @@ class Subject:
     def outside(self, transport: Transport) -> object:
         """Return a comparable picture of what lies around the root, where there is such a thing."""
         return None
+
+
+class NoSpace(Permanent):
+    """The error of a sink that is full."""
+
+    situation = "the sink is full"
+
+
+class Gathering(Sink):
+    """Keeps what it takes, up to ``room_bytes``."""
+
+    def __init__(self, room_bytes: int = 1 << 30) -> None:
+        self.data = bytearray()
+        self._room_bytes = room_bytes
+
+    def take(self, piece: memoryview) -> None:
+        if len(self.data) + len(piece) > self._room_bytes:
+            raise NoSpace("sink")
+        self.data += piece
+        self.taken_bytes = len(self.data)
 
 
 def some_bytes(size: int, seed: int = 7) -> bytes:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from transports.base import Transport
-from transports.errors import Changed, NotFound
+from transports.errors import Changed, Invalid, NotFound
 from transports.model import Attributes, PartReceipt
 from transports.testing.support import Subject, contents, cut, listed, pinned, put, some_bytes
 from transports.testing.writing import MTIME_NS
@@ -38,6 +38,43 @@ async def _upload(
 
 class UploadContract(Subject):
     """Parts come in any order and more than once; the object appears when finished."""
+
+    async def test_a_part_may_be_poured(self, transport: Transport) -> None:
+        if not transport.capabilities.takes_pours:
+            return
+        data = _object(transport)
+        upload_id = await transport.begin_upload("d/x", len(data), token=TOKEN)
+        receipts = []
+        for part, view in cut(data, _part_size(transport)):
+            sink = await transport.open_part("d/x", upload_id, part)
+            for start in range(0, len(view), 50_000):
+                sink.take(view[start : start + 50_000])
+            receipts.append(await sink.finish())
+            await sink.close()
+        written = [
+            await transport.write_part("d/x", upload_id, part, view)
+            for part, view in cut(data, _part_size(transport))
+        ]
+        assert [one.crc64nvme for one in receipts] == [one.crc64nvme for one in written]
+        await transport.finish_upload("d/x", upload_id, receipts)
+        assert await contents(transport) == {"d/x": data}
+
+    async def test_a_part_is_none_before_it_is_whole(self, transport: Transport) -> None:
+        if not transport.capabilities.takes_pours:
+            return
+        data = _object(transport)
+        upload_id = await transport.begin_upload("x", len(data), token=TOKEN)
+        part, view = cut(data, _part_size(transport))[0]
+        sink = await transport.open_part("x", upload_id, part)
+        sink.take(view[:1_000])
+        with pytest.raises(Invalid):
+            await sink.finish()
+        await sink.close()
+        await sink.close()
+        assert list(await transport.list_parts("x", upload_id)) == []
+        with pytest.raises(NotFound):
+            await transport.open_part("x", "nobody/u-0123456789abcdef-1", part)
+        await transport.abort_upload("x", upload_id)
 
     async def test_parts_in_any_order_and_repeated(self, transport: Transport) -> None:
         data = _object(transport)

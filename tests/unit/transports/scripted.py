@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from transports.base import Pace, Transport
+from transports.base import Pace, Sink, Transport
 from transports.errors import TransportError
 from transports.model import (
     NO_ATTRIBUTES,
@@ -93,6 +93,12 @@ class Scripted(Transport):
             if isinstance(piece, TransportError):
                 raise piece
             yield piece
+
+    async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
+        def behave(entry: Entry, span: ByteRange, sink: Sink) -> None:
+            sink.take(memoryview(self.bytes)[span.start + sink.taken_bytes : span.stop])
+
+        await self._play("read_to", behave, entry, span, sink)
 
     async def write_small(
         self, blobs: Sequence[Blob], *, pace: Pace | None = None

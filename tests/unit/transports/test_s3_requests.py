@@ -28,6 +28,7 @@ from transports.errors import (
 )
 from transports.model import NO_ATTRIBUTES, Blob, ByteRange, Entry, Proof
 from transports.s3_auth import Credentials
+from transports.testing.support import Gathering
 
 LANES = pytest.mark.parametrize("lane", ["true", "false"])
 ENTRY = Entry("k", 5, 0, "tag")
@@ -204,6 +205,20 @@ async def test_chunked_answers_are_read(lane: str) -> None:
         buffer = bytearray(5)
         await transport.read_into(ENTRY, ByteRange(0, 5), memoryview(buffer))
         assert buffer == b"hello"
+
+
+async def test_chunked_answers_reach_a_sink_by_way_of_a_buffer() -> None:
+    async with scripted(lambda _: CHUNKED) as script, transport_to(script) as transport:
+        assert transport.capabilities.pours
+        for _ in range(2):  # the second time the lane is not even tried
+            sink = Gathering()
+            await transport.read_to(ENTRY, ByteRange(0, 5), sink)
+            assert sink.data == b"hello"
+
+
+async def test_a_slower_road_does_not_pour() -> None:
+    async with scripted(lambda _: CHUNKED) as script, transport_to(script, lane="no") as transport:
+        assert not transport.capabilities.pours
 
 
 async def test_what_must_not_be_asked_twice_is_asked_once() -> None:

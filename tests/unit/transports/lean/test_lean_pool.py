@@ -14,7 +14,9 @@ from tests.unit.transports.lean.lean_server import Peer, pool_at, serving
 from transports.errors import Denied, TimedOut, Truncated, Unavailable
 from transports.lean_answer import Answer
 from transports.lean_http import SLICE_BYTES, WRITE_HIGH_BYTES
+from transports.lean_landing import Pour
 from transports.lean_pool import LeanPool
+from transports.testing.support import Gathering, NoSpace
 
 GET = b"GET /b/k HTTP/1.1\r\nhost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
@@ -493,3 +495,69 @@ async def test_tls_spoken_to_a_plain_server_is_unavailable(authority: trustme.CA
     ):
         with pytest.raises(Unavailable, match="cannot connect"):
             await pool.request(GET)
+
+
+# -- pouring -----------------------------------------------------------------------------------
+
+
+async def test_a_body_is_poured_while_it_arrives() -> None:
+    body = bytes(range(256)) * 8_192  # 2 MiB: above and below the low-water mark
+
+    async def serve(peer: Peer) -> None:
+        for _ in range(2):
+            await peer.request()
+            await peer.send(b"HTTP/1.1 206 Part\r\ncontent-length: %d\r\n\r\n" % len(body))
+            for start in range(0, len(body), 300_000):
+                await peer.send(body[start : start + 300_000])
+
+    async with serving(serve) as server, pool_at(server.port) as pool:
+        for _ in range(2):
+            sink = Gathering()
+            answer = await pool.request(GET, into=Pour(sink, len(body)))
+            assert (answer.status, answer.received_bytes) == (206, len(body))
+            assert sink.data == body
+    assert len(server.peers) == 1
+
+
+async def test_a_slow_body_is_not_taken_for_silence() -> None:
+    size = 1_000_000
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+        for _ in range(10):  # far less than the low-water mark at a time
+            await peer.send(bytes(1_000))
+            await asyncio.sleep(0.1)
+        await peer.send(bytes(size - 10_000))
+
+    async with serving(serve) as server, pool_at(server.port, idle_timeout_s=0.6) as pool:
+        sink = Gathering()
+        await pool.request(GET, into=Pour(sink, size))
+        assert sink.taken_bytes == size
+
+
+async def test_what_was_poured_before_a_break_is_counted() -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n" + bytes(400))
+
+    async with serving(serve) as server, pool_at(server.port) as pool:
+        sink = Gathering()
+        with pytest.raises(Truncated) as caught:
+            await pool.request(GET, into=Pour(sink, 900))
+        assert (caught.value.received_bytes, sink.taken_bytes) == (400, 400)
+
+
+async def test_a_sink_that_refuses_costs_the_connection_and_no_more() -> None:
+    async def serve(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+
+    async with serving(serve) as server, pool_at(server.port) as pool:
+        with pytest.raises(NoSpace):
+            await pool.request(GET, into=Pour(Gathering(room_bytes=1), 5))
+        await settled(pool, connections=0)
+        sink = Gathering()
+        await pool.request(GET, into=Pour(sink, 5))
+        assert sink.data == b"hello"
