@@ -52,7 +52,7 @@ class Sink(ABC):
     def take(self, piece: memoryview) -> None:
         """Take the next bytes; ``piece`` is the caller's again afterwards.
 
-        Raises ``TransportError``; nobody knows then how much of the piece was taken.
+        Raises ``TransportError``, and has then not moved: the piece may be given again.
         """
 
 

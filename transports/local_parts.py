@@ -49,12 +49,14 @@ class PartFile:
 
     def take(self, piece: memoryview) -> None:
         """Write and hash the next bytes. OSError flies."""
-        self._crc = digests.crc64nvme(piece, self._crc)
+        crc = digests.crc64nvme(piece, self._crc)
         offset = self._part.range.start + self.taken_bytes
         if self._sparse:
             _write_around_holes(self._fd, piece, offset)
         else:
             _write_at(self._fd, piece, offset)
+        # Only now: a piece whose writing failed may be given again.
+        self._crc = crc
         self.taken_bytes += len(piece)
 
     def finish(self) -> PartReceipt:

@@ -6,11 +6,10 @@ import itertools
 import pytest
 
 from transports.base import Transport
-from transports.errors import Changed, NotFound, Truncated
+from transports.errors import Changed, NoSpace, NotFound, Truncated
 from transports.model import Blob, ByteRange, Entry, Kind, Proof
 from transports.testing.support import (
     Gathering,
-    NoSpace,
     Subject,
     listed,
     pinned,

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 
 from transports.base import Sink, Transport
-from transports.errors import Changed, Permanent, TransportError
+from transports.errors import Changed, NoSpace, TransportError
 from transports.model import NO_ATTRIBUTES, Attributes, Blob, ByteRange, Entry, PartSpec, Proof
 
 
@@ -32,12 +32,6 @@ class Subject:
     def outside(self, transport: Transport) -> object:
         """Return a comparable picture of what lies around the root, where there is such a thing."""
         return None
-
-
-class NoSpace(Permanent):
-    """The error of a sink that is full."""
-
-    situation = "the sink is full"
 
 
 class Gathering(Sink):

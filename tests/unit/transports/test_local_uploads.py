@@ -1,5 +1,6 @@
 """Uploads into one file: several processes, repeated and late calls, holes, checks."""
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from transports import (
     Proof,
     digests,
 )
+from transports.errors import NoSpace
 from transports.local import LocalTransport, open_local
 from transports.local_parts import HOLE_BYTES, solid_runs
 from transports.testing import contents, listed, put
@@ -159,6 +161,33 @@ async def test_a_part_of_the_wrong_length_is_refused(
         await pair[0].write_part(
             "x", upload_id, PartSpec(number=1, range=ByteRange(0, 10)), memoryview(b"short")
         )
+
+
+async def test_a_piece_whose_writing_failed_may_be_given_again(
+    pair: tuple[LocalTransport, LocalTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = pair[0]
+    upload_id = await one.begin_upload("x", len(DATA), token=TOKEN)
+    whole = PartSpec(number=1, range=ByteRange(0, len(DATA)))
+    sink = await one.open_part("x", upload_id, whole)
+    sink.take(memoryview(DATA)[:1_000])
+    pwrite = os.pwrite
+    with monkeypatch.context() as full:
+
+        def write_half(fd: int, data: memoryview, offset: int) -> int:
+            if len(data) < 1_000:
+                raise OSError(errno.ENOSPC, "full")
+            return pwrite(fd, data[: len(data) - 500], offset)
+
+        full.setattr(os, "pwrite", write_half)
+        with pytest.raises(NoSpace):
+            sink.take(memoryview(DATA)[1_000:5_000])
+    assert sink.taken_bytes == 1_000
+    sink.take(memoryview(DATA)[1_000:])
+    receipt = await sink.finish()
+    await sink.close()
+    await one.finish_upload("x", upload_id, [receipt], checksum=WHOLE)
+    assert await contents(one) == {"x": DATA}
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import pytest
 import trustme
 
 from tests.unit.transports.lean.lean_server import Peer, pool_at, serving
-from transports.errors import Denied, TimedOut, Truncated, Unavailable
+from transports.errors import Denied, NoSpace, TimedOut, Truncated, Unavailable
 from transports.lean_answer import Answer
 from transports.lean_http import SLICE_BYTES, WRITE_HIGH_BYTES
 from transports.lean_landing import Pour
 from transports.lean_pool import LeanPool
-from transports.testing.support import Gathering, NoSpace
+from transports.testing.support import Gathering
 
 GET = b"GET /b/k HTTP/1.1\r\nhost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
