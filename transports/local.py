@@ -20,7 +20,7 @@ from transports.errors import Changed, Corrupt, Invalid, TransportError
 from transports.local_copying import copy_steps
 from transports.local_files import Root, naming, version_of
 from transports.local_listing import Bounds, Links, Walk
-from transports.local_parts import HOLE_BYTES, LocalPart
+from transports.local_parts import HOLE_BYTES, LocalPart, PartFile
 from transports.local_reading import Reader
 from transports.local_staging import CREATE_FLAGS, Stage, clean_stages
 from transports.local_uploads import Uploads
@@ -181,9 +181,20 @@ class LocalTransport(Transport):
     async def open_part(
         self, key: str, upload_id: str, part: PartSpec, *, sparse: bool = False
     ) -> PartSink:
-        with self._naming(key):
-            file = await self._run(self._uploads.open_part, key, upload_id, part, sparse=sparse)
-        return LocalPart(file, self._root.name(key), self._run)
+        """See the port. A cancelled call leaves no file open."""
+        opened: list[PartFile] = []
+
+        def work() -> None:
+            opened.append(self._uploads.open_part(key, upload_id, part, sparse=sparse))
+
+        try:
+            with self._naming(key):
+                await self._run(work)
+        except asyncio.CancelledError:
+            for file in opened:
+                file.close()
+            raise
+        return LocalPart(opened[0], self._root.name(key), self._run)
 
     async def finish_upload(
         self,

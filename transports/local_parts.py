@@ -17,6 +17,7 @@ from transports.model import ByteRange, PartReceipt, PartSpec
 T = TypeVar("T")
 
 PIECE_BYTES: Final = 256 * 1024
+"""Half of a small second-level cache (512 KiB): a piece is still there when it is written."""
 
 HOLE_BYTES: Final = 64 * 1024
 """Zeros become holes in aligned blocks of this size: large enough that files do not fragment."""
@@ -48,7 +49,9 @@ class PartFile:
         self.taken_bytes = 0
 
     def take(self, piece: memoryview) -> None:
-        """Write and hash the next bytes. OSError flies."""
+        """Write and hash the next bytes. OSError flies; ``Invalid`` for more than the part has."""
+        if self.taken_bytes + len(piece) > len(self._part.range):
+            raise self._wrong_length(self.taken_bytes + len(piece))
         crc = digests.crc64nvme(piece, self._crc)
         offset = self._part.range.start + self.taken_bytes
         if self._sparse:
@@ -63,15 +66,17 @@ class PartFile:
         """Bring the part to disk, note it, and let go of the file."""
         expected = len(self._part.range)
         if self.taken_bytes != expected:
-            raise Invalid(
-                self._location, f"{self.taken_bytes} bytes for a part of {expected} bytes"
-            )
+            raise self._wrong_length(self.taken_bytes)
         os.fdatasync(self._fd)
         self.close()
         part = self._part
         receipt = PartReceipt(part.number, part.range.start, expected, "", f"{self._crc:016x}")
         self._note(receipt)
         return receipt
+
+    def _wrong_length(self, size_bytes: int) -> Invalid:
+        expected = len(self._part.range)
+        return Invalid(self._location, f"{size_bytes} bytes for a part of {expected} bytes")
 
     def close(self) -> None:
         """Let go of the file. May be repeated."""

@@ -41,6 +41,7 @@ from transports.s3_requests import NotPourable, S3Client
 from transports.s3_uploads import Uploads
 
 BUFFER_BYTES: Final = 8 * 1024 * 1024
+"""What a range is fetched in where it cannot be poured; one for each range under way."""
 
 _CHECKSUMS: Final = ("x-amz-checksum-mode", "ENABLED")
 

@@ -68,6 +68,8 @@ class UploadContract(Subject):
         sink = await transport.open_part("x", upload_id, part)
         sink.take(view[:1_000])
         with pytest.raises(Invalid):
+            sink.take(view)  # it would reach into the next part
+        with pytest.raises(Invalid):
             await sink.finish()
         await sink.close()
         await sink.close()

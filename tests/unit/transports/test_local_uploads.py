@@ -1,7 +1,9 @@
 """Uploads into one file: several processes, repeated and late calls, holes, checks."""
 
+import asyncio
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from transports import (
 )
 from transports.errors import NoSpace
 from transports.local import LocalTransport, open_local
-from transports.local_parts import HOLE_BYTES, solid_runs
+from transports.local_parts import HOLE_BYTES, PartFile, solid_runs
 from transports.testing import contents, listed, put
 from transports.testing.support import cut, some_bytes
 
@@ -188,6 +190,33 @@ async def test_a_piece_whose_writing_failed_may_be_given_again(
     await sink.close()
     await one.finish_upload("x", upload_id, [receipt], checksum=WHOLE)
     assert await contents(one) == {"x": DATA}
+
+
+async def test_a_cancelled_opening_leaves_no_file_open(
+    pair: tuple[LocalTransport, LocalTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = pair[0]
+    upload_id = await one.begin_upload("x", len(DATA), token=TOKEN)
+    part = PartSpec(number=1, range=ByteRange(0, len(DATA)))
+    await (await one.open_part("x", upload_id, part)).close()  # what stays open is open now
+    before = len(os.listdir("/proc/self/fd"))
+    entered, leave = threading.Event(), threading.Event()
+    plain = PartFile.__init__
+
+    def slow(self: PartFile, *args: object, **kwargs: object) -> None:
+        plain(self, *args, **kwargs)  # type: ignore[arg-type]
+        entered.set()
+        leave.wait(5)
+
+    monkeypatch.setattr(PartFile, "__init__", slow)
+    async with asyncio.TaskGroup() as crew:
+        task = crew.create_task(one.open_part("x", upload_id, part))
+        await asyncio.to_thread(entered.wait, 5)
+        assert len(os.listdir("/proc/self/fd")) > before
+        task.cancel()
+        leave.set()
+    assert task.cancelled()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize(
