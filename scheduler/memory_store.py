@@ -11,9 +11,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from scheduler import budgets, states
+from scheduler import states
 from scheduler.errors import GroupMisused, IntakeClosed, LeaseLost
+from scheduler.memory_notes import MemoryNotes
 from scheduler.model import (
+    ANY_POOL,
     FINAL_STATES,
     FinishedTask,
     Lease,
@@ -21,10 +23,9 @@ from scheduler.model import (
     StoreStats,
     TaskId,
     TaskState,
-    WorkerBeat,
 )
 from scheduler.states import Standing
-from scheduler.store import TaskStore, check_final
+from scheduler.store import check_final
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -39,6 +40,7 @@ class _Task:
     weight: int
     group: str | None
     key: str | None
+    pool: str
     standing: Standing
     result: bytes = b""
 
@@ -51,7 +53,7 @@ class _Group:
     member_ids: list[TaskId] = field(default_factory=list)
 
 
-class MemoryTaskStore(TaskStore):
+class MemoryTaskStore(MemoryNotes):
     """Tasks in dictionaries; ``attempts_max`` is when it gives up on one."""
 
     def __init__(self, *, attempts_max: int = 5) -> None:
@@ -63,15 +65,13 @@ class MemoryTaskStore(TaskStore):
         self._tasks: dict[TaskId, _Task] = {}
         self._keys: dict[str, TaskId] = {}
         self._groups: dict[str, _Group] = {}
-        # Ids that were pending when pushed; what is not so any more is skipped when popped.
-        self._pending: list[TaskId] = []
+        # By pool: ids that were pending when pushed; what is not so any more is skipped when popped.
+        self._pending: dict[str, list[TaskId]] = {}
         self._counts: Counter[TaskState] = Counter()
         self._weights: Counter[TaskState] = Counter()
         self._checkpoint: bytes | None = None
         self._intake_closed = False
-        self._controls: dict[str, bytes] = {}
-        self._beats: dict[str, WorkerBeat] = {}
-        self._budgets: dict[str, budgets.Budget] = {}
+        self._empty_notes()
 
     # --- Intake ---
 
@@ -105,9 +105,10 @@ class MemoryTaskStore(TaskStore):
         for group in new_groups.values():
             self._groups[group.name] = _Group(size=group.size)
         for group in new_groups.values():
-            self._groups[group.name].then_id = self._add(group.then, TaskState.WAITING)
+            waiting = Standing(state=TaskState.WAITING)
+            self._groups[group.name].then_id = self._add(group.then, waiting)
         for task in new_tasks:
-            self._add(task, TaskState.PENDING)
+            self._add(task, states.admit(task))
         return len(new_tasks)
 
     def _check_groups(self, tasks: Sequence[NewTask], new_groups: dict[str, NewGroup]) -> None:
@@ -123,7 +124,7 @@ class MemoryTaskStore(TaskStore):
                     group=name, detail=f"{there + members} members for a size of {size}"
                 )
 
-    def _add(self, task: NewTask, state: TaskState) -> TaskId:
+    def _add(self, task: NewTask, standing: Standing) -> TaskId:
         self._last_id += 1
         task_id = TaskId(self._last_id)
         kept = _Task(
@@ -132,18 +133,23 @@ class MemoryTaskStore(TaskStore):
             weight=task.weight,
             group=task.group,
             key=task.key,
-            standing=Standing(state=state),
+            pool=task.pool,
+            standing=standing,
+            result=task.result if task.discarded else b"",
         )
         self._tasks[task_id] = kept
-        self._counts[state] += 1
-        self._weights[state] += task.weight
+        self._counts[standing.state] += 1
+        self._weights[standing.state] += task.weight
         if task.key is not None:
             self._keys[task.key] = task_id
         if task.group is not None:
             self._groups[task.group].member_ids.append(task_id)
-        if state is TaskState.PENDING:
-            heapq.heappush(self._pending, task_id)
+        if standing.state is TaskState.PENDING:
+            self._push_pending(kept)
         return task_id
+
+    def _push_pending(self, task: _Task) -> None:
+        heapq.heappush(self._pending.setdefault(task.pool, []), task.task_id)
 
     async def load_checkpoint(self) -> bytes | None:
         return self._checkpoint
@@ -157,20 +163,27 @@ class MemoryTaskStore(TaskStore):
     # --- Leases ---
 
     async def claim(
-        self, worker_id: str, *, limit: int, lease_s: float, now_s: float
+        self,
+        worker_id: str,
+        *,
+        limit: int,
+        lease_s: float,
+        now_s: float,
+        pools: Sequence[str] = (ANY_POOL,),
     ) -> list[Lease]:
         due = [
             task.task_id
             for task in self._in_state(TaskState.DELAYED)
-            if task.standing.not_before_s <= now_s
+            if task.standing.not_before_s <= now_s and task.pool in pools
         ]
-        candidates = list(heapq.merge(self._pop_pending(limit), sorted(due)))
+        pending = [self._pop_pending(pool, limit) for pool in dict.fromkeys(pools)]
+        candidates = list(heapq.merge(*pending, sorted(due)))
         leases: list[Lease] = []
         for task_id in candidates:
             task = self._tasks[task_id]
             if len(leases) == limit:
                 if task.standing.state is TaskState.PENDING:
-                    heapq.heappush(self._pending, task_id)
+                    self._push_pending(task)
                 continue
             standing = states.claim(
                 task.standing, worker_id=worker_id, lease_s=lease_s, now_s=now_s
@@ -180,11 +193,12 @@ class MemoryTaskStore(TaskStore):
                 leases.append(self._lease(task))
         return leases
 
-    def _pop_pending(self, limit: int) -> list[TaskId]:
-        """Up to ``limit`` pending tasks, oldest first, taken off the heap."""
+    def _pop_pending(self, pool: str, limit: int) -> list[TaskId]:
+        """Up to ``limit`` pending tasks of a pool, oldest first, taken off its heap."""
         popped: list[TaskId] = []
-        while self._pending and len(popped) < limit:
-            task_id = heapq.heappop(self._pending)
+        heap = self._pending.get(pool, [])
+        while heap and len(popped) < limit:
+            task_id = heapq.heappop(heap)
             task = self._tasks.get(task_id)
             if task is not None and task.standing.state is TaskState.PENDING:
                 popped.append(task_id)
@@ -208,6 +222,28 @@ class MemoryTaskStore(TaskStore):
                 self._move(task, standing)
                 extended.append(replace(lease, expires_at_s=standing.expires_at_s))
         return extended
+
+    async def advance(
+        self,
+        lease: Lease,
+        payload: bytes,
+        *,
+        follow_ups: Sequence[NewTask] = (),
+        groups: Sequence[NewGroup] = (),
+    ) -> Lease:
+        task = self._tasks.get(lease.task_id)
+        standing = None
+        if task is not None:
+            standing = states.advance(task.standing, generation=lease.generation, step=lease.step)
+        if task is None or standing is None:
+            raise LeaseLost(
+                task_id=lease.task_id, generation=lease.generation, detail="it was reaped"
+            )
+        if standing is not task.standing:
+            self._admit(follow_ups, groups)
+            task.standing = standing
+            task.payload = payload
+        return replace(lease, payload=payload, step=standing.step)
 
     async def finish(
         self,
@@ -260,7 +296,7 @@ class MemoryTaskStore(TaskStore):
         self._weights[standing.state] += task.weight
         task.standing = standing
         if standing.state is TaskState.PENDING:
-            heapq.heappush(self._pending, task.task_id)
+            self._push_pending(task)
         if standing.state not in FINAL_STATES:
             return
         task.result = result
@@ -313,6 +349,14 @@ class MemoryTaskStore(TaskStore):
         members = [self._tasks[task_id] for task_id in known.member_ids] if known else []
         return [_finished(task) for task in members if task.standing.state in FINAL_STATES]
 
+    async def requeue(self) -> int:
+        discarded = [task for task in self._in_state(TaskState.DISCARDED) if task.group is None]
+        for task in discarded:
+            if standing := states.requeue(task.standing):
+                task.result = b""
+                self._move(task, standing)
+        return len(discarded)
+
     async def forget_finished(self) -> int:
         finished = [task for task in self._tasks.values() if task.standing.state in FINAL_STATES]
         still_needed = {
@@ -333,36 +377,6 @@ class MemoryTaskStore(TaskStore):
 
     async def clear(self) -> None:
         self._empty()
-
-    # --- Between workers ---
-
-    async def set_control(self, name: str, value: bytes | None) -> None:
-        if value is None:
-            self._controls.pop(name, None)
-        else:
-            self._controls[name] = value
-
-    async def get_control(self, name: str) -> bytes | None:
-        return self._controls.get(name)
-
-    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> None:
-        self._beats[worker_id] = WorkerBeat(worker_id=worker_id, note=note, at_s=now_s)
-
-    async def workers(self, *, now_s: float, within_s: float) -> list[WorkerBeat]:
-        heard = [beat for beat in self._beats.values() if beat.at_s >= now_s - within_s]
-        return sorted(heard, key=lambda beat: beat.worker_id)
-
-    async def reserve(
-        self, bucket: str, amount: float, *, rate_per_s: float, burst: float, now_s: float
-    ) -> float:
-        self._budgets[bucket], wait_s = budgets.book(
-            self._budgets.get(bucket),
-            amount=amount,
-            rate_per_s=rate_per_s,
-            burst=burst,
-            now_s=now_s,
-        )
-        return wait_s
 
     # --- Closing ---
 

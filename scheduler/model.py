@@ -43,6 +43,9 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
+ANY_POOL = "any"
+"""The pool of tasks that every worker may take, and that every worker joins unless it is told not to."""
+
 JOB_STATE = "state"
 """Name of the control value that workers obey: a ``JobState``; absent means running."""
 
@@ -53,17 +56,26 @@ class NewTask:
 
     ``weight`` is for progress (bytes, say), never negative. ``key`` makes enqueueing idempotent:
     a second task with the key of one that the store still holds is left out. ``group`` makes the
-    task a member of a group that is open.
+    task a member of a group that is open. ``pool`` says whose it is: only workers that claim from
+    that pool get it.
+
+    With ``discarded`` (a reason) it is born given up, with ``result`` as its result: work that
+    failed inside a task that is otherwise done, kept where ``requeue`` finds it.
     """
 
     payload: bytes
     weight: int = 0
     group: str | None = None
     key: str | None = None
+    pool: str = ANY_POOL
+    discarded: str = ""
+    result: bytes = b""
 
     def __post_init__(self) -> None:
         if self.weight < 0:
             raise ValueError(f"Weight of a task is negative: {self.weight}")
+        if self.discarded and self.group is not None:
+            raise ValueError(f"Group {self.group!r}: a member cannot be given up from the start")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +102,7 @@ class Lease:
     """The right to work on a task until ``expires_at_s`` (wall clock).
 
     ``generation`` is the fencing token: every claim has its own. ``attempt`` counts from 1.
+    ``step`` counts the advances that the task has made, whoever made them.
     """
 
     task_id: TaskId
@@ -100,6 +113,7 @@ class Lease:
     group: str | None
     worker_id: str
     expires_at_s: float
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +135,16 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Given back unfinished (a worker leaves); not a failure, no attempt is counted."""
+    """Given back unfinished (a worker leaves, or waits for others); no attempt is counted.
+
+    Not claimable again before ``after_s`` seconds from now.
+    """
+
+    after_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.after_s >= 0:
+            raise ValueError(f"Release.after_s must not be negative: {self.after_s}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +209,15 @@ class Reaped:
 
     reclaimed: int = 0
     discarded: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to the job and that its operator may want to read."""
+
+    event_id: int
+    at_s: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,6 +189,7 @@ class SqliteFile:
         """Make the tables, unless another process was faster."""
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables:
+            self._upgrade(connection)
             return
         connection.execute(f"PRAGMA application_id = {sqlite_schema.APPLICATION_ID}")
         for statement in _statements(sqlite_schema.TABLES):
@@ -198,6 +199,14 @@ class SqliteFile:
         connection.executemany(
             "INSERT INTO tally VALUES (?, 0, 0)", [(state.value,) for state in TaskState]
         )
+
+    def _upgrade(self, connection: Connection) -> None:
+        """Bring a file of an older version up to this one, step by step, in one transaction."""
+        (version,) = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+        for older in range(version, sqlite_schema.VERSION):
+            for statement in _statements(sqlite_schema.UPGRADES[older]):
+                connection.execute(statement)
+            connection.execute("INSERT INTO schema_version VALUES (?)", (older + 1,))
 
     def _refused(self, detail: str) -> StoreUnavailable:
         return StoreUnavailable(location=str(self._path), detail=detail, permanent=True)

@@ -50,8 +50,10 @@ def admit(connection: Connection, tasks: Sequence[NewTask], groups: Sequence[New
             (group.name, group.size, last_id + len(thens)),
         )
     new_tasks = _without_known_keys(connection, tasks)
-    _insert(connection, thens, first_id=last_id + 1, state=TaskState.WAITING)
-    _insert(connection, new_tasks, first_id=last_id + 1 + len(thens), state=TaskState.PENDING)
+    waiting = Standing(state=TaskState.WAITING)
+    newcomers = [(task, waiting) for task in thens]
+    newcomers += [(task, states.admit(task)) for task in new_tasks]
+    _insert(connection, newcomers, first_id=last_id + 1)
     connection.execute(
         "UPDATE progress SET last_task_id = ?", (last_id + len(thens) + len(new_tasks),)
     )
@@ -75,18 +77,36 @@ def _without_known_keys(connection: Connection, tasks: Sequence[NewTask]) -> lis
 
 
 def _insert(
-    connection: Connection, tasks: Sequence[NewTask], *, first_id: int, state: TaskState
+    connection: Connection, tasks: Sequence[tuple[NewTask, Standing]], *, first_id: int
 ) -> None:
     connection.executemany(
-        "INSERT INTO task (task_id, state, weight, group_name, key) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO task (task_id, state, attempts, reason, weight, group_name, key, pool)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (task_id, state, task.weight, task.group, task.key)
-            for task_id, task in enumerate(tasks, first_id)
+            (
+                task_id,
+                at.state,
+                at.attempts,
+                at.reason,
+                task.weight,
+                task.group,
+                task.key,
+                task.pool,
+            )
+            for task_id, (task, at) in enumerate(tasks, first_id)
         ],
     )
     connection.executemany(
         "INSERT INTO payload (task_id, payload) VALUES (?, ?)",
-        [(task_id, task.payload) for task_id, task in enumerate(tasks, first_id)],
+        [(task_id, task.payload) for task_id, (task, _) in enumerate(tasks, first_id)],
+    )
+    connection.executemany(
+        "INSERT INTO result VALUES (?, ?)",
+        [
+            (task_id, task.result)
+            for task_id, (task, _) in enumerate(tasks, first_id)
+            if task.discarded and task.result
+        ],
     )
 
 
@@ -115,8 +135,9 @@ def load(connection: Connection, task_id: int) -> TaskRow | None:
         expires_at_s=row[4],
         worker_id=row[5],
         reason=row[6],
+        step=row[7],
     )
-    return TaskRow(task_id=TaskId(task_id), standing=standing, weight=row[7], group=row[8])
+    return TaskRow(task_id=TaskId(task_id), standing=standing, weight=row[8], group=row[9])
 
 
 def move(connection: Connection, task: TaskRow, standing: Standing, *, result: bytes = b"") -> None:
@@ -131,6 +152,7 @@ def move(connection: Connection, task: TaskRow, standing: Standing, *, result: b
             standing.expires_at_s,
             standing.worker_id,
             standing.reason,
+            standing.step,
             task.task_id,
         ),
     )
@@ -154,6 +176,24 @@ def _settle_member(connection: Connection, group: str) -> None:
     opened = then and states.settle(then.standing)
     if then is not None and opened is not None:
         move(connection, then, opened)
+
+
+def replace_payload(connection: Connection, task_id: int, payload: bytes) -> None:
+    """Give a task another payload."""
+    connection.execute("UPDATE payload SET payload = ? WHERE task_id = ?", (payload, task_id))
+
+
+def requeue(connection: Connection) -> int:
+    """Make the discarded tasks that are in no group claimable again; return how many."""
+    query = "SELECT task_id FROM task WHERE state = 'discarded' AND group_name IS NULL"
+    found = connection.execute(query).fetchall()
+    for (task_id,) in found:
+        task = load(connection, task_id)
+        standing = task and states.requeue(task.standing)
+        if task is not None and standing is not None:
+            connection.execute("DELETE FROM result WHERE task_id = ?", (task_id,))
+            move(connection, task, standing)
+    return len(found)
 
 
 def read_lease(connection: Connection, task: TaskRow, standing: Standing) -> Lease:

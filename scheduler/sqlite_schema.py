@@ -8,7 +8,7 @@ The payload of a done task is deleted with its finish, so the file grows with wh
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 
 APPLICATION_ID = 0x6D6F7665
 """Marks the file as ours for file(1) and for ``open``; the bytes spell "move"."""
@@ -26,11 +26,13 @@ CREATE TABLE task (
     reason TEXT NOT NULL DEFAULT '',
     weight INTEGER NOT NULL,
     group_name TEXT,
-    key TEXT
+    key TEXT,
+    pool TEXT NOT NULL DEFAULT 'any',
+    step INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX task_key ON task (key) WHERE key IS NOT NULL;
 CREATE INDEX task_group_name ON task (group_name) WHERE group_name IS NOT NULL;
-CREATE INDEX task_pending ON task (task_id) WHERE state = 'pending';
+CREATE INDEX task_pending ON task (pool, task_id) WHERE state = 'pending';
 CREATE INDEX task_delayed ON task (not_before_s) WHERE state = 'delayed';
 CREATE INDEX task_leased ON task (expires_at_s) WHERE state = 'leased';
 CREATE INDEX task_discarded ON task (task_id) WHERE state = 'discarded';
@@ -60,6 +62,7 @@ CREATE TABLE budget (
     booked_at_s REAL NOT NULL,
     rate_per_s REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE event (event_id INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, text TEXT NOT NULL);
 CREATE TRIGGER tally_added AFTER INSERT ON task BEGIN
     UPDATE tally SET tasks = tasks + 1, weight = weight + NEW.weight WHERE state = NEW.state;
 END;
@@ -72,6 +75,17 @@ CREATE TRIGGER tally_forgotten AFTER DELETE ON task BEGIN
 END;
 """
 
+UPGRADES = {
+    1: """
+ALTER TABLE task ADD COLUMN pool TEXT NOT NULL DEFAULT 'any';
+ALTER TABLE task ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
+DROP INDEX task_pending;
+CREATE INDEX task_pending ON task (pool, task_id) WHERE state = 'pending';
+CREATE TABLE event (event_id INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, text TEXT NOT NULL);
+""",
+}
+"""By version: what makes a file of that version one of the next."""
+
 EMPTIED_BY_CLEAR = (
     "task",
     "payload",
@@ -80,31 +94,33 @@ EMPTIED_BY_CLEAR = (
     "control",
     "worker_beat",
     "budget",
+    "event",
 )
 
 CLAIMABLE = """
 SELECT task_id FROM (
-    SELECT task_id FROM task INDEXED BY task_pending WHERE state = 'pending'
+    SELECT task_id FROM task INDEXED BY task_pending
+    WHERE state = 'pending' AND pool = :pool
     ORDER BY task_id LIMIT :limit
 )
 UNION ALL
 SELECT task_id FROM (
     SELECT task_id FROM task INDEXED BY task_delayed
-    WHERE state = 'delayed' AND not_before_s <= :now_s
+    WHERE state = 'delayed' AND not_before_s <= :now_s AND pool = :pool
     ORDER BY task_id LIMIT :limit
 )
 ORDER BY task_id LIMIT :limit
 """
 
 STANDING = """
-SELECT state, generation, attempts, not_before_s, expires_at_s, worker_id, reason,
+SELECT state, generation, attempts, not_before_s, expires_at_s, worker_id, reason, step,
     weight, group_name
 FROM task WHERE task_id = ?
 """
 
 MOVE = """
 UPDATE task SET state = ?, generation = ?, attempts = ?, not_before_s = ?, expires_at_s = ?,
-    worker_id = ?, reason = ?
+    worker_id = ?, reason = ?, step = ?
 WHERE task_id = ?
 """
 

@@ -11,18 +11,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scheduler import budgets, sqlite_rows, sqlite_schema, states
+from scheduler import sqlite_rows, sqlite_schema, states
 from scheduler.errors import IntakeClosed, LeaseLost
 from scheduler.model import (
+    ANY_POOL,
     FinishedTask,
     Lease,
     Reaped,
     StoreStats,
     TaskState,
-    WorkerBeat,
 )
 from scheduler.sqlite_file import Connection, SqliteFile
-from scheduler.store import TaskStore, check_final
+from scheduler.sqlite_notes import SqliteNotes
+from scheduler.store import check_final
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from scheduler.model import Disposition, NewGroup, NewTask
 
 
-class SqliteTaskStore(TaskStore):
+class SqliteTaskStore(SqliteNotes):
     """Tasks in one SQLite file. Made by ``open``; see ``sqlite_file`` for what a crash leaves."""
 
     def __init__(self, file: SqliteFile, *, attempts_max: int) -> None:
-        self._file = file
+        super().__init__(file)
         self._attempts_max = attempts_max
 
     @classmethod
@@ -90,17 +91,27 @@ class SqliteTaskStore(TaskStore):
     # --- Leases ---
 
     async def claim(
-        self, worker_id: str, *, limit: int, lease_s: float, now_s: float
+        self,
+        worker_id: str,
+        *,
+        limit: int,
+        lease_s: float,
+        now_s: float,
+        pools: Sequence[str] = (ANY_POOL,),
     ) -> list[Lease]:
-        window = {"limit": limit, "now_s": now_s}
+        def find(connection: Connection, limit: int) -> list[int]:
+            found: set[int] = set()
+            for pool in pools:
+                window = {"limit": limit, "now_s": now_s, "pool": pool}
+                found.update(row[0] for row in connection.execute(sqlite_schema.CLAIMABLE, window))
+            return sorted(found)[:limit]
 
         def look(connection: Connection) -> bool:
-            row = connection.execute(sqlite_schema.CLAIMABLE, {**window, "limit": 1}).fetchone()
-            return row is not None
+            return bool(find(connection, min(limit, 1)))
 
         def step(connection: Connection) -> list[Lease]:
             leases = []
-            for (task_id,) in connection.execute(sqlite_schema.CLAIMABLE, window).fetchall():
+            for task_id in find(connection, limit):
                 task = sqlite_rows.load(connection, task_id)
                 standing = task and states.claim(
                     task.standing, worker_id=worker_id, lease_s=lease_s, now_s=now_s
@@ -126,6 +137,31 @@ class SqliteTaskStore(TaskStore):
             return extended
 
         return await self._file.write(step) if leases else []
+
+    async def advance(
+        self,
+        lease: Lease,
+        payload: bytes,
+        *,
+        follow_ups: Sequence[NewTask] = (),
+        groups: Sequence[NewGroup] = (),
+    ) -> Lease:
+        def step(connection: Connection) -> Lease:
+            task = sqlite_rows.load(connection, lease.task_id)
+            standing = task and states.advance(
+                task.standing, generation=lease.generation, step=lease.step
+            )
+            if task is None or standing is None:
+                raise LeaseLost(
+                    task_id=lease.task_id, generation=lease.generation, detail="it was reaped"
+                )
+            if standing is not task.standing:
+                sqlite_rows.admit(connection, follow_ups, groups)
+                sqlite_rows.move(connection, task, standing)
+                sqlite_rows.replace_payload(connection, task.task_id, payload)
+            return replace(lease, payload=payload, step=standing.step)
+
+        return await self._file.write(step)
 
     async def finish(
         self,
@@ -219,6 +255,9 @@ class SqliteTaskStore(TaskStore):
             lambda connection: sqlite_rows.read_finished(connection.execute(query, (group,)))
         )
 
+    async def requeue(self) -> int:
+        return await self._file.write(sqlite_rows.requeue)
+
     async def forget_finished(self) -> int:
         return await self._file.write(sqlite_rows.forget)
 
@@ -229,61 +268,3 @@ class SqliteTaskStore(TaskStore):
             connection.execute("UPDATE progress SET intake_closed = 0, checkpoint = NULL")
 
         await self._file.write(step)
-
-    # --- Between workers ---
-
-    async def set_control(self, name: str, value: bytes | None) -> None:
-        def step(connection: Connection) -> None:
-            if value is None:
-                connection.execute("DELETE FROM control WHERE name = ?", (name,))
-            else:
-                connection.execute("INSERT OR REPLACE INTO control VALUES (?, ?)", (name, value))
-
-        await self._file.write(step)
-
-    async def get_control(self, name: str) -> bytes | None:
-        def step(connection: Connection) -> bytes | None:
-            query = "SELECT value FROM control WHERE name = ?"
-            row = connection.execute(query, (name,)).fetchone()
-            return None if row is None else bytes(row[0])
-
-        return await self._file.read(step)
-
-    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> None:
-        await self._file.write(
-            lambda connection: connection.execute(
-                "INSERT OR REPLACE INTO worker_beat VALUES (?, ?, ?)", (worker_id, note, now_s)
-            )
-        )
-
-    async def workers(self, *, now_s: float, within_s: float) -> list[WorkerBeat]:
-        def step(connection: Connection) -> list[WorkerBeat]:
-            rows = connection.execute(
-                "SELECT worker_id, note, at_s FROM worker_beat WHERE at_s >= ? ORDER BY worker_id",
-                (now_s - within_s,),
-            )
-            return [
-                WorkerBeat(worker_id=worker_id, note=bytes(note), at_s=at_s)
-                for worker_id, note, at_s in rows
-            ]
-
-        return await self._file.read(step)
-
-    async def reserve(
-        self, bucket: str, amount: float, *, rate_per_s: float, burst: float, now_s: float
-    ) -> float:
-        def step(connection: Connection) -> float:
-            row = connection.execute(
-                "SELECT arrival_s, booked_at_s, rate_per_s FROM budget WHERE bucket = ?", (bucket,)
-            ).fetchone()
-            kept = row and budgets.Budget(arrival_s=row[0], booked_at_s=row[1], rate_per_s=row[2])
-            budget, wait_s = budgets.book(
-                kept, amount=amount, rate_per_s=rate_per_s, burst=burst, now_s=now_s
-            )
-            connection.execute(
-                "INSERT OR REPLACE INTO budget VALUES (?, ?, ?, ?)",
-                (bucket, budget.arrival_s, budget.booked_at_s, budget.rate_per_s),
-            )
-            return wait_s
-
-        return await self._file.write(step)

@@ -15,7 +15,7 @@ from scheduler.model import Discard, Disposition, Done, Lease, Release, Retry, T
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from scheduler.model import TaskId
+    from scheduler.model import NewTask, TaskId
 
 
 class Edge(NamedTuple):
@@ -30,9 +30,11 @@ EDGES = frozenset(
     {
         Edge(None, "enqueue", TaskState.PENDING),
         Edge(None, "enqueue", TaskState.WAITING),
+        Edge(None, "enqueue", TaskState.DISCARDED),
         Edge(TaskState.PENDING, "claim", TaskState.LEASED),
         Edge(TaskState.DELAYED, "claim", TaskState.LEASED),
         Edge(TaskState.LEASED, "extend", TaskState.LEASED),
+        Edge(TaskState.LEASED, "advance", TaskState.LEASED),
         Edge(TaskState.LEASED, "finish", TaskState.DONE),
         Edge(TaskState.LEASED, "finish", TaskState.DELAYED),
         Edge(TaskState.LEASED, "finish", TaskState.DISCARDED),
@@ -40,6 +42,7 @@ EDGES = frozenset(
         Edge(TaskState.LEASED, "reap", TaskState.PENDING),
         Edge(TaskState.LEASED, "reap", TaskState.DISCARDED),
         Edge(TaskState.WAITING, "settle", TaskState.PENDING),
+        Edge(TaskState.DISCARDED, "requeue", TaskState.PENDING),
         Edge(TaskState.DONE, "forget_finished", None),
         Edge(TaskState.DISCARDED, "forget_finished", None),
     }
@@ -49,7 +52,10 @@ EDGES = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a task stands. ``attempts`` counts the failed ones; times are wall clock seconds."""
+    """Where a task stands. ``attempts`` counts the failed ones; times are wall clock seconds.
+
+    ``step`` is how often the task has advanced under any of its leases.
+    """
 
     state: TaskState
     generation: int = 0
@@ -58,6 +64,14 @@ class Standing:
     expires_at_s: float = 0.0
     worker_id: str = ""
     reason: str = ""
+    step: int = 0
+
+
+def admit(task: NewTask) -> Standing:
+    """Where a task that comes in stands."""
+    if task.discarded:
+        return Standing(state=TaskState.DISCARDED, attempts=1, reason=task.discarded)
+    return Standing(state=TaskState.PENDING)
 
 
 def claim(standing: Standing, *, worker_id: str, lease_s: float, now_s: float) -> Standing | None:
@@ -82,6 +96,18 @@ def extend(standing: Standing, *, generation: int, lease_s: float, now_s: float)
     if standing.generation != generation or standing.state is not TaskState.LEASED:
         return None
     return replace(standing, expires_at_s=now_s + lease_s)
+
+
+def advance(standing: Standing, *, generation: int, step: int) -> Standing | None:
+    """Note a step of work that goes on under its lease; ``None`` if the lease is not held.
+
+    The same object comes back when this very step has landed before (its answer got lost).
+    """
+    if standing.generation != generation or standing.state is not TaskState.LEASED:
+        return None
+    if standing.step == step + 1:
+        return standing
+    return replace(standing, step=step + 1) if standing.step == step else None
 
 
 def finish(
@@ -110,8 +136,10 @@ def finish(
             return replace(
                 free, state=TaskState.DISCARDED, attempts=standing.attempts + 1, reason=reason
             )
-        case Release():
+        case Release(after_s=0):
             return replace(free, state=TaskState.PENDING)
+        case Release(after_s=after_s):
+            return replace(free, state=TaskState.DELAYED, not_before_s=now_s + after_s)
         case Retry(after_s=after_s, reason=reason):
             again = replace(
                 free, state=TaskState.DELAYED, not_before_s=now_s + after_s, reason=reason
@@ -140,6 +168,20 @@ def reap(
     return _count_attempt(reclaimed, attempts_max=attempts_max)
 
 
+def requeue(standing: Standing) -> Standing | None:
+    """Give a discarded task all its attempts again; whoever held it before has lost it for good."""
+    if standing.state is not TaskState.DISCARDED:
+        return None
+    return replace(
+        standing,
+        state=TaskState.PENDING,
+        generation=standing.generation + 1,
+        attempts=0,
+        not_before_s=0.0,
+        reason="",
+    )
+
+
 def settle(standing: Standing) -> Standing | None:
     """Open the gate of a task whose group has settled."""
     if standing.state is not TaskState.WAITING:
@@ -160,6 +202,7 @@ def lease_of(
         group=group,
         worker_id=standing.worker_id,
         expires_at_s=standing.expires_at_s,
+        step=standing.step,
     )
 
 

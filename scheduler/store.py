@@ -16,7 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from scheduler.model import FINAL_STATES, Release, TaskState
+from scheduler.model import ANY_POOL, FINAL_STATES, Release, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from scheduler.model import (
         Disposition,
+        Event,
         FinishedTask,
         Lease,
         NewGroup,
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
         StoreStats,
         WorkerBeat,
     )
+
+
+LEASE_MAX_S = 3600.0
+"""The longest lease there is; a store may keep time relative to it."""
+
+EVENTS_KEPT = 1000
+"""Events that a store remembers at least; older ones go first."""
 
 
 class TaskStore(ABC):
@@ -80,12 +88,20 @@ class TaskStore(ABC):
 
     @abstractmethod
     async def claim(
-        self, worker_id: str, *, limit: int, lease_s: float, now_s: float
+        self,
+        worker_id: str,
+        *,
+        limit: int,
+        lease_s: float,
+        now_s: float,
+        pools: Sequence[str] = (ANY_POOL,),
     ) -> list[Lease]:
         """Lease up to ``limit`` tasks that are pending, or delayed and due, to this worker.
 
-        Tasks come in the order of enqueueing. Where one comes back in that order (after a retry,
-        a release or a reap) is the store's choice. Nothing claimable is an empty list, at once.
+        Only tasks of the ``pools`` named; those of one pool come in the order of enqueueing. Where
+        one comes back in that order (after a retry, a release, a reap or a requeue) is the store's
+        choice, and so is the order between pools. Nothing claimable is an empty list, at once.
+        ``lease_s`` is at most ``LEASE_MAX_S``.
         """
 
     @abstractmethod
@@ -93,6 +109,25 @@ class TaskStore(ABC):
         """Prolong leases to ``now_s + lease_s``; return the prolonged ones, in order.
 
         One that is missing in the answer is lost. All leases of a worker go in one call.
+        """
+
+    @abstractmethod
+    async def advance(
+        self,
+        lease: Lease,
+        payload: bytes,
+        *,
+        follow_ups: Sequence[NewTask] = (),
+        groups: Sequence[NewGroup] = (),
+    ) -> Lease:
+        """Replace a task's payload and enqueue what it has found so far, in one step.
+
+        For a task that goes on for long: whoever gets it next goes on from the new payload. The
+        lease that is returned stands for it from now on. Repeated with the same lease it changes
+        nothing (also if the arguments differ), and returns the same.
+
+        Raises ``LeaseLost`` if the task is not held any more, and then nothing is kept;
+        ``GroupMisused`` as in ``enqueue``.
         """
 
     @abstractmethod
@@ -165,6 +200,14 @@ class TaskStore(ABC):
         return [member for member in members if member.state is TaskState.DISCARDED]
 
     @abstractmethod
+    async def requeue(self) -> int:
+        """Make discarded tasks claimable again, with all their attempts; return how many.
+
+        Their results and reasons go. Members of a group stay discarded: their group has settled.
+        Works on a drained store too, which is then not drained any more.
+        """
+
+    @abstractmethod
     async def forget_finished(self) -> int:
         """Drop finished tasks with their keys and results; return how many.
 
@@ -173,7 +216,7 @@ class TaskStore(ABC):
 
     @abstractmethod
     async def clear(self) -> None:
-        """Empty the store for a fresh run: tasks, groups, checkpoint, controls, beats, budgets.
+        """Empty the store for a fresh run: tasks, groups, checkpoint, controls, beats, budgets, events.
 
         The intake opens again. Leases that are out are lost. Ids are not used again.
         """
@@ -195,6 +238,14 @@ class TaskStore(ABC):
     @abstractmethod
     async def workers(self, *, now_s: float, within_s: float) -> list[WorkerBeat]:
         """The workers heard of within the last ``within_s`` seconds, by worker id."""
+
+    @abstractmethod
+    async def record(self, text: str, *, now_s: float) -> None:
+        """Note an event for the job's operator; the last ``EVENTS_KEPT`` stay."""
+
+    @abstractmethod
+    async def events(self, *, after_event_id: int = 0, limit: int = 100) -> list[Event]:
+        """The newest ``limit`` events after the id given, oldest first."""
 
     @abstractmethod
     async def reserve(

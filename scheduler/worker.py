@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 from scheduler.errors import LeaseLost, StoreUnavailable
 from scheduler.leases import RENEWALS_PER_LEASE, LeaseKeeper, run_under_lease
 from scheduler.model import (
+    ANY_POOL,
     JOB_STATE,
     Discard,
     Done,
@@ -48,7 +49,7 @@ REASON_CHARS_MAX = 500
 class WorkerPolicy:
     """How a worker behaves; times in seconds.
 
-    ``slots`` tasks run at once. After a drain the running ones have ``grace_s`` to end by
+    ``slots`` tasks run at once, of the ``pools`` that the worker has joined. After a drain the running ones have ``grace_s`` to end by
     themselves. A store that is away for ``patience_s`` on end is given up.
     """
 
@@ -58,6 +59,7 @@ class WorkerPolicy:
     grace_s: float = 10.0
     beat_every_s: float = 1.0
     patience_s: float = 300.0
+    pools: tuple[str, ...] = (ANY_POOL,)
     retries: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
@@ -226,6 +228,7 @@ class Worker:
                     limit=limit,
                     lease_s=self._policy.lease_s,
                     now_s=self._clock(),
+                    pools=self._policy.pools,
                 ),
                 patience_s=self._policy.patience_s,
                 rng=self._rng,

@@ -14,14 +14,17 @@ Needs pytest, and pytest-asyncio in its automatic mode. Nothing outside of tests
 import pytest
 
 # Before the first import, or a failing assertion would not show its values.
-pytest.register_assert_rewrite("scheduler.testing.leasing", "scheduler.testing.sharing")
+pytest.register_assert_rewrite(
+    "scheduler.testing.advancing", "scheduler.testing.leasing", "scheduler.testing.sharing"
+)
 
+from scheduler.testing.advancing import AdvancingContract  # noqa: E402
 from scheduler.testing.clocks import ManualClock, VirtualTimeLoop, run_virtually  # noqa: E402
 from scheduler.testing.leasing import LeasingContract  # noqa: E402
 from scheduler.testing.sharing import SharingContract  # noqa: E402
 
 
-class TaskStoreContract(LeasingContract, SharingContract):
+class TaskStoreContract(LeasingContract, SharingContract, AdvancingContract):
     """The behaviour that every store shares; what is not in here is not promised."""
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from scheduler.memory_store import MemoryTaskStore
-from scheduler.model import Done, Lease, NewTask, Outcome, Retry, TaskState
+from scheduler.model import ANY_POOL, Done, Lease, NewTask, Outcome, Retry, TaskState
 from scheduler.testing import run_virtually
 from scheduler.worker import Worker, WorkerPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scheduler.model import Disposition, NewGroup
 
 TASKS = 5
@@ -24,10 +26,18 @@ class DistantStore(MemoryTaskStore):
     """Every verb travels there and back; a cancel on the way back comes after the deed."""
 
     async def claim(
-        self, worker_id: str, *, limit: int, lease_s: float, now_s: float
+        self,
+        worker_id: str,
+        *,
+        limit: int,
+        lease_s: float,
+        now_s: float,
+        pools: Sequence[str] = (ANY_POOL,),
     ) -> list[Lease]:
         await asyncio.sleep(LATENCY_S)
-        leases = await super().claim(worker_id, limit=limit, lease_s=lease_s, now_s=now_s)
+        leases = await super().claim(
+            worker_id, limit=limit, lease_s=lease_s, now_s=now_s, pools=pools
+        )
         await asyncio.sleep(LATENCY_S)
         return leases
 

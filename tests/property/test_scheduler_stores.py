@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scheduler.errors import SchedulerError
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import (
+    ANY_POOL,
     FINAL_STATES,
     Discard,
     Done,
@@ -41,7 +42,9 @@ _tasks = st.lists(
         weight=st.integers(0, 1000),
         group=st.sampled_from([None, None, None, *GROUPS]),
         key=st.sampled_from([None, None, "k1", "k2", "k3"]),
-    ),
+        pool=st.sampled_from([ANY_POOL, ANY_POOL, "eu"]),
+    )
+    | st.builds(NewTask, payload=st.just(b"failed"), discarded=st.just("f"), result=st.just(b"r")),
     max_size=4,
 )
 _groups = st.lists(
@@ -58,7 +61,7 @@ _groups = st.lists(
 )
 _dispositions: st.SearchStrategy[Disposition] = st.one_of(
     st.just(Done()),
-    st.just(Release()),
+    st.builds(Release, after_s=st.sampled_from([0, 10])),
     st.builds(Retry, after_s=st.sampled_from([0, 1, 10]), reason=st.sampled_from(["", "r"])),
     st.builds(Discard, reason=st.just("d")),
 )
@@ -100,10 +103,16 @@ class StoresAgree(RuleBasedStateMachine):
     ) -> None:
         self.both(lambda store: store.enqueue(tasks, groups=groups, checkpoint=checkpoint))
 
-    @rule(worker=st.sampled_from(WORKERS), limit=st.integers(0, 4))
-    def claim(self, worker: str, limit: int) -> None:
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        limit=st.integers(0, 4),
+        pools=st.sampled_from([[ANY_POOL], [ANY_POOL, "eu"], ["eu"]]),
+    )
+    def claim(self, worker: str, limit: int, pools: list[str]) -> None:
         claimed = self.both(
-            lambda store: store.claim(worker, limit=limit, lease_s=30, now_s=self.now_s)
+            lambda store: store.claim(
+                worker, limit=limit, lease_s=30, now_s=self.now_s, pools=pools
+            )
         )
         assert isinstance(claimed, list)
         self.leases += claimed
@@ -146,6 +155,24 @@ class StoresAgree(RuleBasedStateMachine):
     def extend(self, data: st.DataObject) -> None:
         held = data.draw(st.lists(st.sampled_from(self.leases[-8:]), unique_by=id, max_size=4))
         self.both(lambda store: store.extend(held, lease_s=30, now_s=self.now_s))
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), follow_ups=_tasks, groups=_groups)
+    def advance(
+        self, data: st.DataObject, follow_ups: list[NewTask], groups: list[NewGroup]
+    ) -> None:
+        lease = data.draw(st.sampled_from(self.leases[-8:]))
+        advanced = self.both(
+            lambda store: store.advance(
+                lease, b"step %d" % lease.step, follow_ups=follow_ups, groups=groups
+            )
+        )
+        if isinstance(advanced, Lease):
+            self.leases.append(advanced)
+
+    @rule()
+    def requeue(self) -> None:
+        self.both(lambda store: store.requeue())
 
     @rule(dead=st.sets(st.sampled_from(WORKERS), max_size=1))
     def reap(self, dead: set[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from typing import TYPE_CHECKING
@@ -50,7 +51,7 @@ async def _make(path: Path) -> None:
     ("spoil", "detail"),
     [
         (_foreign, "database of something else"),
-        (_newer, "newer version .schema 99, this version knows 1."),
+        (_newer, "newer version .schema 99, this version knows 2."),
         (_text, "not a database"),
         (_torn, "malformed"),
     ],
@@ -111,6 +112,25 @@ async def test_everything_is_there_after_a_reopen(tmp_path: Path) -> None:
         await store.finish(lease, Done(), result=b"r", now_s=101)
         assert await store.group_results("g") == [b"r"]
         assert await store.reserve("b", 0, rate_per_s=10, burst=0, now_s=100) == pytest.approx(5)
+
+
+async def test_a_file_of_the_first_version_is_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "queue"
+    async with await SqliteTaskStore.open(path) as store:
+        await store.enqueue([NewTask(payload=b"old")])
+    downgrade = """
+        DROP INDEX task_pending; ALTER TABLE task DROP COLUMN pool;
+        ALTER TABLE task DROP COLUMN step; DROP TABLE event; UPDATE schema_version SET version = 1;
+        CREATE INDEX task_pending ON task (task_id) WHERE state = 'pending';
+    """
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(downgrade)
+    for _ in range(2):
+        async with await SqliteTaskStore.open(path) as store:
+            (lease,) = await store.claim("w", limit=9, lease_s=30, now_s=100)
+            assert lease.payload == b"old"
+            await store.release(lease)
+            await store.record("upgraded", now_s=100)
 
 
 async def test_two_openings_of_a_new_file_do_not_collide(tmp_path: Path) -> None:

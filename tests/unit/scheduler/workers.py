@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import (
+    ANY_POOL,
     Done,
     Lease,
     NewTask,
@@ -40,11 +41,19 @@ class FlakyStore(MemoryTaskStore):
             raise self.away
 
     async def claim(
-        self, worker_id: str, *, limit: int, lease_s: float, now_s: float
+        self,
+        worker_id: str,
+        *,
+        limit: int,
+        lease_s: float,
+        now_s: float,
+        pools: Sequence[str] = (ANY_POOL,),
     ) -> list[Lease]:
         self._call("claim")
         await asyncio.sleep(0.001)
-        return await super().claim(worker_id, limit=limit, lease_s=lease_s, now_s=now_s)
+        return await super().claim(
+            worker_id, limit=limit, lease_s=lease_s, now_s=now_s, pools=pools
+        )
 
     async def extend(self, leases: Sequence[Lease], *, lease_s: float, now_s: float) -> list[Lease]:
         self._call(f"extend {len(leases)}")
