@@ -26,6 +26,12 @@ class Budget:
     rate_per_s: float
 
 
+def check_booking(*, amount: float, rate_per_s: float, burst: float) -> None:
+    """Raise ``ValueError`` for a booking that makes no sense."""
+    if not (amount >= 0 and burst >= 0 and rate_per_s > 0):
+        raise ValueError(f"Cannot book {amount} at {rate_per_s}/s with a burst of {burst}")
+
+
 def book(
     budget: Budget | None, *, amount: float, rate_per_s: float, burst: float, now_s: float
 ) -> tuple[Budget, float]:
@@ -39,8 +45,7 @@ def book(
        the rate was lowered the time stays: stretching it would stop everybody until what was
        booked under the old rate, a fraction of a second's worth, is paid for at the new one.
     """
-    if not (amount >= 0 and burst >= 0 and rate_per_s > 0):
-        raise ValueError(f"Cannot book {amount} at {rate_per_s}/s with a burst of {burst}")
+    check_booking(amount=amount, rate_per_s=rate_per_s, burst=burst)
     ahead_s, booked_at_s = 0.0, now_s
     if budget is not None:
         ahead_s = budget.arrival_s - now_s

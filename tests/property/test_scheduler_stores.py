@@ -73,13 +73,17 @@ class StoresAgree(RuleBasedStateMachine):
         self.directory = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
         self.reference = MemoryTaskStore(attempts_max=3)
-        path = Path(self.directory.name) / "queue"
-        self.sqlite = self.loop.run_until_complete(SqliteTaskStore.open(path, attempts_max=3))
-        self.now_s = 1000.0
+        self.store = self.open_store()
+        self.now_s = 1_700_000_000.0
         self.leases: list[Lease] = []
 
+    def open_store(self) -> TaskStore:
+        """The store that is held against the reference."""
+        path = Path(self.directory.name) / "queue"
+        return self.loop.run_until_complete(SqliteTaskStore.open(path, attempts_max=3))
+
     def teardown(self) -> None:
-        self.loop.run_until_complete(self.sqlite.aclose())
+        self.loop.run_until_complete(self.store.aclose())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
         self.directory.cleanup()
@@ -94,7 +98,7 @@ class StoresAgree(RuleBasedStateMachine):
                 return type(error)
 
         expected = self.loop.run_until_complete(ask(self.reference))
-        assert self.loop.run_until_complete(ask(self.sqlite)) == expected
+        assert self.loop.run_until_complete(ask(self.store)) == expected
         return expected
 
     @rule(tasks=_tasks, groups=_groups, checkpoint=st.none() | st.binary(max_size=3))

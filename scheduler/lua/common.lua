@@ -1,0 +1,236 @@
+-- What every script below begins with: the keys of a job, and how a task moves between states.
+-- The decisions are those of scheduler/states.py, and the same contract suite holds both to them.
+-- KEYS[1] is the job's "meta" key; all other keys share its hash tag, so they are in its slot.
+local prefix = string.sub(KEYS[1], 1, -string.len("meta") - 1)
+
+local function key(name)
+  return prefix .. name
+end
+
+local GROUP = "crew"
+local LEASE_MAX_MS = 3600000
+
+-- A task is one field of the hash "task": an array, because a name per value would double it.
+local STATE, GENERATION, ATTEMPTS, NOT_BEFORE, ENTRY, WORKER = 1, 2, 3, 4, 5, 6
+local REASON, STEP, WEIGHT, MEMBER_OF, KEY, POOL = 7, 8, 9, 10, 11, 12
+
+local function load(id)
+  local packed = redis.call("HGET", key("task"), id)
+  return packed and cmsgpack.unpack(packed)
+end
+
+local function save(id, task)
+  redis.call("HSET", key("task"), id, cmsgpack.pack(task))
+end
+
+local function count(state, weight, by)
+  redis.call("HINCRBY", key("tally"), "tasks:" .. state, by)
+  -- Without "+ 0" a weight of zero taken away would be "-0", which is no integer to Redis.
+  redis.call("HINCRBY", key("tally"), "weight:" .. state, string.format("%.0f", by * weight + 0))
+end
+
+-- Put a task into the stream of its pool; the entry is what a worker is given.
+local function push(id, task)
+  local stream = key("queue:" .. task[POOL])
+  if redis.call("SADD", key("pools"), task[POOL]) == 1 then
+    redis.call("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+  end
+  task[ENTRY] = redis.call("XADD", stream, "*", "task", id)
+end
+
+local function drop_entry(task)
+  local stream = key("queue:" .. task[POOL])
+  redis.call("XACK", stream, GROUP, task[ENTRY])
+  redis.call("XDEL", stream, task[ENTRY])
+  task[ENTRY] = ""
+end
+
+local move
+
+local function settle_member(name)
+  local group = cmsgpack.unpack(redis.call("HGET", key("group"), name))
+  group[4] = group[4] + 1
+  redis.call("HSET", key("group"), name, cmsgpack.pack(group))
+  if group[4] == group[1] then
+    local waiting = load(group[2])
+    if waiting and waiting[STATE] == "waiting" then
+      move(group[2], waiting, "pending", "")
+    end
+  end
+end
+
+-- Give a task its new state, with all that follows from it. A leased task leaves its stream.
+move = function(id, task, state, result)
+  count(task[STATE], task[WEIGHT], -1)
+  count(state, task[WEIGHT], 1)
+  if task[STATE] == "leased" then
+    drop_entry(task)
+    task[WORKER] = ""
+  elseif task[STATE] == "discarded" then
+    redis.call("ZREM", key("discarded"), id)
+    redis.call("HDEL", key("result"), id)
+  end
+  task[STATE] = state
+  if state == "pending" then
+    push(id, task)
+  elseif state == "delayed" then
+    redis.call("ZADD", key("delayed"), task[NOT_BEFORE], id)
+  elseif state == "done" or state == "discarded" then
+    redis.call("ZADD", key(state), id, id)
+    if result ~= "" then
+      redis.call("HSET", key("result"), id, result)
+    end
+    if state == "done" then
+      redis.call("HDEL", key("payload"), id)
+    end
+  end
+  save(id, task)
+  if (state == "done" or state == "discarded") and task[MEMBER_OF] ~= "" then
+    settle_member(task[MEMBER_OF])
+  end
+end
+
+-- Count a failed attempt, and give the task up when it was the last: the state it goes to.
+local function count_attempt(task, state, attempts_max)
+  task[ATTEMPTS] = task[ATTEMPTS] + 1
+  if task[ATTEMPTS] < attempts_max then
+    return state
+  end
+  local reason = task[REASON] ~= "" and task[REASON] or "no reason given"
+  task[REASON] = "Gave up after " .. task[ATTEMPTS] .. " attempts: " .. reason
+  task[NOT_BEFORE] = 0
+  return "discarded"
+end
+
+-- When an entry was "delivered" so that its idle time tells the end of the lease: an hour before
+-- that end. Only XAUTOCLAIM's clock counts then, whatever the length of the lease.
+local function delivered_at_ms(expires_at_s)
+  return string.format("%.0f", tonumber(expires_at_s) * 1000 - LEASE_MAX_MS)
+end
+
+-- Tasks and groups to admit, read from ARGV[at] on: counts, then seven values a task, and for a
+-- group its name, its size and the seven values of the task that waits for it.
+local function read_intake(at)
+  local tasks, groups = {}, {}
+  local task_count, group_count = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  local next_at = at + 2
+  local function read_task()
+    local task = {
+      payload = ARGV[next_at], weight = tonumber(ARGV[next_at + 1]), group = ARGV[next_at + 2],
+      key = ARGV[next_at + 3], pool = ARGV[next_at + 4], discarded = ARGV[next_at + 5],
+      result = ARGV[next_at + 6],
+    }
+    next_at = next_at + 7
+    return task
+  end
+  for _ = 1, task_count do
+    tasks[#tasks + 1] = read_task()
+  end
+  for _ = 1, group_count do
+    local group = {name = ARGV[next_at], size = tonumber(ARGV[next_at + 1])}
+    next_at = next_at + 2
+    group.waiting = read_task()
+    groups[#groups + 1] = group
+  end
+  return tasks, groups
+end
+
+local function without_known_keys(tasks)
+  local fresh, seen = {}, {}
+  for _, task in ipairs(tasks) do
+    local is_known = task.key ~= ""
+      and (seen[task.key] or redis.call("HEXISTS", key("key"), task.key) == 1)
+    if not is_known then
+      seen[task.key] = true
+      fresh[#fresh + 1] = task
+    end
+  end
+  return fresh
+end
+
+-- The complaint about a group that is misused, or nil: {"misused", name, detail}.
+local function complaint(joining, sizes)
+  for name, members in pairs(joining) do
+    local known = redis.call("HGET", key("group"), name)
+    if not known and not sizes[name] then
+      return {"misused", name, "it was never opened"}
+    end
+    local size, there = sizes[name], 0
+    if known then
+      local group = cmsgpack.unpack(known)
+      size, there = group[1], group[3]
+    end
+    if there + members > size then
+      return {"misused", name, (there + members) .. " members for a size of " .. size}
+    end
+  end
+  return nil
+end
+
+local function add(task, state)
+  local id = redis.call("HINCRBY", key("meta"), "last_task_id", 1)
+  local kept = {
+    state, 0, 0, 0, "", "", task.discarded, 0, task.weight, task.group, task.key, task.pool,
+  }
+  redis.call("HSET", key("payload"), id, task.payload)
+  count(state, task.weight, 1)
+  if task.key ~= "" then
+    redis.call("HSET", key("key"), task.key, id)
+  end
+  if task.group ~= "" then
+    local group = cmsgpack.unpack(redis.call("HGET", key("group"), task.group))
+    group[3] = group[3] + 1
+    redis.call("HSET", key("group"), task.group, cmsgpack.pack(group))
+    redis.call("ZADD", key("member"), 0, task.group .. "\0" .. string.format("%016d", id))
+  end
+  if state == "pending" then
+    push(id, kept)
+  elseif state == "discarded" then
+    kept[ATTEMPTS] = 1
+    redis.call("ZADD", key("discarded"), id, id)
+    if task.result ~= "" then
+      redis.call("HSET", key("result"), id, task.result)
+    end
+  end
+  save(id, kept)
+  return id
+end
+
+-- Check what read_intake has read, before anything is written: a script that stops half way is not
+-- undone. Gives {added, tasks, groups} for admit, or a complaint.
+local function check_intake(tasks, groups)
+  local fresh, opened, sizes, joining = without_known_keys(tasks), {}, {}, {}
+  local function join(task)
+    if task.group ~= "" then
+      joining[task.group] = (joining[task.group] or 0) + 1
+    end
+  end
+  for _, group in ipairs(groups) do
+    if redis.call("HEXISTS", key("group"), group.name) == 0 and not sizes[group.name] then
+      opened[#opened + 1] = group
+      sizes[group.name] = group.size
+      join(group.waiting)
+    end
+  end
+  for _, task in ipairs(fresh) do
+    join(task)
+  end
+  return complaint(joining, sizes), fresh, opened
+end
+
+local function admit(fresh, opened)
+  -- All groups are there before the first task that waits, because that may be a member of another.
+  for _, group in ipairs(opened) do
+    redis.call("HSET", key("group"), group.name, cmsgpack.pack({group.size, 0, 0, 0}))
+  end
+  for _, group in ipairs(opened) do
+    local id = add(group.waiting, "waiting")
+    local kept = cmsgpack.unpack(redis.call("HGET", key("group"), group.name))
+    kept[2] = id
+    redis.call("HSET", key("group"), group.name, cmsgpack.pack(kept))
+  end
+  for _, task in ipairs(fresh) do
+    add(task, task.discarded ~= "" and "discarded" or "pending")
+  end
+  return #fresh
+end

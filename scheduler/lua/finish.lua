@@ -1,0 +1,36 @@
+-- ARGV: id, generation, what (done, discard, release or retry), after_s, reason, attempts_max,
+-- now_s, result, then follow-ups and groups.
+local id, what, after_s = ARGV[1], ARGV[3], tonumber(ARGV[4])
+local task = load(id)
+if not task or task[GENERATION] ~= tonumber(ARGV[2]) then
+  return {"lost"}
+end
+-- An equal generation on a task that is not leased can only be this lease's: it has settled it.
+if task[STATE] ~= "leased" then
+  return {"ok"}
+end
+local misused, fresh, opened = check_intake(read_intake(9))
+if misused then
+  return misused
+end
+admit(fresh, opened)
+-- Admitting may have added to the group, never to this task: what was loaded is still right.
+local state = what == "done" and "done" or "pending"
+if what == "discard" then
+  state = "discarded"
+  task[ATTEMPTS] = task[ATTEMPTS] + 1
+elseif what == "retry" or after_s > 0 then
+  state = "delayed"
+  task[NOT_BEFORE] = tonumber(ARGV[7]) + after_s
+end
+if what == "done" then
+  task[REASON] = ""
+elseif what ~= "release" then
+  task[REASON] = ARGV[5]
+end
+if what == "retry" then
+  state = count_attempt(task, state, tonumber(ARGV[6]))
+end
+local is_final = state == "done" or state == "discarded"
+move(id, task, state, is_final and ARGV[8] or "")
+return {"ok"}

@@ -1,0 +1,282 @@
+"""The queue of a fleet: one job's tasks in Redis (6.2 or newer) or Valkey.
+
+Every verb is one Lua script, and so one atomic step; what the scripts share is ``lua/common.lua``.
+A pool's queue is a stream with one consumer group. A lease is an entry of the group's pending
+list: ``claim`` reads it (XREADGROUP), ``extend`` sets its delivery time anew (XCLAIM), and ``reap``
+finds by its idle time (XAUTOCLAIM) that it has run out. A stream checks neither owner nor
+generation, has no delayed delivery, and gives an entry that is put back a new id: so the task's
+record keeps the generation that every script compares, a sorted set keeps delayed tasks, and
+attempts are counted in the record and not by deliveries. ``docs/formats.md`` lists the keys.
+
+What a crash of the server loses is what its append-only file had not kept (``appendfsync everysec``:
+the last second): claims and finishes of that second, so work is done again, and enqueued tasks of
+that second. Those are lost with the step that enqueued them, so whoever did that does it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from scheduler.errors import GroupMisused, IntakeClosed, LeaseLost
+from scheduler.model import (
+    ANY_POOL,
+    Discard,
+    Done,
+    FinishedTask,
+    Lease,
+    Reaped,
+    Release,
+    Retry,
+    StoreStats,
+    TaskId,
+    TaskState,
+)
+from scheduler.redis_notes import RedisNotes
+from scheduler.redis_server import RedisServer, Value
+from scheduler.store import LEASE_MAX_S, check_final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from scheduler.model import Disposition, NewGroup, NewTask
+
+
+class RedisTaskStore(RedisNotes):
+    """The tasks of one job. The server is the caller's to close, unless ``open`` made it."""
+
+    def __init__(self, server: RedisServer, job: str, *, attempts_max: int = 5) -> None:
+        super().__init__(server, job)
+        self._attempts_max = attempts_max
+        self._owns_server = False
+
+    @classmethod
+    async def open(
+        cls, url: str, job: str, *, attempts_max: int = 5, password: str | None = None
+    ) -> RedisTaskStore:
+        """Connect to a server for this one job; raises as ``RedisServer.open``."""
+        server = await RedisServer.open(url, password=password)
+        store = cls(server, job, attempts_max=attempts_max)
+        store._owns_server = True
+        return store
+
+    async def aclose(self) -> None:
+        if self._owns_server:
+            await self._server.aclose()
+
+    async def _run(self, script: str, *arguments: Value) -> Any:
+        return await self._server.run(script, self._meta, *arguments)
+
+    # --- Intake ---
+
+    async def enqueue(
+        self,
+        tasks: Sequence[NewTask],
+        *,
+        groups: Sequence[NewGroup] = (),
+        checkpoint: bytes | None = None,
+    ) -> int:
+        given = (0, b"") if checkpoint is None else (1, checkpoint)
+        answer = await self._run("enqueue", *given, *_intake(tasks, groups))
+        if answer[0] == b"closed":
+            raise IntakeClosed(tasks=answer[1])
+        _check_groups(answer)
+        return int(answer[1])
+
+    async def load_checkpoint(self) -> bytes | None:
+        checkpoint: bytes | None = await self._server.do("HGET", self._meta, "checkpoint")
+        return checkpoint
+
+    async def close_intake(self) -> None:
+        await self._server.do("HSET", self._meta, "intake_closed", 1)
+
+    async def is_drained(self) -> bool:
+        return (await self.stats()).is_drained
+
+    # --- Leases ---
+
+    async def claim(
+        self,
+        worker_id: str,
+        *,
+        limit: int,
+        lease_s: float,
+        now_s: float,
+        pools: Sequence[str] = (ANY_POOL,),
+    ) -> list[Lease]:
+        if limit < 1:
+            return []
+        expires_at_s = now_s + _checked(lease_s)
+        rows = await self._run(
+            "claim", worker_id, limit, repr(expires_at_s), repr(now_s), *dict.fromkeys(pools)
+        )
+        return [
+            Lease(
+                task_id=TaskId(task_id),
+                generation=generation,
+                attempt=attempt,
+                payload=payload,
+                weight=weight,
+                group=group.decode() or None,
+                worker_id=worker_id,
+                expires_at_s=expires_at_s,
+                step=step,
+            )
+            for task_id, generation, attempt, payload, weight, group, step in rows
+        ]
+
+    async def extend(self, leases: Sequence[Lease], *, lease_s: float, now_s: float) -> list[Lease]:
+        if not leases:
+            return []
+        expires_at_s = now_s + _checked(lease_s)
+        held = [value for lease in leases for value in (lease.task_id, lease.generation)]
+        extended = set(await self._run("extend", repr(expires_at_s), *held))
+        # Of two leases on one task only the one of the current generation can have been prolonged.
+        newest = {lease.task_id: lease.generation for lease in sorted(leases, key=_generation)}
+        return [
+            replace(lease, expires_at_s=expires_at_s)
+            for lease in leases
+            if lease.task_id in extended and newest[lease.task_id] == lease.generation
+        ]
+
+    async def advance(
+        self,
+        lease: Lease,
+        payload: bytes,
+        *,
+        follow_ups: Sequence[NewTask] = (),
+        groups: Sequence[NewGroup] = (),
+    ) -> Lease:
+        held = (lease.task_id, lease.generation, lease.step)
+        answer = await self._run("advance", *held, payload, *_intake(follow_ups, groups))
+        _check_held(answer, lease)
+        _check_groups(answer)
+        return replace(lease, payload=payload, step=answer[1])
+
+    async def finish(
+        self,
+        lease: Lease,
+        disposition: Disposition,
+        *,
+        result: bytes = b"",
+        follow_ups: Sequence[NewTask] = (),
+        groups: Sequence[NewGroup] = (),
+        now_s: float,
+    ) -> None:
+        answer = await self._run(
+            "finish",
+            lease.task_id,
+            lease.generation,
+            *_wish(disposition),
+            self._attempts_max,
+            repr(float(now_s)),
+            result,
+            *_intake(follow_ups, groups),
+        )
+        _check_held(answer, lease)
+        _check_groups(answer)
+
+    async def reap(self, *, now_s: float, dead: Collection[str] = ()) -> Reaped:
+        reclaimed, discarded = await self._run(
+            "reap", repr(float(now_s)), self._attempts_max, *dead
+        )
+        return Reaped(reclaimed=reclaimed, discarded=discarded)
+
+    # --- What became of it ---
+
+    async def stats(self) -> StoreStats:
+        tally: dict[bytes, bytes] = await self._server.do("HGETALL", self._key("tally"))
+        is_closed = await self._server.do("HEXISTS", self._meta, "intake_closed")
+        return StoreStats(
+            tasks={state: int(tally.get(f"tasks:{state}".encode(), 0)) for state in TaskState},
+            weight={state: int(tally.get(f"weight:{state}".encode(), 0)) for state in TaskState},
+            intake_closed=bool(is_closed),
+        )
+
+    async def results(
+        self, states: Collection[TaskState], *, after_task_id: int = 0, limit: int = 1000
+    ) -> list[FinishedTask]:
+        check_final(states)
+        return _finished(await self._run("results", after_task_id, limit, *sorted(set(states))))
+
+    async def group_outcomes(self, group: str) -> list[FinishedTask]:
+        return _finished(await self._run("group_outcomes", group))
+
+    async def requeue(self) -> int:
+        return int(await self._run("requeue"))
+
+    async def forget_finished(self) -> int:
+        return int(await self._run("forget_finished"))
+
+    async def clear(self) -> None:
+        await self._run("clear")
+
+
+def _intake(tasks: Sequence[NewTask], groups: Sequence[NewGroup]) -> list[Value]:
+    """Tasks and groups as ``read_intake`` of ``common.lua`` reads them."""
+    values: list[Value] = [len(tasks), len(groups)]
+    for task in tasks:
+        values += _task_values(task)
+    for group in groups:
+        values += [group.name, group.size, *_task_values(group.then)]
+    return values
+
+
+def _task_values(task: NewTask) -> list[Value]:
+    return [
+        task.payload,
+        task.weight,
+        task.group or "",
+        task.key or "",
+        task.pool,
+        task.discarded,
+        task.result,
+    ]
+
+
+def _wish(disposition: Disposition) -> tuple[str, str, str]:
+    """A disposition as ``finish.lua`` reads it: what, after_s, reason."""
+    match disposition:
+        case Done():
+            return "done", "0", ""
+        case Discard(reason=reason):
+            return "discard", "0", reason
+        case Release(after_s=after_s):
+            return "release", repr(float(after_s)), ""
+        case Retry(after_s=after_s, reason=reason):
+            return "retry", repr(float(after_s)), reason
+
+
+def _finished(rows: list[list[Any]]) -> list[FinishedTask]:
+    return [
+        FinishedTask(
+            task_id=TaskId(task_id),
+            state=TaskState(state.decode()),
+            result=result,
+            reason=reason.decode(),
+            attempts=attempts,
+            weight=weight,
+            payload=payload,
+        )
+        for task_id, state, result, reason, attempts, weight, payload in rows
+    ]
+
+
+def _generation(lease: Lease) -> int:
+    return lease.generation
+
+
+def _checked(lease_s: float) -> float:
+    if not 0 < lease_s <= LEASE_MAX_S:
+        raise ValueError(f"A lease lasts up to {LEASE_MAX_S:.0f} s, not {lease_s}")
+    return lease_s
+
+
+def _check_held(answer: list[Any], lease: Lease) -> None:
+    if answer[0] == b"lost":
+        raise LeaseLost(task_id=lease.task_id, generation=lease.generation, detail="it was reaped")
+
+
+def _check_groups(answer: list[Any]) -> None:
+    if answer[0] == b"misused":
+        raise GroupMisused(group=answer[1].decode(), detail=answer[2].decode())
