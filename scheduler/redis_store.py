@@ -77,7 +77,7 @@ class RedisTaskStore(RedisNotes):
         checkpoint: bytes | None = None,
     ) -> int:
         given = (0, b"") if checkpoint is None else (1, checkpoint)
-        answer = await self._run("enqueue", *given, *_intake(tasks, groups))
+        answer = await self._run("enqueue", *given, *intake_values(tasks, groups))
         if answer[0] == b"closed":
             raise IntakeClosed(tasks=answer[1])
         _check_groups(answer)
@@ -148,7 +148,7 @@ class RedisTaskStore(RedisNotes):
         groups: Sequence[NewGroup] = (),
     ) -> Lease:
         held = (lease.task_id, lease.generation, lease.step)
-        answer = await self._run("advance", *held, payload, *_intake(follow_ups, groups))
+        answer = await self._run("advance", *held, payload, *intake_values(follow_ups, groups))
         _check_held(answer, lease)
         _check_groups(answer)
         return replace(lease, payload=payload, step=answer[1])
@@ -171,7 +171,7 @@ class RedisTaskStore(RedisNotes):
             self._attempts_max,
             repr(float(now_s)),
             result,
-            *_intake(follow_ups, groups),
+            *intake_values(follow_ups, groups),
         )
         _check_held(answer, lease)
         _check_groups(answer)
@@ -211,8 +211,12 @@ class RedisTaskStore(RedisNotes):
     async def clear(self) -> None:
         await self._run("clear")
 
+    async def expire(self, ttl_s: float | None) -> None:
+        """Let the whole job go ``ttl_s`` seconds from now; None keeps it for good again."""
+        await self._run("expire", -1 if ttl_s is None else max(1, round(ttl_s)))
 
-def _intake(tasks: Sequence[NewTask], groups: Sequence[NewGroup]) -> list[Value]:
+
+def intake_values(tasks: Sequence[NewTask], groups: Sequence[NewGroup]) -> list[Value]:
     """Tasks and groups as ``read_intake`` of ``common.lua`` reads them."""
     values: list[Value] = [len(tasks), len(groups)]
     for task in tasks:

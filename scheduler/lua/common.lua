@@ -7,6 +7,12 @@ local function key(name)
   return prefix .. name
 end
 
+-- Every key of a job but "meta" and the pools' queues.
+local NAMES = {
+  "task", "payload", "result", "key", "group", "member", "tally", "delayed", "done", "discarded",
+  "pools", "control", "beat", "budget", "event",
+}
+
 local GROUP = "crew"
 local LEASE_MAX_MS = 3600000
 
@@ -233,4 +239,15 @@ local function admit(fresh, opened)
     add(task, task.discarded ~= "" and "discarded" or "pending")
   end
   return #fresh
+end
+
+-- Empty the job; ids go on from where they were, so that an old lease never fits a new task.
+local function clear()
+  for _, pool in ipairs(redis.call("SMEMBERS", key("pools"))) do
+    redis.call("DEL", key("queue:" .. pool))
+  end
+  for _, name in ipairs(NAMES) do
+    redis.call("DEL", key(name))
+  end
+  redis.call("HDEL", key("meta"), "intake_closed", "checkpoint")
 end
