@@ -14,6 +14,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from mover import __version__
+from mover.cli_fleet import COMMANDS
 from mover.cli_options import (
     Location,
     MovingCommand,
@@ -21,6 +22,7 @@ from mover.cli_options import (
     output_options,
     read_comparison,
     read_output,
+    read_queue,
     read_wishes,
     read_workers,
     selection_options,
@@ -106,6 +108,8 @@ def copy(context: click.Context, /, source: str, target: str, **_: object) -> in
         wishes=read_wishes(context),
         workers=read_workers(context.params["workers"]),
         dry_run=context.params["dry_run"],
+        queue=read_queue(context),
+        detach=context.params["detach"],
         output=read_output(context),
     )
 
@@ -137,6 +141,10 @@ def completion(shell: str) -> int:
         raise click.UsageError(f"there is no completion for {shell}")
     click.echo(completer(commands, {}, "mover", "_MOVER_COMPLETE").source())
     return 0
+
+
+for _command in COMMANDS:
+    commands.add_command(_command)
 
 
 def run(arguments: Sequence[str]) -> int:

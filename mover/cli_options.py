@@ -112,6 +112,8 @@ def transfer_options(command: F) -> F:
         _option(1, "--verify", type=click.Choice(["stream", "full"]), default="stream", show_default=True, help="Check as bytes pass, or read the target again as well."),
         _option(1, "--limit", default="", metavar="RATE", help="Bytes per second of the whole job, as in 50MiB/s, or a timetable: '08:00,50MiB/s 19:00,off'."),
         _option(1, "--limit-requests", default="", metavar="RATE", help="Requests per second of the whole job, as in 500/s."),
+        _option(1, "--queue", default="", envvar="MOVER_QUEUE", show_envvar=True, metavar="URL", help="Let the workers of a fleet do it: redis://HOST:PORT/0.  [default: this host]"),
+        _option(1, "--detach", is_flag=True, help="Submit to the queue, print the job's name, and leave."),
         _option(1, "--workers", default="auto", show_default=True, metavar="N|auto", help="Processes on this host."),
         _option(1, "--ignore-existing", is_flag=True, help="Leave alone what the target has, equal or not."),
         _option(1, "--part-size", metavar="SIZE", help="Size of the parts of large objects.  [default: by object and store]"),
@@ -129,6 +131,30 @@ def output_options(command: F) -> F:
         _option(2, "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning", show_default=True, help="What is worth a log line on standard error."),
         _option(2, "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How a log line looks."),
     )  # fmt: skip
+
+
+def queue_option(*, required: bool = False) -> Callable[[F], F]:
+    """Add ``--queue``; ``read_queue`` reads it."""
+    text = "Where the jobs are: redis://HOST:PORT/0 for a fleet.  [default: this host's jobs]"
+    return click.option(
+        "--queue",
+        default="",
+        required=required,
+        envvar="MOVER_QUEUE",
+        show_envvar=True,
+        metavar="URL",
+        help="The fleet's queue: redis://HOST:PORT/0." if required else text,
+    )
+
+
+def read_queue(context: click.Context) -> str:
+    """The address of the queue. Raises ``Rejected`` for a password on the command line."""
+    from mover.queues import refuse_secret
+
+    queue: str = context.params["queue"]
+    if context.get_parameter_source("queue") is click.core.ParameterSource.COMMANDLINE:
+        refuse_secret(queue)
+    return queue
 
 
 def _apply(command: F, *decorators: Callable[[F], F]) -> F:

@@ -35,7 +35,7 @@ async def serve(directory: JobDirectory, worker_id: str, leader_pid: int) -> Non
     ):
         worker = Worker(
             store,
-            Executor(ends, store.group_outcomes).run,
+            Executor(ends, store).run,
             worker_id=worker_id,
             policy=WORKER_POLICY,
             note=lambda: beat(ends.live),

@@ -55,9 +55,16 @@ class JobDirectory:
         return self.path.name
 
     @classmethod
-    def of(cls, spec: CopySpec, environment: Mapping[str, str]) -> "JobDirectory":
-        """The directory of this specification; nothing is made yet."""
-        return cls(state_directory(environment) / "jobs" / job_id(spec))
+    def of(
+        cls, spec: CopySpec, environment: Mapping[str, str], jobs: Path | None = None
+    ) -> "JobDirectory":
+        """The directory of this specification among ``jobs``; nothing is made yet."""
+        return cls((jobs or state_directory(environment) / "jobs") / job_id(spec))
+
+    @classmethod
+    def named(cls, job: str, environment: Mapping[str, str]) -> "JobDirectory":
+        """The directory of a job that is known by its name; nothing is made yet."""
+        return cls(state_directory(environment) / "jobs" / job)
 
     def lead(self, spec: CopySpec) -> None:
         """Make the directory and become its leader.

@@ -20,25 +20,12 @@ from mover.jobs import JobDirectory
 from mover.model import Report, State, Tally
 from mover.progress import Monitor, Progress, WorkerProgress
 from mover.settings import WORKER_POLICY
+from mover.stopping import Stop
 from scheduler.store import TaskStore
 from scheduler.worker import Worker
 
 TICK_S = 0.5
 """How often progress is told and worker processes leave a sign of life."""
-
-
-class Stop:
-    """A wish to stop, made by a signal: ``drain`` first, ``at_once`` the second time."""
-
-    def __init__(self) -> None:
-        self.drain = asyncio.Event()
-        self.at_once = asyncio.Event()
-        self.signal_number = 0
-
-    def request(self, signal_number: int = 0) -> None:
-        """Ask to stop; asking again asks for at once."""
-        self.signal_number = self.signal_number or signal_number
-        (self.at_once if self.drain.is_set() else self.drain).set()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +50,7 @@ class Leader:
         self.monitor.begin(self.directory.job, resumed=earlier is not None)
         worker = Worker(
             self.store,
-            Executor(self.ends, self.store.group_outcomes).run,
+            Executor(self.ends, self.store).run,
             worker_id=self.worker_id,
             policy=WORKER_POLICY,
             note=self._beat,

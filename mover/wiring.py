@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,8 +24,9 @@ from mover.model import Action, CopySpec, Report, State, Tally
 from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
 from mover.resolving import End, resolve
-from mover.running import Leader, Stop
+from mover.running import Leader
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES
+from mover.stopping import Stop
 from mover.units import Timetable, parse_request_rate
 from mover.workers import choose_workers
 from scheduler.errors import StoreUnavailable
@@ -34,6 +35,7 @@ from scheduler.sqlite_store import SqliteTaskStore
 from scheduler.store import TaskStore
 from transports.base import Transport
 from transports.errors import Transient, TransportError
+from transports.limit import LimitPolicy
 from transports.opening import TransportPolicy, decorate
 from transports.throttle import slice_bytes_for, slice_requests_for
 
@@ -64,6 +66,17 @@ async def open_queue(path: Path) -> AsyncGenerator[TaskStore, None]:
         yield store
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a process spends on its jobs, together: payload bytes in memory, requests in flight.
+
+    ``concurrency`` pins the requests in flight per store; None lets each find its own number.
+    """
+
+    budget: ByteBudget
+    concurrency: int | None = None
+
+
 @asynccontextmanager
 async def open_job_ends(
     spec: CopySpec,
@@ -71,6 +84,8 @@ async def open_job_ends(
     store: TaskStore | None,
     environment: Mapping[str, str],
     given: tuple[End, End] | None = None,
+    *,
+    resources: Resources | None = None,
 ) -> AsyncGenerator[Ends, None]:
     """Open and decorate both ends of a job; with ``store``, its rates are shared through it.
 
@@ -84,13 +99,14 @@ async def open_job_ends(
         except (TransportError, ValueError) as error:
             raise Rejected(str(error)) from error
         live = Tally()
+        resources = resources or Resources(budget=ByteBudget(BUDGET_BYTES))
         both_local = source.capabilities.local and target.capabilities.local
         yield Ends(
             spec=spec,
-            source=_dressed(source, spec, store, live, "read", throttled=both_local),
-            target=_dressed(target, spec, store, live, "write", throttled=False),
+            source=_dressed(source, spec, store, live, "read", resources, throttled=both_local),
+            target=_dressed(target, spec, store, live, "write", resources, throttled=False),
             token=job,
-            budget=ByteBudget(BUDGET_BYTES),
+            budget=resources.budget,
             live=live,
             single=single,
         )
@@ -102,6 +118,7 @@ def _dressed(
     store: TaskStore | None,
     live: Tally,
     direction: Literal["read", "write"],
+    resources: Resources,
     *,
     throttled: bool,
 ) -> Transport:
@@ -110,7 +127,8 @@ def _dressed(
     def on_retry(verb: str, error: TransportError, wait_s: float) -> None:
         live.retries += 1
 
-    policy = TransportPolicy(on_retry=on_retry)
+    pinned = None if resources.concurrency is None else LimitPolicy.fixed(resources.concurrency)
+    policy = TransportPolicy(on_retry=on_retry, limit=pinned)
     if store is not None and (throttled or not transport.capabilities.local):
         policy = _with_rates(policy, spec, store, direction)
     return decorate(transport, policy)
@@ -151,9 +169,10 @@ async def run_copy(
     monitor: Monitor,
     environment: Mapping[str, str],
     stop: Stop,
+    directory: JobDirectory | None = None,
 ) -> Report:
     """Copy, or with ``dry_run`` plan; see ``mover.api.copy``."""
-    directory = JobDirectory.of(spec, environment)
+    directory = directory or JobDirectory.of(spec, environment)
     if dry_run:
         async with open_job_ends(spec, directory.job, None, environment, given) as ends:
             return await _plan_only(ends, directory.job, on_action or (lambda action: None))
@@ -173,7 +192,7 @@ async def run_copy(
                 monitor=monitor,
                 stop=stop,
             )
-            return await _flat(leader.run())
+            return await flat(leader.run())
     finally:
         directory.leave()
 
@@ -189,7 +208,7 @@ async def run_check(
     """Compare, and write nothing but the list of what differs; see ``mover.api.check``."""
     directory = JobDirectory.of(spec, environment)
     async with open_job_ends(spec, directory.job, None, environment, given) as ends:
-        return await _flat(check_ends(ends, directory, on_difference, monitor))
+        return await flat(check_ends(ends, directory, on_difference, monitor))
 
 
 async def _plan_only(ends: Ends, job: str, on_action: ActionSink) -> Report:
@@ -206,7 +225,7 @@ async def _plan_only(ends: Ends, job: str, on_action: ActionSink) -> Report:
     return Report(job=job, state=State.PLANNED, tally=tally, seconds=seconds, failures=[])
 
 
-async def _flat(flow: Coroutine[Any, Any, Report]) -> Report:
+async def flat(flow: Coroutine[Any, Any, T]) -> T:
     """The seam where exception groups end: the first failure of the request speaks for all."""
     try:
         return await flow

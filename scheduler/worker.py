@@ -8,13 +8,11 @@ import logging
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from scheduler.errors import LeaseLost, StoreUnavailable
 from scheduler.leases import RENEWALS_PER_LEASE, LeaseKeeper, run_under_lease
 from scheduler.model import (
-    ANY_POOL,
     JOB_STATE,
     Discard,
     Done,
@@ -26,7 +24,7 @@ from scheduler.model import (
 )
 from scheduler.patience import patiently
 from scheduler.reaper import reap_forever
-from scheduler.retries import RetryPolicy
+from scheduler.worker_policy import POLL_MIN_S, WorkerPolicy, WorkerTally
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,48 +34,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-POLL_MIN_S = 0.05
-"""The first pause of an idle worker; it doubles up to ``idle_poll_s``. So never over 20 a second."""
-
 GIVE_BACK_MAX_S = 5.0
 """How long a worker that leaves may spend on giving one lease back before it lets it expire."""
 
 REASON_CHARS_MAX = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerPolicy:
-    """How a worker behaves; times in seconds.
-
-    ``slots`` tasks run at once, of the ``pools`` that the worker has joined. After a drain the running ones have ``grace_s`` to end by
-    themselves. A store that is away for ``patience_s`` on end is given up.
-    """
-
-    slots: int = 2
-    lease_s: float = 30.0
-    idle_poll_s: float = 0.1
-    grace_s: float = 10.0
-    beat_every_s: float = 1.0
-    patience_s: float = 300.0
-    pools: tuple[str, ...] = (ANY_POOL,)
-    retries: RetryPolicy = field(default_factory=RetryPolicy)
-
-    def __post_init__(self) -> None:
-        if self.slots < 1 or self.lease_s <= 0 or self.idle_poll_s < POLL_MIN_S:
-            raise ValueError(
-                f"A worker needs a slot, a lease, and pauses of {POLL_MIN_S} s or more: {self}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerTally:
-    """How the leases of a worker ended. A retry that was the last attempt counts as retried."""
-
-    done: int = 0
-    retried: int = 0
-    released: int = 0
-    discarded: int = 0
-    lost: int = 0
 
 
 class Worker:
@@ -120,6 +80,11 @@ class Worker:
     def tally(self) -> WorkerTally:
         """How the leases ended so far."""
         return WorkerTally(**self._ended)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a task is running."""
+        return bool(self._running)
 
     @property
     def is_paused(self) -> bool:
@@ -371,6 +336,8 @@ class Worker:
                 await self._store.beat(self._worker_id, self._note(), now_s=self._clock())
                 wish = await self._store.get_control(JOB_STATE)
         except (StoreUnavailable, TimeoutError):
+            return
+        if not self._policy.obeys_job_state:
             return
         try:
             state = JobState.RUNNING if wish is None else JobState(wish.decode("utf-8", "replace"))

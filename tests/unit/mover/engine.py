@@ -11,7 +11,8 @@ from mover.executing import Executor
 from mover.jobs import JobDirectory
 from mover.model import CopySpec, Tally
 from mover.progress import Silent
-from mover.running import Leader, Stop
+from mover.running import Leader
+from mover.stopping import Stop
 from scheduler.memory_store import MemoryTaskStore
 from transports.model import Attributes, Blob, Entry, Proof, Receipt
 
@@ -61,7 +62,7 @@ def make_ends(
 
 
 def make_executor(ends: Ends, store: TaskStore | None = None) -> Executor:
-    return Executor(ends, (store or MemoryTaskStore()).group_outcomes)
+    return Executor(ends, store or MemoryTaskStore())
 
 
 async def run_engine(
