@@ -22,6 +22,7 @@ Examples:
 _JOBS_EXAMPLES = """\b
 Examples:
   mover jobs
+  mover jobs --queue redis://queue:6379/0
   mover jobs --queue redis://queue:6379/0 --json | jq '.[] | select(.state == "running") | .job'
 """
 
@@ -29,6 +30,7 @@ _SHOW_EXAMPLES = """\b
 Examples:
   mover show 3f2a --queue redis://queue:6379/0          # the beginning of a job's name will do
   mover show 3f2a --queue redis://queue:6379/0 --watch
+  mover show 3f2a --json | jq '.letters[].reason'       # why tasks of a job of this host failed
 """
 
 _LIMIT_EXAMPLES = """\b
@@ -41,6 +43,7 @@ Examples:
 _RETRY_EXAMPLES = """\b
 Examples:
   mover retry 3f2a --queue redis://queue:6379/0         # the failed tasks again, and watch
+  mover retry 3f2a --queue redis://queue:6379/0 --detach
   mover retry 3f2a                                      # a job of this host: run them here
 """
 
@@ -66,6 +69,11 @@ Examples:
 )
 @click.option("--memory", metavar="SIZE", help="Payload bytes held in memory.  [default: 128MiB]")
 @click.option(
+    "--lease",
+    metavar="DURATION",
+    help="A worker that says nothing for this long has lost its tasks.  [default: 30s]",
+)
+@click.option(
     "--exit-when-idle",
     metavar="DURATION",
     help="Leave after this long without a task, as in 60s.  [default: stay]",
@@ -79,6 +87,7 @@ def worker(
     slots: int | None,
     concurrency: int | None,
     memory: str | None,
+    lease: str | None,
     exit_when_idle: str | None,
     **_: object,
 ) -> int:
@@ -95,6 +104,7 @@ def worker(
         slots=slots,
         concurrency=concurrency,
         memory=memory,
+        lease=lease,
         exit_when_idle=exit_when_idle,
         output=read_output(context),
     )  # fmt: skip
@@ -129,8 +139,16 @@ def show(context: click.Context, /, job: str, watch: bool, **_: object) -> int:
     return print_job(read_queue(context), job, as_json=output.as_json)
 
 
+_STEERING_EXAMPLES = """\b
+Examples:
+  mover {name} 3f2a --queue redis://queue:6379/0
+  mover {name} 3f2a9c51d0b7e864 --queue redis://queue:6379/0
+  mover {name} 3f2a                          # a job of this host
+"""
+
+
 def _steering(name: str, help_text: str) -> click.Command:
-    @click.command(name, help=help_text)
+    @click.command(name, help=help_text, epilog=_STEERING_EXAMPLES.format(name=name))
     @click.argument("job")
     @queue_option()
     @click.pass_context

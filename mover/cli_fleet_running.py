@@ -16,6 +16,7 @@ from mover.stopping import Stop
 from mover.units import Malformed, format_bytes, format_duration, parse_duration, parse_size
 from mover.wiring import run_loop
 from scheduler.signals import draining_on_signals
+from scheduler.store import LEASE_MAX_S
 
 _HEADINGS = ("JOB", "STATE", "DONE", "OF", "FAILED", "WORKERS", "AGE", "FROM", "TO")
 
@@ -27,6 +28,7 @@ def run_worker(
     slots: int | None,
     concurrency: int | None,
     memory: str | None,
+    lease: str | None,
     exit_when_idle: str | None,
     output: Output,
 ) -> int:
@@ -37,11 +39,14 @@ def run_worker(
         raise Rejected("--pool: name at least one pool, as in eu-west,any")
     try:
         memory_bytes = None if memory is None else parse_size(memory, what="--memory")
+        lease_s = None if lease is None else parse_duration(lease, what="--lease")
         idle_s = (
             None
             if exit_when_idle is None
             else parse_duration(exit_when_idle, what="--exit-when-idle")
         )
+        if lease_s is not None and not 1 <= lease_s <= LEASE_MAX_S:
+            raise Rejected(f"--lease {lease}: a lease lasts from 1s to 1h")
     except Malformed as error:
         raise Rejected(str(error)) from error
     stop = Stop()
@@ -54,6 +59,7 @@ def run_worker(
                 slots=slots,
                 concurrency=concurrency,
                 memory_bytes=memory_bytes,
+                lease_s=lease_s,
                 exit_when_idle_s=idle_s,
                 note=_note,
                 stop=stop,

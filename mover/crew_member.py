@@ -33,12 +33,14 @@ async def serve(directory: JobDirectory, worker_id: str, leader_pid: int) -> Non
         open_queue(directory.queue_path) as store,
         open_job_ends(spec, directory.job, store, dict(os.environ)) as ends,
     ):
+        executor = Executor(ends, store)
         worker = Worker(
             store,
-            Executor(ends, store).run,
+            executor.run,
             worker_id=worker_id,
             policy=WORKER_POLICY,
             note=lambda: beat(ends.live),
+            disown=executor.disown,
         )
 
         async def watch_leader() -> None:

@@ -65,6 +65,13 @@ class Executor:
             await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
         return Outcome(disposition=Discard(reason=CANCELLED))
 
+    async def disown(self, outcome: Outcome) -> None:
+        """Drop the uploads that an outcome opened which came too late to be known to anybody."""
+        for group in outcome.groups:
+            task = decode_payload(group.then.payload)
+            if isinstance(task, Assembly):
+                await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
+
     async def _list(self, task: Listing, lease: Lease) -> Outcome:
         try:
             return _done(await RangeLister(self._ends, self._store, task, lease).run())

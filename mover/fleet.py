@@ -22,7 +22,16 @@ from mover.ranging import LISTING_POOL
 from mover.settings import ATTEMPTS_MAX, JOB_TTL_S, LISTING_SLOTS
 from mover.stopping import Stop
 from scheduler.board import FleetBoard
-from scheduler.model import ANY_POOL, JOB_STATE, JobState
+from scheduler.model import (
+    ANY_POOL,
+    JOB_STATE,
+    Discard,
+    Disposition,
+    JobState,
+    Release,
+    Retry,
+    TaskState,
+)
 from scheduler.patience import patiently
 from scheduler.store import TaskStore
 from scheduler.worker import Worker
@@ -31,8 +40,11 @@ from scheduler.worker_policy import WorkerPolicy
 LOOK_EVERY_S = 0.5
 """How often a worker looks for new jobs."""
 
-REST_S = 30.0
-"""How long a job rests on a worker that could not open its ends; the credentials may come."""
+REST_S = 4.0
+"""How long a job rests on a worker that could not open its ends: another may take it up."""
+
+REFUSALS_MAX = 3
+"""A job that has not begun, and whose ends this many tries could not open, is given up."""
 
 ENDED = "ended"
 """Control of a job whose last task has ended and whose leavings were removed."""
@@ -132,8 +144,32 @@ class FleetWorker:
                     await self._close(job, ends, store)
         except MoverError as error:
             self._resting[job] = time.monotonic() + REST_S
-            self.note(f"job {job}: {error}; trying again in {REST_S:.0f} s")
-            await store.record(f"{self.worker_id} cannot work: {error}", now_s=self.clock())
+            self.note(f"job {job}: {error}")
+            await self._refuse(job, store, str(error))
+
+    async def _refuse(self, job: str, store: TaskStore, reason: str) -> None:
+        """Say that this worker cannot open the job's ends.
+
+        Another may have what this one lacks, so a job that has begun is only let be. One that has
+        not is tried a few times by whoever comes, and then given up with the reason.
+        """
+        await store.record(f"{self.worker_id} cannot work: {reason}", now_s=self.clock())
+        leases = await store.claim(
+            self.worker_id,
+            limit=1,
+            lease_s=self.policy.lease_s,
+            now_s=self.clock(),
+            pools=(LISTING_POOL,),
+        )
+        for lease in leases:
+            wish: Disposition = Release(after_s=REST_S / 2)
+            if lease.step == 0 and (await store.stats()).tasks[TaskState.DONE] == 0:
+                wish = Retry(after_s=REST_S / 2, reason=reason)
+                if lease.attempt >= REFUSALS_MAX:
+                    wish = Discard(reason=reason)
+            await store.finish(lease, wish, now_s=self.clock())
+        if await store.is_drained():
+            await self.board.retire(job, ttl_s=JOB_TTL_S)
 
     async def _work(self, ends: Ends, store: TaskStore) -> None:
         executor = Executor(ends, store)
@@ -144,6 +180,7 @@ class FleetWorker:
                 worker_id=self.worker_id,
                 policy=self.policy,
                 note=lambda: beat(ends.live),
+                disown=executor.disown,
             )
         ]
         if ANY_POOL in self.policy.pools:

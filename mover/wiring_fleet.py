@@ -125,6 +125,7 @@ async def run_worker(
     slots: int | None,
     concurrency: int | None,
     memory_bytes: int | None,
+    lease_s: float | None,
     exit_when_idle_s: float | None,
     environment: Mapping[str, str],
     note: Callable[[str], None],
@@ -142,7 +143,12 @@ async def run_worker(
         worker = FleetWorker(
             board=board,
             worker_id=name,
-            policy=replace(FLEET_POLICY, pools=pools, slots=slots or FLEET_POLICY.slots),
+            policy=replace(
+                FLEET_POLICY,
+                pools=pools,
+                slots=slots or FLEET_POLICY.slots,
+                lease_s=lease_s or FLEET_POLICY.lease_s,
+            ),
             open_ends=open_ends,
             note=note,
             stop=stop,

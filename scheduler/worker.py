@@ -47,7 +47,9 @@ class Worker:
     elsewhere, at any time. An exception it did not turn into an outcome is a Retry. It is
     cancelled when the lease is lost or the worker leaves, and must end soon after.
 
-    ``note`` gives the bytes of the worker's sign of life. The store stays the caller's to close.
+    ``note`` gives the bytes of the worker's sign of life. ``disown`` gets an outcome that came too
+    late: the lease was lost, so nothing of it is known to anybody else, and what it made and nobody
+    will use can be removed. The store stays the caller's to close.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Worker:
         clock: Callable[[], float] = time.time,
         rng: Callable[[], float] = random.random,
         note: Callable[[], bytes] = bytes,
+        disown: Callable[[Outcome], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._run_task = run_task
@@ -68,6 +71,7 @@ class Worker:
         self._clock = clock
         self._rng = rng
         self._note = note
+        self._disown = disown
         self._keeper = LeaseKeeper(store, lease_s=self._policy.lease_s, clock=clock)
         self._running: dict[int, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -246,7 +250,7 @@ class Worker:
         try:
             with self._keeper.holding(lease) as hold:
                 outcome = await self._outcome(lease, hold)
-                await self._finish(lease, outcome)
+                await self._finish_or_disown(lease, outcome)
         except LeaseLost as lost:
             self._ended["lost"] += 1
             _log.warning("action=lose task=%d: %s", lease.task_id, lost)
@@ -270,6 +274,14 @@ class Worker:
 
     async def _run(self, lease: Lease) -> Outcome:
         return await self._run_task(lease)
+
+    async def _finish_or_disown(self, lease: Lease, outcome: Outcome) -> None:
+        try:
+            await self._finish(lease, outcome)
+        except LeaseLost:
+            if self._disown is not None:
+                await self._disown(outcome)
+            raise
 
     async def _finish(self, lease: Lease, outcome: Outcome) -> None:
         """Settle the task, however long the store is away; the keeper renews meanwhile."""
