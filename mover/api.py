@@ -171,6 +171,30 @@ async def submit(
     )
 
 
+async def check_manifest(
+    manifest: str,
+    target: str,
+    *,
+    selection: Selection | None = None,
+    compare: Compare | str = Compare.MTIME,
+    on_difference: Callable[[Difference], None] | None = None,
+    monitor: Monitor | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Report:
+    """Verify a target from the manifest that a copy left, without the source; writes nothing.
+
+    ``compare="checksum"`` reads the target; else what the store tells is compared.
+    """
+    from mover.wiring import run_manifest_check
+
+    return await run_manifest_check(
+        specification(manifest, target, selection=selection, compare=compare, links=Links.PRESERVE),
+        on_difference=on_difference or _ignore,
+        monitor=monitor or Silent(),
+        environment=os.environ if environment is None else environment,
+    )
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run one of the verbs to its end, from a script or a notebook.
 

@@ -105,6 +105,14 @@ def comparing_options(command: F) -> F:
     )  # fmt: skip
 
 
+def manifest_option(command: F) -> F:
+    """Add the option that puts a manifest in the place of the source."""
+    return _apply(
+        command,
+        _option(1, "--manifest", type=Location(), metavar="LOCATION", help="Verify TARGET from the record that a copy has left here, without SOURCE."),
+    )  # fmt: skip
+
+
 def transfer_options(command: F) -> F:
     """Add the options that say how bytes move; ``read_wishes`` reads them."""
     return _apply(

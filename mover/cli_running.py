@@ -70,12 +70,18 @@ def _submit(source: str, target: str, *, wishes: dict[str, Any], queue: str, out
     return 0
 
 
-def run_check(source: str, target: str, *, wishes: dict[str, Any], output: Output) -> int:
-    """Compare and print the differences; return the exit code. Raises ``MoverError``."""
+def run_check(
+    source: str, target: str, *, wishes: dict[str, Any], output: Output, recorded: bool = False
+) -> int:
+    """Compare and print the differences; return the exit code. Raises ``MoverError``.
+
+    With ``recorded`` the source is a manifest.
+    """
     with open_display(output, checking=True) as display:
 
         async def work() -> Report:
-            return await api.check(
+            verb = api.check_manifest if recorded else api.check
+            return await verb(
                 source,
                 target,
                 monitor=display,

@@ -31,7 +31,9 @@ async def serve(directory: JobDirectory, worker_id: str, leader_pid: int) -> Non
     spec = directory.join()
     async with (
         open_queue(directory.queue_path) as store,
-        open_job_ends(spec, directory.job, store, dict(os.environ)) as ends,
+        open_job_ends(
+            spec, directory.job, store, dict(os.environ), record_in=directory.manifest_path
+        ) as ends,
     ):
         executor = Executor(ends, store)
         worker = Worker(

@@ -5,7 +5,7 @@ objects are results (the task is done, the report names them); only what another
 whole task can mend is an exception, which the worker turns into a retry.
 """
 
-from mover.copying import ShardCopier, copy_in_store
+from mover.copying import ShardCopier, copied_in_store_row, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
     abandon,
@@ -17,7 +17,8 @@ from mover.copying_large import (
 )
 from mover.copying_streamed import copy_streamed
 from mover.ends import Ends
-from mover.letters import CANCELLED, object_letters, shard_letters
+from mover.letters import CANCELLED, failures_in, object_letters, shard_letters
+from mover.manifest import Row, failed_rows
 from mover.model import (
     Assembly,
     Chunk,
@@ -28,8 +29,9 @@ from mover.model import (
     Tally,
     TaskResult,
 )
-from mover.payloads import decode_payload, decode_result, encode_payload, encode_result
+from mover.payloads import Payload, decode_payload, decode_result, encode_payload, encode_result
 from mover.ranging import RangeLister
+from mover.recording import now_ms
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
 from scheduler.store import TaskStore
 from transports.errors import Changed, Corrupt, Transient, TransportError
@@ -44,19 +46,30 @@ class Executor:
         self._store = store
 
     async def run(self, lease: Lease) -> Outcome:
-        """Run a leased task. What a cancel leaves behind is safe to run again."""
+        """Run a leased task, and record what it did before it counts as done.
+
+        What a cancel leaves behind is safe to run again. Raises ``TransportError`` when the manifest
+        cannot be written: a job that promises a record must not lose it in silence.
+        """
         task = decode_payload(lease.payload)
+        rows: list[Row] | None = None if self._ends.manifest is None else []
+        outcome = await self._run(task, lease, rows)
+        if rows is not None:
+            await self._record(task, lease, rows, outcome)
+        return outcome
+
+    async def _run(self, task: Payload, lease: Lease, rows: list[Row] | None) -> Outcome:
         repeated = lease.generation > 1
         if isinstance(task, SmallShard):
-            result = await ShardCopier(self._ends).run(task, repeated=repeated)
+            result = await ShardCopier(self._ends, rows).run(task, repeated=repeated)
             return _done(result, letters=shard_letters(task, result))
         if isinstance(task, LargeObject):
-            return await self._open(task, lease)
+            return await self._open(task, lease, rows)
         if isinstance(task, Chunk):
             return await self._chunk(task, repeated=repeated)
         if isinstance(task, Listing):
             return await self._list(task, lease)
-        return await self._assemble(task)
+        return await self._assemble(task, rows)
 
     async def give_up(self, lease: Lease) -> Outcome:
         """Settle a task of a cancelled job: nothing is moved, and what it left open is dropped."""
@@ -80,16 +93,29 @@ class Executor:
         except TransportError as error:
             return Outcome(disposition=Discard(reason=f"{type(error).__name__}: {error}"))
 
-    async def _open(self, task: LargeObject, lease: Lease) -> Outcome:
+    async def _record(self, task: Payload, lease: Lease, rows: list[Row], outcome: Outcome) -> None:
+        ends = self._ends
+        rows.extend(failed_rows(task, failures_in(outcome.follow_ups), ends.target_key, now_ms()))
+        if rows and ends.manifest is not None:
+            await ends.manifest.write(
+                [row.from_source(ends.single.source_key) for row in rows] if ends.single else rows,
+                task=lease.task_id,
+                generation=lease.generation,
+                worker=lease.worker_id,
+            )
+
+    async def _open(self, task: LargeObject, lease: Lease, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
         group = f"{lease.task_id}"
         try:
             if ends.copies_in_store:
-                proof = await copy_in_store(ends, entry)
-                return _done(TaskResult(tally=finished_tally(entry.size, proof)))
+                receipt = await copy_in_store(ends, entry)
+                if rows is not None:
+                    rows.append(copied_in_store_row(ends, entry, receipt))
+                return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
             if entry.size < 0 or not info.ranges:
-                return _done(await copy_streamed(ends, entry, info))
+                return _done(await copy_streamed(ends, entry, info, rows))
             repeated = lease.generation > 1
             chunks, assembly = await open_object(ends, task, info, group, repeated=repeated)
         except Changed as error:
@@ -111,7 +137,7 @@ class Executor:
             failure = Failure(task.entry.key, type(error).__name__, str(error))
             return _done(TaskResult(tally=Tally(), handed_on=[failure]))
 
-    async def _assemble(self, task: Assembly) -> Outcome:
+    async def _assemble(self, task: Assembly, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
         members = await self._store.group_outcomes(task.group)
         results = [decode_result(m.result) for m in members if m.state is TaskState.DONE]
@@ -126,7 +152,7 @@ class Executor:
                 result.tally.corrupt_objects = int(failures[0].error == "Corrupt")
                 return _failed(entry, result)
             parts = [part for result in results for part in result.parts]
-            return _done(await assemble(ends, task, parts))
+            return _done(await assemble(ends, task, parts, rows))
         except (Changed, Corrupt) as error:
             return await self._again(entry, task.again, error)
         except TransportError as error:

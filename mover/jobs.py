@@ -7,7 +7,8 @@
 - ``lock``       held exclusively by the process that leads the job;
 - ``crew``       held shared by its worker processes, so that a new leader waits for the old crew;
 - ``retry.txt``  names of the objects that failed, for ``--files-from``;
-- ``differences.txt``  the same of a check.
+- ``differences.txt``  the same of a check;
+- ``manifest``   the record of what was done, where ``CopySpec.manifest`` names no other place.
 
 The digest is of the specification alone, so the directory of a command is always the same one.
 """
@@ -48,6 +49,7 @@ class JobDirectory:
         self.queue_path = path / "queue.sqlite"
         self.retry_path = path / "retry.txt"
         self.check_path = path / "differences.txt"
+        self.manifest_path = path / "manifest"
         self._locks: list[int] = []
 
     @property

@@ -5,8 +5,10 @@ the failures as its result: the report counts it, ``mover retry`` makes it claim
 then moves exactly these objects.
 """
 
+from collections.abc import Sequence
+
 from mover.model import Failure, LargeObject, SmallShard, Tally, TaskResult
-from mover.payloads import encode_payload, encode_result
+from mover.payloads import decode_result, encode_payload, encode_result
 from scheduler.model import NewTask
 from transports.model import Entry
 
@@ -36,6 +38,16 @@ def object_letters(entry: Entry, result: TaskResult) -> list[NewTask]:
     letter = _letter(encode_payload(LargeObject(entry=entry)), result, weight=0)
     _take_failures_out(result)
     return [letter]
+
+
+def failures_in(follow_ups: Sequence[NewTask]) -> list[Failure]:
+    """The failures that the dead letters among a task's follow-ups tell."""
+    return [
+        failure
+        for task in follow_ups
+        if task.discarded
+        for failure in decode_result(task.result).failures
+    ]
 
 
 def _letter(payload: bytes, result: TaskResult, *, weight: int) -> NewTask:

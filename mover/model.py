@@ -45,6 +45,7 @@ class CopySpec:
     ``limit`` and ``limit_requests`` are texts (``"50MiB/s"``, a timetable, ``""`` for none).
     ``split_bytes`` is the size above which an object is cut into parts that workers share;
     ``part_bytes`` is the part size wished for, 0 to choose by the object and the stores.
+    ``manifest`` is the location of the job's record, "" for the job's own directory.
     """
 
     source: str
@@ -59,6 +60,7 @@ class CopySpec:
     part_bytes: int = 0
     server_copy: bool = True
     ignore_existing: bool = False
+    manifest: str = ""
 
 
 class Copy(NamedTuple):

@@ -23,7 +23,8 @@ from mover.jobs import JobDirectory
 from mover.model import Action, CopySpec, Report, State, Tally
 from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
-from mover.resolving import End, resolve
+from mover.rechecking import recheck
+from mover.resolving import End, open_manifest, resolve, resolve_recorded
 from mover.running import Leader
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES
 from mover.stopping import Stop
@@ -86,14 +87,22 @@ async def open_job_ends(
     given: tuple[End, End] | None = None,
     *,
     resources: Resources | None = None,
+    record_in: Path | None = None,
+    recorded: bool = False,
 ) -> AsyncGenerator[Ends, None]:
     """Open and decorate both ends of a job; with ``store``, its rates are shared through it.
 
+    With ``record_in`` the job is recorded, there unless the specification names another place. With
+    ``recorded`` the source is the manifest of an earlier job.
     Raises ``Rejected`` for ends that make no sense and ``Incomplete`` for a store out of reach.
     """
     async with AsyncExitStack() as stack:
         try:
-            source, target, single = await resolve(spec, job, environment, given, stack)
+            opening = resolve_recorded if recorded else resolve
+            source, target, single = await opening(spec, job, environment, given, stack)
+            manifest = None
+            if record_in is not None:
+                manifest = await open_manifest(spec, record_in, job, environment, stack)
         except Transient as error:
             raise Incomplete(str(error)) from error
         except (TransportError, ValueError) as error:
@@ -109,6 +118,7 @@ async def open_job_ends(
             budget=resources.budget,
             live=live,
             single=single,
+            manifest=manifest,
         )
 
 
@@ -177,17 +187,21 @@ async def run_copy(
         async with open_job_ends(spec, directory.job, None, environment, given) as ends:
             return await _plan_only(ends, directory.job, on_action or (lambda action: None))
     directory.lead(spec)
+    worker_id = f"{socket.gethostname()}-{os.getpid()}"
+    place = directory.manifest_path
     try:
         async with (
             open_queue(directory.queue_path) as store,
-            open_job_ends(spec, directory.job, store, environment, given) as ends,
+            open_job_ends(spec, directory.job, store, environment, given, record_in=place) as ends,
         ):
             size = choose_workers(workers, ends, given)
+            if ends.manifest is not None:
+                await ends.manifest.begin(worker_id)
             leader = Leader(
                 directory=directory,
                 ends=ends,
                 store=store,
-                worker_id=f"{socket.gethostname()}-{os.getpid()}",
+                worker_id=worker_id,
                 crew=Crew(directory.path, store, size=size - 1, note=monitor.note),
                 monitor=monitor,
                 stop=stop,
@@ -209,6 +223,19 @@ async def run_check(
     directory = JobDirectory.of(spec, environment)
     async with open_job_ends(spec, directory.job, None, environment, given) as ends:
         return await flat(check_ends(ends, directory, on_difference, monitor))
+
+
+async def run_manifest_check(
+    spec: CopySpec,
+    *,
+    on_difference: DifferenceSink,
+    monitor: Monitor,
+    environment: Mapping[str, str],
+) -> Report:
+    """Verify a target from a manifest, ``spec.source``; see ``mover.api.check_manifest``."""
+    directory = JobDirectory.of(spec, environment)
+    async with open_job_ends(spec, directory.job, None, environment, recorded=True) as ends:
+        return await flat(recheck(ends, directory, on_difference, monitor))
 
 
 async def _plan_only(ends: Ends, job: str, on_action: ActionSink) -> Report:
