@@ -29,8 +29,8 @@ SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
 and errors take a tenth of it, so whatever claims more is no segment of ours."""
 
 _LEVEL: Final = 1
-"""1,000 rows: 0.35 µs a row and 123 bytes; level 3 took 0.7 µs and 154 bytes a key with random
-checksums (python-zstandard 0.25)."""
+"""A shard of 1,000 rows of 239 bytes with random MD5s: 0.33 µs and 24 bytes a row; level 3 took 0.54
+and 31, because what repeats here repeats near by (python-zstandard 0.25)."""
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mover.model import Report
+    from mover.recording import ManifestWriter
     from scheduler.store import TaskStore
     from transports.base import Transport
     from transports.memory import MemoryTransport
@@ -47,7 +48,12 @@ def stored(transport: MemoryTransport) -> dict[str, bytes]:
 
 
 def make_ends(
-    source: Transport, target: Transport, *, single: Single | None = None, **wishes: Any
+    source: Transport,
+    target: Transport,
+    *,
+    single: Single | None = None,
+    manifest: ManifestWriter | None = None,
+    **wishes: Any,
 ) -> Ends:
     wishes = {"split_bytes": SPLIT_BYTES, "part_bytes": PART_BYTES, "server_copy": False} | wishes
     return Ends(
@@ -58,6 +64,7 @@ def make_ends(
         budget=ByteBudget(1 << 20),
         live=Tally(),
         single=single,
+        manifest=manifest,
     )
 
 
