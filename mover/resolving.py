@@ -143,6 +143,8 @@ async def open_manifest(
     location = local_location(f"{directory}/")
     if spec.manifest:
         location = parse_location(spec.manifest).as_tree()
+        if location.scheme == "memory":
+            raise Rejected("a manifest in this process's memory would be gone with it")
         _refuse_within(location, spec)
     # A token of this process alone: what it left unfinished it may remove while others write.
     token = f"{job}-{secrets.token_hex(4)}"

@@ -205,6 +205,7 @@ async def test_a_place_inside_the_target_or_out_of_reach_is_refused(tmp_path: Pa
         (f"{target}record", "lies inside the target"),
         (source, "lies inside the source"),
         (f"{tmp_path}/file/", "the manifest cannot be written"),
+        ("memory://record/", "would be gone with it"),
         ("https://host/record/", "cannot be written: it is a source only"),
     ):
         with pytest.raises(Rejected, match=reason):
