@@ -58,6 +58,7 @@ def specification(
     part_bytes: int = 0,
     server_copy: bool = True,
     ignore_existing: bool = False,
+    manifest: str = "",
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense."""
     try:
@@ -73,6 +74,7 @@ def specification(
             part_bytes=part_bytes,
             server_copy=server_copy,
             ignore_existing=ignore_existing,
+            manifest=_text(manifest) if manifest else "",
         )
     except ValueError as error:
         raise Rejected(str(error)) from error

@@ -33,8 +33,12 @@ class Location(click.types.StringParamType):
 
     name = "location"
 
+    def __init__(self, *, empty: bool = False) -> None:
+        super().__init__()
+        self._may_be_empty = empty
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not value:
+        if not value and not self._may_be_empty:
             self.fail("it is empty; write a path or a URL, as in s3://bucket/prefix/", param, ctx)
         return value
 
@@ -126,6 +130,7 @@ def transfer_options(command: F) -> F:
         _option(1, "--ignore-existing", is_flag=True, help="Leave alone what the target has, equal or not."),
         _option(1, "--part-size", metavar="SIZE", help="Size of the parts of large objects.  [default: by object and store]"),
         _option(1, "--server-copy/--no-server-copy", default=True, show_default=True, help="Let the store copy by itself where both ends are in it."),
+        _option(1, "--manifest", default="", type=Location(empty=True), metavar="LOCATION", help="Record here what becomes of each object.  [default: the job's own directory]"),
         _option(1, "-n", "--dry-run", is_flag=True, help="Print the plan, one action a line, and change nothing."),
     )  # fmt: skip
 
@@ -209,7 +214,7 @@ def read_wishes(context: click.Context) -> dict[str, Any]:
         part_bytes = parse_size(part_size, what="--part-size") if part_size else 0
     except Malformed as error:
         raise Rejected(str(error)) from error
-    passed = ("verify", "limit", "limit_requests", "server_copy", "ignore_existing")
+    passed = ("verify", "limit", "limit_requests", "server_copy", "ignore_existing", "manifest")
     return {
         **{name: given[name] for name in passed},
         **read_comparison(context),

@@ -138,6 +138,8 @@ class FleetWorker:
         try:
             async with self.open_ends(spec, job, store) as ends:
                 self.note(f"job {job}: {spec.source} to {spec.target}")
+                if ends.manifest is not None:
+                    await ends.manifest.begin(self.worker_id)
                 await store.record(f"{self.worker_id} joined", now_s=self.clock())
                 await self._work(ends, store)
                 if await store.is_drained():

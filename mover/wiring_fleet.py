@@ -135,7 +135,8 @@ async def run_worker(
     resources = Resources(budget=ByteBudget(memory_bytes or BUDGET_BYTES), concurrency=concurrency)
 
     def open_ends(spec: CopySpec, job: str, store: TaskStore) -> AbstractAsyncContextManager[Ends]:
-        return open_job_ends(spec, job, store, environment, resources=resources)
+        place = JobDirectory.named(job, environment).manifest_path
+        return open_job_ends(spec, job, store, environment, resources=resources, record_in=place)
 
     async with open_fleet_board(queue, environment) as board:
         name = worker_id()

@@ -63,6 +63,11 @@ def test_two_workers_share_a_tree_and_one_large_object(
     assert shown["state"] == "done"
     assert len(shown["workers"]) == 2
     assert min(worker["bytes"] for worker in shown["workers"]) > 0
+    # Every worker has recorded what it did, and the record alone proves the target.
+    records = f"{fleet.environment['MOVER_STATE']}/jobs/{ended.report['job']}/manifest/"
+    checked = fleet.mover.run("check", "--manifest", records, f"{tmp_path}/out/", "--json")
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["objects"]["planned"] == 2501
     # The same command again: everything is there.
     again = fleet.copy(seaweed_bucket.location("s/"), f"{tmp_path}/out/")
     assert (again.code, again.copied, again.report["objects"]["skipped"]) == (0, 0, 2501)

@@ -20,7 +20,7 @@ from mover import api
 from mover.errors import Rejected
 from mover.model import CopySpec
 from mover.progress import Silent
-from mover.running import Stop
+from mover.stopping import Stop
 from mover.wiring import run_copy
 from tests.e2e.support import (
     MIB,
