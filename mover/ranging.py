@@ -8,6 +8,7 @@ copying does, and no process ever holds the dataset.
 """
 
 import asyncio
+import time
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -16,7 +17,8 @@ from mover.feeding import TASKS_AHEAD, pair_pages, shard_tasks
 from mover.listing import PairPage
 from mover.model import Listing, Tally, TaskResult
 from mover.payloads import encode_payload
-from mover.planning import Planned, Planner, Policy
+from mover.planning import Planned, Planner, Policy, ShardLimits
+from mover.settings import WORKER_POLICY
 from mover.sharding import KeyRange
 from mover.splitting import split_range
 from scheduler.model import Lease, NewTask, TaskState
@@ -34,6 +36,9 @@ CUT_EVERY_PAGES = 20
 """How often a long range looks whether workers are idle, and gives half of its rest away."""
 
 AHEAD_POLL_S = 0.2
+
+HEARD_S = 10.0
+"""A worker that has said nothing for this long takes no part in how shards are cut."""
 
 
 def first_listing(now_s: float) -> NewTask:
@@ -55,6 +60,7 @@ class RangeLister:
         self._listing = listing
         self._lease = lease
         self._pages = 0
+        self._slots = 1
         self._policy = Policy.of(
             ends.spec, ends.source.capabilities, ends.target.capabilities, listing.now_s
         )
@@ -76,6 +82,7 @@ class RangeLister:
             async for page in pages:
                 if self._is_behind(page):
                     break  # the rest has been given away since the listing began
+                planner.limits = await self._limits()
                 await self._take(page, planner.feed(self._within(page)))
         return TaskResult(tally=self._listing.tally)
 
@@ -110,6 +117,14 @@ class RangeLister:
                 self._lease, encode_payload(listing), follow_ups=follow_ups
             )
             await self._wait_for_workers()
+
+    async def _limits(self) -> ShardLimits:
+        """Large shards while workers have enough to do, small ones where some would be idle."""
+        if self._pages % CUT_EVERY_PAGES == 0:
+            heard = await self._store.workers(now_s=time.time(), within_s=HEARD_S)
+            self._slots = WORKER_POLICY.slots * len([each for each in heard if each.note])
+        waiting = (await self._store.stats()).tasks[TaskState.PENDING]
+        return ShardLimits.towards_end(waiting, self._slots)
 
     def _count(self, tally: Tally) -> None:
         self._listing.tally.add(tally)
