@@ -9,6 +9,7 @@ than ``burst / rate`` ahead of the clock. So over any span of T seconds no more 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 CLOCK_STEP_S = 5.0
@@ -31,6 +32,11 @@ def book(
 ) -> tuple[Budget, float]:
     """Book ``amount``; return the new state and the seconds to wait before spending it.
 
+    A negative amount gives back what an earlier booking did not use. It moves the arrival back,
+    but never to before now: what comes back when the bucket has no debt any more is forfeited, as
+    a bucket saves up its burst and no more. Its wait is zero. If the rate was lowered since the
+    booking, give back no more than the booked *time* is worth at the new rate.
+
     Two things are put right first:
 
     1. The clock was set back. What lay ahead at the last booking still does, and no more: a
@@ -39,7 +45,7 @@ def book(
        the rate was lowered the time stays: stretching it would stop everybody until what was
        booked under the old rate, a fraction of a second's worth, is paid for at the new one.
     """
-    if not (amount >= 0 and burst >= 0 and rate_per_s > 0):
+    if not (math.isfinite(amount) and burst >= 0 and rate_per_s > 0):
         raise ValueError(f"Cannot book {amount} at {rate_per_s}/s with a burst of {burst}")
     ahead_s, booked_at_s = 0.0, now_s
     if budget is not None:
@@ -49,6 +55,7 @@ def book(
         else:
             booked_at_s = max(now_s, budget.booked_at_s)
         ahead_s = max(0.0, ahead_s) * min(1.0, budget.rate_per_s / rate_per_s)
-    ahead_s += amount / rate_per_s
+    ahead_s = max(0.0, ahead_s + amount / rate_per_s)
     booked = Budget(arrival_s=now_s + ahead_s, booked_at_s=booked_at_s, rate_per_s=rate_per_s)
-    return booked, max(0.0, ahead_s - burst / rate_per_s)
+    wait_s = 0.0 if amount < 0 else max(0.0, ahead_s - burst / rate_per_s)
+    return booked, wait_s
