@@ -267,3 +267,37 @@ class LiveRate:
                 value = await store.get_control(control)
                 self._current = self._initial if value is None else parse(value)
             await asyncio.sleep(every_s)
+
+
+class CombinedTake:
+    """Takes from several quotas, one after the other: a job's own rate first, then its links'.
+
+    The quotas must be asked in the same order everywhere, or two takers could each hold what the
+    other waits for. A cancel puts back what was taken from the earlier ones.
+    """
+
+    def __init__(self, *quotas: Quota) -> None:
+        self.quotas = quotas
+
+    async def __call__(self, amount: float) -> None:
+        """Wait until all of the quotas let ``amount`` pass."""
+        taken: list[Quota] = []
+        try:
+            for quota in self.quotas:
+                await quota.take(amount)
+                taken.append(quota)
+        except BaseException:
+            for quota in taken:
+                quota.put_back(amount)
+            raise
+
+    @property
+    def piece(self) -> float | None:
+        """How much one take should be for now: the least of the quotas'; None: no limit."""
+        pieces = [piece for quota in self.quotas if (piece := quota.piece) is not None]
+        return min(pieces, default=None)
+
+    async def aclose(self) -> None:
+        """Give back what any of them holds."""
+        for quota in self.quotas:
+            await quota.aclose()
