@@ -9,14 +9,14 @@ objects is in the report, whose ``exit_code`` is what the command line would ret
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
 from mover.checking import Difference
 from mover.errors import Rejected
 from mover.filtering import Selection
-from mover.fleet_api import jobs, limit, retry, show, steer, submit_spec, watch, work
+from mover.fleet_api import jobs, limit, retry, serve, show, steer, submit_spec, watch, work
 from mover.jobs import JobDirectory
 from mover.model import Action, Compare, CopySpec, Links, Report, Verify
 from mover.progress import Monitor, Silent
@@ -31,6 +31,7 @@ __all__ = [
     "limit",
     "retry",
     "run",
+    "serve",
     "show",
     "specification",
     "steer",
@@ -59,6 +60,7 @@ def specification(
     server_copy: bool = True,
     ignore_existing: bool = False,
     manifest: str = "",
+    rate_links: Sequence[str] = (),
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense."""
     try:
@@ -75,6 +77,7 @@ def specification(
             server_copy=server_copy,
             ignore_existing=ignore_existing,
             manifest=_text(manifest) if manifest else "",
+            rate_links=tuple(sorted(rate_links)),
         )
     except ValueError as error:
         raise Rejected(str(error)) from error
@@ -88,6 +91,7 @@ async def copy(
     dry_run: bool = False,
     on_action: Callable[[Action], None] | None = None,
     queue: str = "",
+    concurrency: int | None = None,
     monitor: Monitor | None = None,
     environment: Mapping[str, str] | None = None,
     stop: Stop | None = None,
@@ -96,7 +100,8 @@ async def copy(
     """Copy an object or a tree; ``wishes`` are the keyword arguments of ``specification``.
 
     With a ``queue`` that is a fleet's (``redis://…``) the job is submitted and watched, and the
-    workers of the fleet do it; see ``mover.queues`` for what a queue may be.
+    workers of the fleet do it; see ``mover.queues`` for what a queue may be. ``concurrency`` pins
+    the requests in flight per store and process.
 
     ``dry_run`` only plans, and ``on_action`` receives each action. ``stop`` lets a caller drain the
     job. A cancelled or stopped call leaves a job that the same call resumes.
@@ -127,6 +132,7 @@ async def copy(
         environment=environment,
         stop=stop or Stop(),
         directory=JobDirectory.of(spec, environment, jobs),
+        concurrency=concurrency,
     )
 
 

@@ -112,6 +112,7 @@ def copy(context: click.Context, /, source: str, target: str, **_: object) -> in
         dry_run=context.params["dry_run"],
         queue=read_queue(context),
         detach=context.params["detach"],
+        concurrency=context.params["concurrency"],
         output=read_output(context),
     )
 

@@ -37,7 +37,15 @@ _LIMIT_EXAMPLES = """\b
 Examples:
   mover limit 3f2a 50MB/s --queue redis://queue:6379/0
   mover limit 3f2a '08:00,50MiB/s 19:00,off'
+  mover limit link:wan 20MB/s --queue redis://queue:6379/0   # a link that jobs share
   mover limit 3f2a off
+"""
+
+_SERVE_EXAMPLES = """\b
+Examples:
+  mover serve --queue redis://queue:6379/0 --link wan=50MB/s
+  mover serve --queue redis://queue:6379/0 --listen 0.0.0.0:8377
+  mover serve --link disk=200MB/s                        # for the jobs of this host
 """
 
 _RETRY_EXAMPLES = """\b
@@ -179,6 +187,35 @@ def limit(context: click.Context, /, job: str, rate: str, **_: object) -> int:
     return limit_job(read_queue(context), job, rate)
 
 
+@click.command(epilog=_SERVE_EXAMPLES)
+@queue_option()
+@click.option(
+    "--listen",
+    default="127.0.0.1:8377",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to answer.",
+)
+@click.option(
+    "--link",
+    "links",
+    multiple=True,
+    metavar="NAME=RATE",
+    help="Set the rate of a link, as in wan=50MB/s.",
+)
+@output_options
+@click.pass_context
+def serve(context: click.Context, /, listen: str, links: tuple[str, ...], **_: object) -> int:
+    """Serve the limiter of links over HTTP, for programs that are not mover.
+
+    juicefs sync --traffic-control-url http://HOST:PORT/limit/NAME takes part in the budget of the
+    link NAME. There is no authentication: listen where only those who are meant to can reach.
+    """
+    from mover.cli_fleet_running import run_server
+
+    return run_server(read_queue(context), listen=listen, links=links, output=read_output(context))  # fmt: skip
+
+
 @click.command(epilog=_RETRY_EXAMPLES)
 @click.argument("job")
 @queue_option()
@@ -192,4 +229,4 @@ def retry(context: click.Context, /, job: str, detach: bool, **_: object) -> int
     return retry_job(read_queue(context), job, detach=detach, output=read_output(context))
 
 
-COMMANDS = (worker, jobs, show, pause, resume, cancel, limit, retry)
+COMMANDS = (worker, jobs, show, pause, resume, cancel, limit, retry, serve)

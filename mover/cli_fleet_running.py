@@ -18,6 +18,8 @@ from mover.wiring import run_loop
 from scheduler.signals import draining_on_signals
 from scheduler.store import LEASE_MAX_S
 
+PORT_MAX = 65535
+
 _HEADINGS = ("JOB", "STATE", "DONE", "OF", "FAILED", "WORKERS", "AGE", "FROM", "TO")
 
 
@@ -63,6 +65,24 @@ def run_worker(
                 exit_when_idle_s=idle_s,
                 note=_note,
                 stop=stop,
+            )
+
+    run_loop(work())
+    return 0
+
+
+def run_server(queue: str, *, listen: str, links: tuple[str, ...], output: Output) -> int:
+    """Answer until told to stop. Raises ``MoverError``."""
+    configure_logs(level=output.log_level, style=output.log_format)
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > PORT_MAX:
+        raise Rejected(f"--listen {listen}: write HOST:PORT, as in 127.0.0.1:8377")
+    stop = Stop()
+
+    async def work() -> None:
+        with draining_on_signals(drain=stop.request, stop=stop.request):
+            await api.serve(
+                queue, host=host.strip("[]"), port=int(port), links=links, note=_note, stop=stop
             )
 
     run_loop(work())

@@ -124,6 +124,8 @@ def transfer_options(command: F) -> F:
         _option(1, "--verify", type=click.Choice(["stream", "full"]), default="stream", show_default=True, help="Check as bytes pass, or read the target again as well."),
         _option(1, "--limit", default="", metavar="RATE", help="Bytes per second of the whole job, as in 50MiB/s, or a timetable: '08:00,50MiB/s 19:00,off'."),
         _option(1, "--limit-requests", default="", metavar="RATE", help="Requests per second of the whole job, as in 500/s."),
+        _option(1, "--link", "rate_links", multiple=True, metavar="NAME=RATE", help="A budget of bytes that all jobs with this link share, as in wan=50MB/s."),
+        _option(1, "--concurrency", type=click.IntRange(1, 10_000), metavar="N", help="Pin the requests in flight per store.  [default: found out while it runs]"),
         _option(1, "--queue", default="", envvar="MOVER_QUEUE", show_envvar=True, metavar="URL", help="Let the workers of a fleet do it: redis://HOST:PORT/0.  [default: this host]"),
         _option(1, "--detach", is_flag=True, help="Submit to the queue, print the job's name, and leave."),
         _option(1, "--workers", default="auto", show_default=True, metavar="N|auto", help="Processes on this host."),
@@ -202,6 +204,7 @@ def read_wishes(context: click.Context) -> dict[str, Any]:
 
     Raises ``Rejected`` for a rate or a size that cannot be read, so that nothing is opened for it.
     """
+    from mover.links import parse_links
     from mover.units import Malformed, Timetable, parse_request_rate, parse_size
 
     given = context.params
@@ -210,11 +213,20 @@ def read_wishes(context: click.Context) -> dict[str, Any]:
             Timetable.parse(given["limit"], what="--limit")
         if given["limit_requests"]:
             parse_request_rate(given["limit_requests"], what="--limit-requests")
+        parse_links(given["rate_links"])
         part_size = given["part_size"]
         part_bytes = parse_size(part_size, what="--part-size") if part_size else 0
     except Malformed as error:
         raise Rejected(str(error)) from error
-    passed = ("verify", "limit", "limit_requests", "server_copy", "ignore_existing", "manifest")
+    passed = (
+        "verify",
+        "limit",
+        "limit_requests",
+        "rate_links",
+        "server_copy",
+        "ignore_existing",
+        "manifest",
+    )
     return {
         **{name: given[name] for name in passed},
         **read_comparison(context),

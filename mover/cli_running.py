@@ -34,6 +34,7 @@ def run_copy(
     dry_run: bool,
     queue: str,
     detach: bool,
+    concurrency: int | None,
     output: Output,
 ) -> int:
     """Copy, or print the plan; return the exit code. Raises ``MoverError``."""
@@ -50,6 +51,7 @@ def run_copy(
                 workers=workers,
                 dry_run=dry_run,
                 queue=queue,
+                concurrency=concurrency,
                 monitor=display,
                 stop=stop,
                 on_action=None if output.as_json else lambda action: display.result(str(action)),

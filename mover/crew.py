@@ -1,6 +1,6 @@
 """Worker processes on this host: start them, replace the ones that die, end them.
 
-A worker is ``python -m mover.crew_member DIRECTORY WORKER_ID LEADER_PID``; all it needs stands in
+A worker is ``python -m mover.crew_member DIRECTORY WORKER_ID LEADER_PID CONCURRENCY``; all it needs stands in
 the job's directory, and its credentials come with the environment. It is told to end by SIGTERM
 (it drains), and ends by itself when its leader dies.
 """
@@ -65,12 +65,19 @@ class Crew:
     """The worker processes of one job; with ``size`` 0 there are none and nothing is done."""
 
     def __init__(
-        self, directory: Path, store: TaskStore, *, size: int, note: Callable[[str], None]
+        self,
+        directory: Path,
+        store: TaskStore,
+        *,
+        size: int,
+        note: Callable[[str], None],
+        concurrency: int | None = None,
     ) -> None:
         self._directory = directory
         self._store = store
         self._size = size
         self._note = note
+        self._concurrency = concurrency
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._started: set[str] = set()
         self._draining = False
@@ -92,6 +99,7 @@ class Crew:
                 str(self._directory),
                 worker_id,
                 str(os.getpid()),
+                str(self._concurrency or 0),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 # Ctrl-C goes to a terminal's whole foreground group; the leader alone decides,

@@ -1,6 +1,6 @@
 """A worker process of a job on this host.
 
-``python -m mover.crew_member DIRECTORY WORKER_ID LEADER_PID``
+``python -m mover.crew_member DIRECTORY WORKER_ID LEADER_PID CONCURRENCY`` (0: find it out)
 Started by the leader (``mover.crew``), never by a person. It ends when the queue is drained, when
 it is told to (SIGTERM: drain; again: at once), and soon after its leader has died.
 """
@@ -14,7 +14,7 @@ from mover.crew import beat
 from mover.executing import Executor
 from mover.jobs import JobDirectory
 from mover.settings import WORKER_POLICY
-from mover.wiring import open_job_ends, open_queue, run_loop
+from mover.wiring import open_job_ends, open_queue, open_resources, run_loop
 from scheduler.signals import draining_on_signals
 from scheduler.worker import Worker
 
@@ -22,7 +22,9 @@ LEADER_POLL_S = 0.5
 """How often a worker looks whether its leader still lives."""
 
 
-async def serve(directory: JobDirectory, worker_id: str, leader_pid: int) -> None:
+async def serve(
+    directory: JobDirectory, worker_id: str, leader_pid: int, concurrency: int | None
+) -> None:
     """Work on the job's queue until it is drained or the leader is gone.
 
     The leader says who it is: asked only now, the kernel would name whoever took over its
@@ -31,8 +33,14 @@ async def serve(directory: JobDirectory, worker_id: str, leader_pid: int) -> Non
     spec = directory.join()
     async with (
         open_queue(directory.queue_path) as store,
+        open_resources(spec, directory, worker_id, concurrency) as resources,
         open_job_ends(
-            spec, directory.job, store, dict(os.environ), record_in=directory.manifest_path
+            spec,
+            directory.job,
+            store,
+            dict(os.environ),
+            resources=resources,
+            record_in=directory.manifest_path,
         ) as ends,
     ):
         executor = Executor(ends, store)
@@ -58,9 +66,10 @@ async def serve(directory: JobDirectory, worker_id: str, leader_pid: int) -> Non
 
 
 def main() -> None:
-    """Read the three arguments and serve."""
-    directory, worker_id, leader_pid = sys.argv[1:4]
-    run_loop(serve(JobDirectory(Path(directory)), worker_id, int(leader_pid)))
+    """Read the four arguments and serve."""
+    directory, worker_id, leader_pid, concurrency = sys.argv[1:5]
+    pinned = int(concurrency) or None
+    run_loop(serve(JobDirectory(Path(directory)), worker_id, int(leader_pid), pinned))
 
 
 if __name__ == "__main__":

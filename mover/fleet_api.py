@@ -5,7 +5,7 @@ Part of ``mover.api``, which is where to import them from. ``queue`` is what ``-
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from mover.errors import Rejected
 from mover.model import CopySpec, Report
@@ -51,6 +51,30 @@ async def work(
         memory_bytes=memory_bytes,
         lease_s=lease_s,
         exit_when_idle_s=exit_when_idle_s,
+        environment=_environment(environment),
+        note=note,
+        stop=stop or Stop(),
+    )
+
+
+async def serve(
+    queue: str = "",
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    links: Sequence[str] = (),
+    note: Callable[[str], None] = lambda line: None,
+    environment: Mapping[str, str] | None = None,
+    stop: Stop | None = None,
+) -> None:
+    """Serve the limiter of a queue's links over HTTP until stopped; ``links`` are ``NAME=RATE``."""
+    from mover.wiring_fleet import run_server
+
+    await run_server(
+        queue=queue,
+        host=host,
+        port=port,
+        links=tuple(links),
         environment=_environment(environment),
         note=note,
         stop=stop or Stop(),

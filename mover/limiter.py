@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from mover.beside import running_beside
 from mover.limiter_protocol import BODY_MAX_BYTES, Returnable, answer, grant_for, parse_ask
 from mover.link_quotas import FOLLOW_EVERY_S, LINK_UNIT_BYTES, local_now
 from mover.links import Link, LinkRate, check_link_name, link_bucket
@@ -196,10 +197,8 @@ async def serve_limiter(
     try:
         site = web.TCPSite(runner, host, port)
         await site.start()
-        async with asyncio.TaskGroup() as beside:
-            following = beside.create_task(limiter.follow(), name="limiter-follow")
+        async with running_beside(limiter.follow):
             yield runner.addresses[0][1]
-            following.cancel()
     finally:
         await runner.cleanup()
         await limiter.aclose()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import functools
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from mover.beside import running_beside
 from mover.links import Link, LinkRate
 from scheduler.errors import StoreUnavailable
 from scheduler.quota import Quota
@@ -58,17 +60,13 @@ async def open_link_quotas(
     ]
     for link in links:
         await store.set_rate(link.bucket, link.text)
-    async with asyncio.TaskGroup() as followers:
-        following = [
-            followers.create_task(
-                follow_link(store, link.bucket, rate), name=f"link-rate-{link.name}"
-            )
-            for link, rate in zip(links, rates, strict=True)
-        ]
+    following = [
+        functools.partial(follow_link, store, link.bucket, rate)
+        for link, rate in zip(links, rates, strict=True)
+    ]
+    async with running_beside(*following):
         try:
             yield quotas
         finally:
-            for task in following:
-                task.cancel()
             for quota in quotas:
                 await quota.aclose()

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from mover.crew import read_beats
 from mover.errors import Rejected
 from mover.fleet import ENDED
+from mover.links import check_link_name, link_bucket
 from mover.model import CopySpec
 from mover.payloads import decode_spec
+from mover.rating import LIMIT
 from mover.settings import ATTEMPTS_MAX
 from mover.units import Malformed, Timetable
 from mover.watching import HEARD_S
@@ -18,8 +20,7 @@ from scheduler.board import FleetBoard, JobBoard, JobRecord
 from scheduler.model import JOB_STATE, Event, FinishedTask, JobState, StoreStats, TaskState
 from scheduler.store import TaskStore
 
-LIMIT = "limit"
-"""Control that holds a live byte rate (text, as ``--limit``; empty for none)."""
+LINK_PREFIX = "link:"
 
 LETTERS_SHOWN = 20
 """Dead letters that are named; ``retry`` takes all of them."""
@@ -151,18 +152,30 @@ _PAST = {JobState.PAUSED: "paused", JobState.RUNNING: "resumed", JobState.CANCEL
 async def set_limit(board: JobBoard, name: str, rate: str) -> str:
     """Change the byte rate of a job while it runs; returns its full name.
 
-    ``rate`` is what ``--limit`` takes, ``off`` for none. Raises ``Rejected``.
+    ``rate`` is what ``--limit`` takes, ``off`` for none. ``link:NAME`` names a link that jobs share
+    instead of a job. Raises ``Rejected``.
     """
-    if rate != "off":
-        try:
-            Timetable.parse(rate, what="RATE")
-        except Malformed as error:
-            raise Rejected(str(error)) from error
+    try:
+        Timetable.parse(rate, what="RATE")
+    except Malformed as error:
+        raise Rejected(str(error)) from error
+    if name.startswith(LINK_PREFIX):
+        return await _set_link(board, name.removeprefix(LINK_PREFIX), rate)
     record = await find_job(board, name)
     async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
-        await store.set_control(LIMIT, b"" if rate == "off" else rate.encode())
+        await store.set_control(LIMIT, rate.encode())
         await store.record(f"limit set to {rate} by an operator", now_s=time.time())
     return record.job
+
+
+async def _set_link(board: JobBoard, name: str, rate: str) -> str:
+    try:
+        check_link_name(name, what="link")
+    except Malformed as error:
+        raise Rejected(str(error)) from error
+    async with board.rates() as rates:
+        await rates.set_rate(link_bucket(name), rate.encode())
+    return f"{LINK_PREFIX}{name}"
 
 
 async def retry_job(board: JobBoard, name: str) -> tuple[JobRecord, int]:

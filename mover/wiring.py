@@ -3,16 +3,16 @@
 What a command needs is put together here and handed down; nothing below asks for it by itself.
 """
 
-import datetime
 import os
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from mover.beside import running_beside
 from mover.budget import ByteBudget
 from mover.checking import DifferenceSink, check_ends
 from mover.crew import Crew
@@ -23,30 +23,28 @@ from mover.jobs import JobDirectory
 from mover.model import Action, CopySpec, Report, State, Tally
 from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
+from mover.rating import Direction, Rates, open_rates
 from mover.rechecking import recheck
 from mover.resolving import End, open_manifest, resolve, resolve_recorded
 from mover.running import Leader
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES
 from mover.stopping import Stop
-from mover.units import Timetable, parse_request_rate
 from mover.workers import choose_workers
 from scheduler.errors import StoreUnavailable
-from scheduler.quota import Quota
+from scheduler.rates import RateStore
+from scheduler.slowdown import Slowdown
+from scheduler.sqlite_board import DirectoryBoard
 from scheduler.sqlite_store import SqliteTaskStore
 from scheduler.store import TaskStore
 from transports.base import Transport
 from transports.errors import Transient, TransportError
-from transports.limit import LimitPolicy
+from transports.limit import Brake, LimitPolicy
 from transports.opening import TransportPolicy, decorate
-from transports.throttle import slice_bytes_for, slice_requests_for
 
 T = TypeVar("T")
 
 ActionSink = Callable[[Action], None]
 """Receives the actions of a plan, in the order of their keys."""
-
-RATE_UNIT_BYTES = 16 * 1024
-"""The least that is worth a booking of the byte budget."""
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
@@ -72,10 +70,14 @@ class Resources:
     """What a process spends on its jobs, together: payload bytes in memory, requests in flight.
 
     ``concurrency`` pins the requests in flight per store; None lets each find its own number.
+    ``shared_rates`` is a store that outlives jobs: links, and requests of stores to slow down, are
+    shared through it by all workers; without it, only by those of the job.
     """
 
     budget: ByteBudget
     concurrency: int | None = None
+    shared_rates: RateStore | None = None
+    worker_id: str = ""
 
 
 @asynccontextmanager
@@ -109,11 +111,33 @@ async def open_job_ends(
             raise Rejected(str(error)) from error
         live = Tally()
         resources = resources or Resources(budget=ByteBudget(BUDGET_BYTES))
-        both_local = source.capabilities.local and target.capabilities.local
+        rates = None
+        shared: RateStore | None = resources.shared_rates or store
+        if store is not None and shared is not None:
+            rates = await stack.enter_async_context(open_rates(spec, store, shared))
+        # A local end is not throttled, unless both are: then what is read is.
+        local, both = (
+            target.capabilities.local,
+            source.capabilities.local and target.capabilities.local,
+        )
         yield Ends(
             spec=spec,
-            source=_dressed(source, spec, store, live, "read", resources, throttled=both_local),
-            target=_dressed(target, spec, store, live, "write", resources, throttled=False),
+            source=_dressed(
+                source,
+                live,
+                "read",
+                resources,
+                rates if both or not source.capabilities.local else None,
+                await _brake(source, resources.worker_id, shared, stack),
+            ),
+            target=_dressed(
+                target,
+                live,
+                "write",
+                resources,
+                None if local else rates,
+                await _brake(target, resources.worker_id, shared, stack),
+            ),
             token=job,
             budget=resources.budget,
             live=live,
@@ -122,51 +146,59 @@ async def open_job_ends(
         )
 
 
+@asynccontextmanager
+async def open_resources(
+    spec: CopySpec, directory: JobDirectory, worker_id: str, concurrency: int | None
+) -> AsyncGenerator[Resources, None]:
+    """The resources of a process of a job of this host. Raises ``Rejected``, ``StoreUnavailable``."""
+    async with AsyncExitStack() as stack:
+        shared = None
+        if spec.rate_links:
+            board = DirectoryBoard(directory.path.parent)
+            shared = await stack.enter_async_context(board.rates())
+        yield Resources(
+            budget=ByteBudget(BUDGET_BYTES),
+            concurrency=concurrency,
+            shared_rates=shared,
+            worker_id=worker_id,
+        )
+
+
+async def _brake(
+    transport: Transport, worker_id: str, store: RateStore | None, stack: AsyncExitStack
+) -> Brake | None:
+    """Joins the concurrency of an end with what other workers hear from the same store."""
+    if store is None or transport.capabilities.local:
+        return None
+    brake = Brake()
+    slowdown = Slowdown(store, _scope(transport), worker_id, on_slow=brake.press)
+    brake.on_throttled = slowdown.told
+    await stack.enter_async_context(running_beside(slowdown.follow))
+    return brake
+
+
+def _scope(transport: Transport) -> str:
+    """The bucket or host of an end: what throttles is shared by all that is in it."""
+    scheme, _, rest = transport.location.partition("://")
+    return f"{transport.capabilities.copy_domain}|{scheme}://{rest.partition('/')[0]}"
+
+
 def _dressed(
     transport: Transport,
-    spec: CopySpec,
-    store: TaskStore | None,
     live: Tally,
-    direction: Literal["read", "write"],
+    direction: Direction,
     resources: Resources,
-    *,
-    throttled: bool,
+    rates: Rates | None,
+    brake: Brake | None,
 ) -> Transport:
-    """Retry, limit and rates around one end; a local end has rates only if both are local."""
+    """Retry, limit and rates around one end."""
 
     def on_retry(verb: str, error: TransportError, wait_s: float) -> None:
         live.retries += 1
 
     pinned = None if resources.concurrency is None else LimitPolicy.fixed(resources.concurrency)
-    policy = TransportPolicy(on_retry=on_retry, limit=pinned)
-    if store is not None and (throttled or not transport.capabilities.local):
-        policy = _with_rates(policy, spec, store, direction)
-    return decorate(transport, policy)
-
-
-def _with_rates(
-    policy: TransportPolicy, spec: CopySpec, store: TaskStore, direction: str
-) -> TransportPolicy:
-    """Budgets that all processes of the job share, one for each direction."""
-    if spec.limit:
-        timetable = Timetable.parse(spec.limit, what="--limit")
-
-        def rate_now() -> float | None:
-            return timetable.rate_at(datetime.datetime.now().astimezone())
-
-        quota = Quota(store, f"bytes-{direction}", rate_per_s=rate_now, unit=RATE_UNIT_BYTES)
-        policy = replace(
-            policy,
-            take_bytes=quota.take,
-            slice_bytes=lambda: slice_bytes_for(rate_now() or BUDGET_BYTES),
-        )
-    if spec.limit_requests:
-        per_s = parse_request_rate(spec.limit_requests, what="--limit-requests")
-        quota = Quota(store, f"requests-{direction}", rate_per_s=lambda: per_s, unit=1)
-        policy = replace(
-            policy, take_requests=quota.take, slice_requests=lambda: slice_requests_for(per_s)
-        )
-    return policy
+    policy = TransportPolicy(on_retry=on_retry, limit=pinned, brake=brake)
+    return decorate(transport if rates is None else rates.throttled(transport, direction), policy)
 
 
 async def run_copy(
@@ -180,6 +212,7 @@ async def run_copy(
     environment: Mapping[str, str],
     stop: Stop,
     directory: JobDirectory | None = None,
+    concurrency: int | None = None,
 ) -> Report:
     """Copy, or with ``dry_run`` plan; see ``mover.api.copy``."""
     directory = directory or JobDirectory.of(spec, environment)
@@ -188,11 +221,19 @@ async def run_copy(
             return await _plan_only(ends, directory.job, on_action or (lambda action: None))
     directory.lead(spec)
     worker_id = f"{socket.gethostname()}-{os.getpid()}"
-    place = directory.manifest_path
     try:
         async with (
             open_queue(directory.queue_path) as store,
-            open_job_ends(spec, directory.job, store, environment, given, record_in=place) as ends,
+            open_resources(spec, directory, worker_id, concurrency) as resources,
+            open_job_ends(
+                spec,
+                directory.job,
+                store,
+                environment,
+                given,
+                resources=resources,
+                record_in=directory.manifest_path,
+            ) as ends,
         ):
             size = choose_workers(workers, ends, given)
             if ends.manifest is not None:
@@ -202,7 +243,13 @@ async def run_copy(
                 ends=ends,
                 store=store,
                 worker_id=worker_id,
-                crew=Crew(directory.path, store, size=size - 1, note=monitor.note),
+                crew=Crew(
+                    directory.path,
+                    store,
+                    size=size - 1,
+                    note=monitor.note,
+                    concurrency=concurrency,
+                ),
                 monitor=monitor,
                 stop=stop,
             )

@@ -10,6 +10,7 @@ from mover.ends import Ends
 from mover.errors import Rejected
 from mover.fleet import FleetWorker
 from mover.jobs import JobDirectory, job_id
+from mover.links import links_of, parse_links
 from mover.model import CopySpec, Report
 from mover.operating import find_job, retry_job
 from mover.payloads import decode_spec, encode_spec
@@ -18,7 +19,7 @@ from mover.queues import jobs_directory, open_board, open_fleet_board, worker_id
 from mover.ranging import first_listing
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES, FLEET_POLICY
 from mover.stopping import Stop
-from mover.units import Timetable, parse_request_rate
+from mover.units import Malformed, Timetable, parse_request_rate
 from mover.watching import Watcher
 from mover.wiring import Resources, flat, open_job_ends, run_copy
 from scheduler.board import FleetBoard, JobBoard
@@ -132,30 +133,64 @@ async def run_worker(
     stop: Stop,
 ) -> None:
     """Join a fleet and work until stopped, or idle for ``exit_when_idle_s``."""
-    resources = Resources(budget=ByteBudget(memory_bytes or BUDGET_BYTES), concurrency=concurrency)
+    name = worker_id()
+    budget = ByteBudget(memory_bytes or BUDGET_BYTES)
+    async with open_fleet_board(queue, environment) as board, board.rates() as shared:
+        resources = Resources(
+            budget=budget, concurrency=concurrency, shared_rates=shared, worker_id=name
+        )
 
-    def open_ends(spec: CopySpec, job: str, store: TaskStore) -> AbstractAsyncContextManager[Ends]:
-        place = JobDirectory.named(job, environment).manifest_path
-        return open_job_ends(spec, job, store, environment, resources=resources, record_in=place)
+        def open_ends(
+            spec: CopySpec, job: str, store: TaskStore
+        ) -> AbstractAsyncContextManager[Ends]:
+            place = JobDirectory.named(job, environment).manifest_path
+            return open_job_ends(
+                spec, job, store, environment, resources=resources, record_in=place
+            )
 
-    async with open_fleet_board(queue, environment) as board:
-        name = worker_id()
         note(f"worker {name} joins pools {', '.join(pools)}")
+        policy = replace(
+            FLEET_POLICY,
+            pools=pools,
+            slots=slots or FLEET_POLICY.slots,
+            lease_s=lease_s or FLEET_POLICY.lease_s,
+        )
         worker = FleetWorker(
             board=board,
             worker_id=name,
-            policy=replace(
-                FLEET_POLICY,
-                pools=pools,
-                slots=slots or FLEET_POLICY.slots,
-                lease_s=lease_s or FLEET_POLICY.lease_s,
-            ),
+            policy=policy,
             open_ends=open_ends,
             note=note,
             stop=stop,
             exit_when_idle_s=exit_when_idle_s,
         )
         await flat(worker.run())
+
+
+async def run_server(
+    *,
+    queue: str,
+    host: str,
+    port: int,
+    links: tuple[str, ...],
+    environment: Mapping[str, str],
+    note: Callable[[str], None],
+    stop: Stop,
+) -> None:
+    """Serve the limiter over HTTP until stopped. Raises ``Rejected`` for an address that is taken."""
+    from mover.limiter import Limiter, serve_limiter  # aiohttp's server half
+
+    try:
+        served = links_of(parse_links(links))
+    except Malformed as error:
+        raise Rejected(str(error)) from error
+    async with open_board(queue, environment) as board, board.rates() as shared:
+        try:
+            async with serve_limiter(Limiter(shared, served), host=host, port=port) as bound:
+                note(f"limiter: POST http://{host}:{bound}/limit/NAME")
+                await stop.drain.wait()
+        except OSError as error:
+            raise Rejected(f"--listen {host}:{port}: {error.strerror}") from error
 
 
 def _refuse_nonsense(spec: CopySpec) -> None:

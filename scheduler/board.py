@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from scheduler.model import NewTask
+    from scheduler.rates import RateStore
     from scheduler.store import TaskStore
 
 
@@ -41,6 +42,10 @@ class JobBoard(ABC):
     @abstractmethod
     def opened(self, job: str, *, attempts_max: int) -> AbstractAsyncContextManager[TaskStore]:
         """The task store of a job, open inside the block. A job that is not known has an empty one."""
+
+    @abstractmethod
+    def rates(self) -> AbstractAsyncContextManager[RateStore]:
+        """Rates that outlive jobs and are shared by all of the board, open inside the block."""
 
 
 class FleetBoard(JobBoard):

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from scheduler.model import NewTask
+    from scheduler.rates import RateStore
     from scheduler.redis_server import RedisServer
     from scheduler.store import TaskStore
 
 JOBS = "mover:jobs"
 ACTIVE = "mover:active"
+
+SHARED = "shared"
+"""The name under which rates are kept that all jobs share; no job's, since those are 16 digits."""
 
 
 class RedisBoard(FleetBoard):
@@ -52,6 +56,10 @@ class RedisBoard(FleetBoard):
     @asynccontextmanager
     async def opened(self, job: str, *, attempts_max: int) -> AsyncGenerator[TaskStore, None]:
         yield RedisTaskStore(self._server, job, attempts_max=attempts_max)
+
+    @asynccontextmanager
+    async def rates(self) -> AsyncGenerator[RateStore, None]:
+        yield RedisTaskStore(self._server, SHARED)
 
     async def submit(
         self, job: str, description: bytes, first: Sequence[NewTask], *, now_s: float

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from scheduler.rates import RateStore
     from scheduler.store import TaskStore
 
 DESCRIPTION: Final = "job.json"
 QUEUE: Final = "queue.sqlite"
+
+SHARED: Final = "shared.sqlite"
+"""Rates that the jobs of a directory share."""
 
 
 class DirectoryBoard(JobBoard):
@@ -40,6 +44,13 @@ class DirectoryBoard(JobBoard):
     async def opened(self, job: str, *, attempts_max: int) -> AsyncGenerator[TaskStore, None]:
         path = self._directory / job / QUEUE
         async with await SqliteTaskStore.open(path, attempts_max=attempts_max) as store:
+            yield store
+
+    @asynccontextmanager
+    async def rates(self) -> AsyncGenerator[RateStore, None]:
+        """See the port. One file beside the jobs; raises ``StoreUnavailable`` if it cannot be made."""
+        await asyncio.to_thread(self._directory.mkdir, parents=True, exist_ok=True, mode=0o700)
+        async with await SqliteTaskStore.open(self._directory / SHARED) as store:
             yield store
 
     def _read_all(self) -> list[JobRecord]:

@@ -210,8 +210,14 @@ class Throttle(Decorator):
             start = stop
 
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
-        await self._request()
-        await self.inner.read_to(entry, span, sink)
+        """Slice after slice, since a sink takes bytes in their order."""
+        while (start := span.start + sink.taken_bytes) < span.stop:
+            size_bytes = span.stop - start
+            if self._take_bytes is not None:
+                size_bytes = min(size_bytes, self._slice_bytes())
+            await self._request()
+            await self._pass(size_bytes)
+            await self.inner.read_to(entry, ByteRange(span.start, start + size_bytes), sink)
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Takes each piece before it is handed on; the network stalls behind it."""

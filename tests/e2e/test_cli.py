@@ -74,7 +74,7 @@ def test_version_and_help_are_quick(mover: CommandLine) -> None:
         assert runs[0].errors == ""
 
 
-FLEET_COMMANDS = ("cancel", "jobs", "limit", "pause", "resume", "retry", "show", "worker")
+FLEET_COMMANDS = ("cancel", "jobs", "limit", "pause", "resume", "retry", "serve", "show", "worker")
 
 
 @pytest.mark.parametrize("command", ["copy", "check", "completion", *FLEET_COMMANDS])

@@ -123,6 +123,7 @@ DEFAULTS: dict[str, Any] = {
     "server_copy": True,
     "ignore_existing": False,
     "manifest": "",
+    "rate_links": (),
 }
 
 

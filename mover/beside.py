@@ -1,0 +1,30 @@
+"""Run helpers beside a block, in a task group that does not dress up the block's own errors."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+
+@asynccontextmanager
+async def running_beside(*helpers: Callable[[], Awaitable[object]]) -> AsyncGenerator[None, None]:
+    """Run coroutine functions while the block runs, and cancel them at its end.
+
+    What the block raises comes out as it is; a group would wrap it. A helper that fails cancels
+    the block, and its failure comes out as a group.
+    """
+    failure: BaseException | None = None
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_run(helper), name="beside") for helper in helpers]
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001 - raised again below, cancellation too
+            failure = error
+        finally:
+            for task in tasks:
+                task.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _run(helper: Callable[[], Awaitable[object]]) -> None:
+    await helper()

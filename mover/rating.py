@@ -1,0 +1,122 @@
+"""The rates of a job in one process: its own, live, and those of the links that it shares.
+
+Bytes up, bytes down, requests up and requests down are a budget each, for all workers together. A
+rate that an operator sets while the job runs is read once a second. Links are budgets of bytes that
+several jobs share, in a store that outlives them.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from mover.beside import running_beside
+from mover.link_quotas import FOLLOW_EVERY_S, local_now, open_link_quotas
+from mover.links import LinkRate, links_of, parse_links
+from mover.model import CopySpec
+from mover.settings import BUDGET_BYTES
+from mover.units import Timetable, parse_request_rate
+from scheduler.errors import StoreUnavailable
+from scheduler.quota import CombinedTake, Quota
+from scheduler.rates import RateStore
+from transports.base import Transport
+from transports.gate import Gate
+from transports.throttle import Throttle, slice_bytes_for, slice_requests_for
+
+Direction = Literal["read", "write"]
+
+LIMIT: Final = "limit"
+"""Control of a job that holds its live byte rate: text as ``--limit`` takes it, ``off`` for none."""
+
+UNIT_BYTES: Final = 16 * 1024
+"""The least that is worth a booking of the byte budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What a process asks before it moves bytes; ``throttled`` puts it around an end."""
+
+    spec: CopySpec
+    store: RateStore
+    rate: Callable[[], float | None]
+    bytes_by_direction: dict[Direction, CombinedTake]
+    requests_by_direction: dict[Direction, Quota]
+
+    def throttled(self, transport: Transport, direction: Direction) -> Transport:
+        """The transport under these rates. Where none is set at the start, one may be set later."""
+        take = self.bytes_by_direction[direction]
+        requests = self.requests_by_direction.get(direction)
+        per_s = _requests_per_s(self.spec)
+        throttle = Throttle(
+            transport,
+            take_bytes=take,
+            take_requests=None if requests is None else requests.take,
+            slice_bytes=lambda: _slice_bytes(take, self.rate()),
+            slice_requests=lambda: slice_requests_for(per_s or 1.0),
+        )
+        if self.spec.limit or self.spec.rate_links or requests is not None:
+            return throttle
+        return Gate(throttle, lambda: self.rate() is not None)
+
+
+def _slice_bytes(take: CombinedTake, rate_per_s: float | None) -> int:
+    """How much one grant may be: a piece of the narrowest budget."""
+    piece = take.piece
+    own = slice_bytes_for(rate_per_s or BUDGET_BYTES)
+    return own if piece is None else max(1, min(own, int(piece)))
+
+
+def _requests_per_s(spec: CopySpec) -> float | None:
+    if not spec.limit_requests:
+        return None
+    return parse_request_rate(spec.limit_requests, what="--limit-requests")
+
+
+@asynccontextmanager
+async def open_rates(
+    spec: CopySpec, store: RateStore, link_store: RateStore
+) -> AsyncGenerator[Rates, None]:
+    """The rates of a job, followed while the block runs; what is not spent is given back at its end.
+
+    Raises ``StoreUnavailable`` when the rate of a link cannot be set: a job must not start on a
+    budget that nobody keeps.
+    """
+    rate = LinkRate(Timetable.parse(spec.limit or "off", what="--limit"), now=local_now)
+    directions: tuple[Direction, ...] = ("read", "write")
+    own = {
+        each: Quota(store, f"bytes-{each}", rate_per_s=rate, unit=UNIT_BYTES) for each in directions
+    }
+    async with AsyncExitStack() as stack:
+        links = links_of(parse_links(spec.rate_links))
+        shared = await stack.enter_async_context(open_link_quotas(link_store, links))
+        for quota in own.values():
+            stack.push_async_callback(quota.aclose)
+        await stack.enter_async_context(running_beside(lambda: _follow_limit(store, rate)))
+        yield Rates(
+            spec=spec,
+            store=store,
+            rate=rate,
+            bytes_by_direction={each: CombinedTake(own[each], *shared) for each in directions},
+            requests_by_direction=_request_quotas(spec, store, directions),
+        )
+
+
+def _request_quotas(
+    spec: CopySpec, store: RateStore, directions: Sequence[Direction]
+) -> dict[Direction, Quota]:
+    per_s = _requests_per_s(spec)
+    if per_s is None:
+        return {}
+    return {
+        each: Quota(store, f"requests-{each}", rate_per_s=lambda: per_s, unit=1)
+        for each in directions
+    }
+
+
+async def _follow_limit(store: RateStore, rate: LinkRate) -> None:
+    """Keep the rate as an operator has set it; a store that is away leaves it as it is."""
+    while True:
+        with suppress(StoreUnavailable):
+            rate.hear(await store.get_control(LIMIT))
+        await asyncio.sleep(FOLLOW_EVERY_S)
