@@ -3,8 +3,8 @@
 local worker, limit = ARGV[1], tonumber(ARGV[2])
 local due = redis.call("ZRANGEBYSCORE", key("delayed"), "-inf", ARGV[4], "LIMIT", 0, 100)
 for _, id in ipairs(due) do
-  local task = load(id)
   redis.call("ZREM", key("delayed"), id)
+  local task = load(id)
   push(id, task)
   save(id, task)
 end

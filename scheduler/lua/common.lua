@@ -1,6 +1,11 @@
 -- What every script below begins with: the keys of a job, and how a task moves between states.
 -- The decisions are those of scheduler/states.py, and the same contract suite holds both to them.
 -- KEYS[1] is the job's "meta" key; all other keys share its hash tag, so they are in its slot.
+
+-- What a script did is replicated, not the script: a 6.2 that is set to do otherwise would refuse
+-- to write after TIME or XADD. Newer servers know nothing else.
+redis.replicate_commands()
+
 local prefix = string.sub(KEYS[1], 1, -string.len("meta") - 1)
 
 local function key(name)
@@ -10,11 +15,18 @@ end
 -- Every key of a job but "meta" and the pools' queues.
 local NAMES = {
   "task", "payload", "result", "key", "group", "member", "tally", "delayed", "done", "discarded",
-  "pools", "control", "beat", "budget", "event",
+  "pools", "control", "beat", "beat_at", "budget", "event",
 }
 
 local GROUP = "crew"
 local LEASE_MAX_MS = 3600000
+
+-- A server whose memory is full refuses the first write of a script if that may need memory. What
+-- ends work or steers it must get through, or nothing would ever free memory again and leases would
+-- run out meanwhile: such a script begins with a write that needs none.
+local function even_when_full()
+  redis.call("HDEL", key("meta"), "")
+end
 
 -- A task is one field of the hash "task": an array, because a name per value would double it.
 local STATE, GENERATION, ATTEMPTS, NOT_BEFORE, ENTRY, WORKER = 1, 2, 3, 4, 5, 6
@@ -29,10 +41,18 @@ local function save(id, task)
   redis.call("HSET", key("task"), id, cmsgpack.pack(task))
 end
 
+-- Note that so many tasks, of so much weight together, have come to a state (or left it: negative).
+local function count_many(state, tasks, weight)
+  if tasks ~= 0 then
+    redis.call("HINCRBY", key("tally"), "tasks:" .. state, tasks)
+  end
+  if weight ~= 0 then
+    redis.call("HINCRBY", key("tally"), "weight:" .. state, string.format("%.0f", weight))
+  end
+end
+
 local function count(state, weight, by)
-  redis.call("HINCRBY", key("tally"), "tasks:" .. state, by)
-  -- Without "+ 0" a weight of zero taken away would be "-0", which is no integer to Redis.
-  redis.call("HINCRBY", key("tally"), "weight:" .. state, string.format("%.0f", by * weight + 0))
+  count_many(state, by, by * weight)
 end
 
 -- Put a task into the stream of its pool; the entry is what a worker is given.
@@ -44,11 +64,9 @@ local function push(id, task)
   task[ENTRY] = redis.call("XADD", stream, "*", "task", id)
 end
 
-local function drop_entry(task)
-  local stream = key("queue:" .. task[POOL])
-  redis.call("XACK", stream, GROUP, task[ENTRY])
-  redis.call("XDEL", stream, task[ENTRY])
-  task[ENTRY] = ""
+local function drop_entry(stream, entry)
+  redis.call("XACK", stream, GROUP, entry)
+  redis.call("XDEL", stream, entry)
 end
 
 local move
@@ -70,8 +88,8 @@ move = function(id, task, state, result)
   count(task[STATE], task[WEIGHT], -1)
   count(state, task[WEIGHT], 1)
   if task[STATE] == "leased" then
-    drop_entry(task)
-    task[WORKER] = ""
+    drop_entry(key("queue:" .. task[POOL]), task[ENTRY])
+    task[ENTRY], task[WORKER] = "", ""
   elseif task[STATE] == "discarded" then
     redis.call("ZREM", key("discarded"), id)
     redis.call("HDEL", key("result"), id)
@@ -244,10 +262,23 @@ end
 -- Empty the job; ids go on from where they were, so that an old lease never fits a new task.
 local function clear()
   for _, pool in ipairs(redis.call("SMEMBERS", key("pools"))) do
-    redis.call("DEL", key("queue:" .. pool))
+    redis.call("UNLINK", key("queue:" .. pool))
   end
   for _, name in ipairs(NAMES) do
-    redis.call("DEL", key(name))
+    redis.call("UNLINK", key(name)) -- DEL would free a million fields while everybody waits
   end
-  redis.call("HDEL", key("meta"), "intake_closed", "checkpoint")
+  redis.call("HDEL", KEYS[1], "intake_closed", "checkpoint")
+  redis.call("PERSIST", KEYS[1])
+end
+
+-- Finished tasks after an id up to a last one ("0" is the newest there is), at most 500: one script
+-- for all of them would stop the server for seconds. Gives their ids, the id after which the next
+-- page begins (-1 when there is none), and the last id.
+local function read_page(state, after, last)
+  if last == "0" then
+    last = redis.call("HGET", KEYS[1], "last_task_id") or "0"
+  end
+  local ids = redis.call("ZRANGEBYSCORE", key(state), "(" .. after, last, "LIMIT", 0, 500)
+  local is_end = #ids < 500
+  return ids, is_end and -1 or tonumber(ids[#ids]), tonumber(last)
 end

@@ -1,5 +1,6 @@
 -- ARGV: id, generation, what (done, discard, release or retry), after_s, reason, attempts_max,
 -- now_s, result, then follow-ups and groups.
+even_when_full()
 local id, what, after_s = ARGV[1], ARGV[3], tonumber(ARGV[4])
 local task = load(id)
 if not task or task[GENERATION] ~= tonumber(ARGV[2]) then
