@@ -7,6 +7,7 @@ that is named, Valkey's too.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -43,7 +44,7 @@ def installed_servers() -> dict[str, Path]:
 class RedisProcess:
     """One server on 127.0.0.1 between ``start`` and ``stop``, with its own directory.
 
-    ``options`` are lines of redis.conf as (name, value). With ``durable`` it keeps an append-only
+    ``options`` are lines of redis.conf as (name, values). With ``durable`` it keeps an append-only
     file, so a kill loses at most what ``appendfsync everysec`` allows.
     """
 
@@ -89,7 +90,7 @@ class RedisProcess:
         arguments = [str(self._program), "--bind", "127.0.0.1", "--port", str(self.port)]
         arguments += ["--save", "", "--appendonly", "yes" if self._durable else "no"]
         for name, value in self._options:
-            arguments += [f"--{name}", value]
+            arguments += [f"--{name}", *shlex.split(value)]
         self._child = GuardedChild(
             arguments,
             directory=self._directory,

@@ -44,8 +44,8 @@ _LASTING: tuple[tuple[str, str], ...] = (
         "the clock of this host is far ahead of the server's ({line} s); set both by NTP",
     ),
     (
-        r"^(?!.*connecting to).*(\[Errno 2\]|NO_CERTIFICATE|PEM lib)",
-        "the file of its CA cannot be read ({line})",
+        r"Error 2 connecting to [^/ ]+:\d+|NO_CERTIFICATE|PEM lib",
+        "the file of its CA cannot be read ({line}); correct ?ssl_ca_certs=/path",
     ),
 )
 
@@ -80,7 +80,10 @@ _PASSING: tuple[tuple[str, str], ...] = (
         r"Connection closed by server|Connection reset|closed the connection",
         "it closed the connection; if it takes only TLS, write rediss:// for redis://",
     ),
-    (r"(?i)time(d )?out", "it does not answer in time; look whether it is frozen or overloaded"),
+    (
+        r"(?i)time(d )?out",
+        "it does not answer in time; look whether it is frozen, overloaded, or without TLS",
+    ),
     (
         r"cannot be connected",
         "none of its nodes answers; start the servers, or correct the address",

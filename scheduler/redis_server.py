@@ -65,8 +65,10 @@ _CODES = {
 class RedisServer:
     """A server that keeps queues. Made by ``open``, ended by ``aclose``; shared by its users."""
 
-    def __init__(self, client: Any, location: str, *, secrets: Sequence[str] = ()) -> None:
-        self._client = client
+    def __init__(
+        self, clients: Sequence[Any], location: str, *, secrets: Sequence[str] = ()
+    ) -> None:
+        self._client, *self._sentinels = clients
         self._secrets = secrets
         self._is_closed = False
         self.location = location
@@ -104,7 +106,8 @@ class RedisServer:
     async def aclose(self) -> None:
         """Close all connections. A second call does nothing."""
         self._is_closed = True
-        await self._client.aclose()
+        for client in (self._client, *self._sentinels):
+            await client.aclose()
 
     async def run(self, script: str, key: str, *arguments: Value) -> Any:
         """Run a script of ``scheduler/lua`` on the job whose ``meta`` key is given."""
@@ -164,8 +167,8 @@ class RedisServer:
         return StoreUnavailable(location=self.location, detail=detail, permanent=True)
 
 
-def _connect(url: str, password: str | None, *, knows_sentinels: bool) -> Any:
-    """A client for any of the URL's kinds; nothing is sent yet."""
+def _connect(url: str, password: str | None, *, knows_sentinels: bool) -> Sequence[Any]:
+    """A client for any of the URL's kinds, then those of its sentinels; nothing is sent yet."""
     scheme, _, rest = url.partition("://")
     kind, _, topology = scheme.partition("+")
     options: dict[str, Any] = {
@@ -178,16 +181,16 @@ def _connect(url: str, password: str | None, *, knows_sentinels: bool) -> Any:
         options["password"] = password
     plain = f"{kind}://{rest}"
     if topology == "cluster":
-        return redis.asyncio.RedisCluster.from_url(plain, **options)
+        return [redis.asyncio.RedisCluster.from_url(plain, **options)]
     if topology == "sentinel":
         return _behind_sentinels(plain, options, knows_sentinels=knows_sentinels)
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         plain, max_connections=CONNECTIONS_MAX, timeout=ANSWER_MAX_S, **options
     )
-    return redis.asyncio.Redis.from_pool(pool)
+    return [redis.asyncio.Redis.from_pool(pool)]
 
 
-def _behind_sentinels(url: str, options: dict[str, Any], *, knows_sentinels: bool) -> Any:
+def _behind_sentinels(url: str, options: dict[str, Any], *, knows_sentinels: bool) -> Sequence[Any]:
     parts = urllib.parse.urlsplit(url)
     user, at, hosts = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
@@ -205,7 +208,7 @@ def _behind_sentinels(url: str, options: dict[str, Any], *, knows_sentinels: boo
         ],
         sentinel_kwargs={name: given[name] for name in given.keys() - not_theirs},
     )
-    return watch.master_for(service, **given)
+    return [watch.master_for(service, **given), *watch.sentinels]
 
 
 def check_url(url: str) -> None:
