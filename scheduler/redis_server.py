@@ -125,22 +125,23 @@ class RedisServer:
         """Run one plain command; its answer as bytes, numbers and lists."""
         return await self._translated(lambda: self._client.execute_command(*command))
 
+    async def info(self, section: str) -> dict[str, Any]:
+        """A section of INFO; of any one node where the server is a cluster."""
+        info: dict[str, Any] = await self._translated(lambda: self._client.info(section))
+        first = next(iter(info.values()), None)
+        return first if isinstance(first, dict) else info
+
     async def _check(self) -> None:
-        version = str((await self._info("server")).get("redis_version", "0"))
+        version = str((await self.info("server")).get("redis_version", "0"))
         numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
         if numbers < OLDEST:
             raise self._refused(f"it is Redis {version}, and 6.2 or newer is needed")
-        policy = str((await self._info("memory")).get("maxmemory_policy", "noeviction"))
+        policy = str((await self.info("memory")).get("maxmemory_policy", "noeviction"))
         if policy.startswith("allkeys"):
             raise self._refused(
                 f"it throws keys away when its memory is full (maxmemory-policy {policy});"
                 " set noeviction"
             )
-
-    async def _info(self, section: str) -> dict[str, Any]:
-        info: dict[str, Any] = await self._translated(lambda: self._client.info(section))
-        first = next(iter(info.values()), None)
-        return first if isinstance(first, dict) else info  # a cluster answers by node
 
     async def _translated(self, call: Callable[[], Awaitable[Any]]) -> Any:
         if self._is_closed:

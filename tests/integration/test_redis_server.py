@@ -331,7 +331,7 @@ async def _have_met(sentinel_port: int, replica: RedisProcess) -> None:
     watch = await RedisServer.open(f"redis://127.0.0.1:{sentinel_port}")
 
     async def have_met() -> bool:
-        link = (await server._info("replication")).get("master_link_status")
+        link = (await server.info("replication")).get("master_link_status")
         return link == "up" and bool(await watch.do("SENTINEL", "REPLICAS", "fleet"))
 
     await _until(have_met)
