@@ -128,8 +128,9 @@ class RedisServer:
     async def info(self, section: str) -> dict[str, Any]:
         """A section of INFO; of any one node where the server is a cluster."""
         info: dict[str, Any] = await self._translated(lambda: self._client.info(section))
-        first = next(iter(info.values()), None)
-        return first if isinstance(first, dict) else info
+        if isinstance(self._client, redis.asyncio.RedisCluster):
+            return dict(next(iter(info.values())))
+        return info
 
     async def _check(self) -> None:
         version = str((await self.info("server")).get("redis_version", "0"))

@@ -42,24 +42,37 @@ local function save(id, task)
 end
 
 -- Note that so many tasks, of so much weight together, have come to a state (or left it: negative).
+-- The tally itself is written by "write_tally", once at the end of every script that notes changes.
+local changes = {}
 local function count_many(state, tasks, weight)
-  if tasks ~= 0 then
-    redis.call("HINCRBY", key("tally"), "tasks:" .. state, tasks)
-  end
-  if weight ~= 0 then
-    redis.call("HINCRBY", key("tally"), "weight:" .. state, string.format("%.0f", weight))
-  end
+  local change = changes[state] or {0, 0}
+  changes[state] = {change[1] + tasks, change[2] + weight}
 end
 
 local function count(state, weight, by)
   count_many(state, by, by * weight)
 end
 
+local function write_tally()
+  for state, change in pairs(changes) do
+    if change[1] ~= 0 then
+      redis.call("HINCRBY", key("tally"), "tasks:" .. state, change[1])
+    end
+    if change[2] ~= 0 then
+      redis.call("HINCRBY", key("tally"), "weight:" .. state, string.format("%.0f", change[2]))
+    end
+  end
+end
+
 -- Put a task into the stream of its pool; the entry is what a worker is given.
+local seen_pools = {}
 local function push(id, task)
   local stream = key("queue:" .. task[POOL])
-  if redis.call("SADD", key("pools"), task[POOL]) == 1 then
-    redis.call("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+  if not seen_pools[task[POOL]] then
+    seen_pools[task[POOL]] = true
+    if redis.call("SADD", key("pools"), task[POOL]) == 1 then
+      redis.call("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+    end
   end
   task[ENTRY] = redis.call("XADD", stream, "*", "task", id)
 end
@@ -67,6 +80,13 @@ end
 local function drop_entry(stream, entry)
   redis.call("XACK", stream, GROUP, entry)
   redis.call("XDEL", stream, entry)
+end
+
+local function leave_stream(task)
+  if task[ENTRY] ~= "" then
+    drop_entry(key("queue:" .. task[POOL]), task[ENTRY])
+    task[ENTRY] = ""
+  end
 end
 
 local move
@@ -83,13 +103,14 @@ local function settle_member(name)
   end
 end
 
--- Give a task its new state, with all that follows from it. A leased task leaves its stream.
+-- Give a task its new state, with all that follows from it. A leased task leaves its stream, unless
+-- it has left it already.
 move = function(id, task, state, result)
   count(task[STATE], task[WEIGHT], -1)
   count(state, task[WEIGHT], 1)
   if task[STATE] == "leased" then
-    drop_entry(key("queue:" .. task[POOL]), task[ENTRY])
-    task[ENTRY], task[WORKER] = "", ""
+    leave_stream(task)
+    task[WORKER] = ""
   elseif task[STATE] == "discarded" then
     redis.call("ZREM", key("discarded"), id)
     redis.call("HDEL", key("result"), id)
@@ -261,6 +282,7 @@ end
 
 -- Empty the job; ids go on from where they were, so that an old lease never fits a new task.
 local function clear()
+  seen_pools, changes = {}, {}
   for _, pool in ipairs(redis.call("SMEMBERS", key("pools"))) do
     redis.call("UNLINK", key("queue:" .. pool))
   end

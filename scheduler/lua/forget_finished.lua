@@ -30,4 +30,5 @@ for _, id in ipairs(ids) do
   end
 end
 count_many(ARGV[3], -forgotten, -weight)
+write_tally()
 return {forgotten, next_after, last}

@@ -90,4 +90,5 @@ end
 if is_prune_due and #pools > 0 then
   redis.call("HSET", KEYS[1], "pruned_ms", string.format("%.0f", redis_now_ms))
 end
+write_tally()
 return {reclaimed, discarded, reclaimed + discarded >= PAGE and 1 or 0}

@@ -12,4 +12,5 @@ for _, id in ipairs(ids) do
     requeued = requeued + 1
   end
 end
+write_tally()
 return {requeued, next_after, last}
