@@ -82,6 +82,23 @@ async def test_a_full_server_lets_work_end(server: RedisServer, store: RedisTask
     assert (stats.tasks[TaskState.PENDING], stats.intake_closed) == (3, True)
 
 
+# --- One moment ---
+
+
+async def test_whether_a_job_is_drained_is_asked_in_one_step(
+    server: RedisServer, store: RedisTaskStore
+) -> None:
+    """Two questions would let a planner enqueue its last tasks and close its intake in between."""
+    await store.is_drained()
+    await server.do("CONFIG", "RESETSTAT")
+    await store.is_drained()
+    calls = await server.info("commandstats")
+    assert calls["cmdstat_evalsha"]["calls"] == 1
+    assert calls.keys() <= {"cmdstat_evalsha", "cmdstat_hgetall", "cmdstat_hexists"} | {
+        name for name in calls if name.startswith(("cmdstat_config", "cmdstat_info"))
+    }
+
+
 # --- Many tasks ---
 
 
