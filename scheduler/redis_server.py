@@ -10,8 +10,8 @@ A user name may stand in the URL; a password may too, where the URL does not com
 line. ``password`` is used where the URL has none. Sentinels that want a password are given the
 server's; with ``rediss+sentinel`` they are spoken to over TLS as well.
 
-Scripts are files in ``scheduler/lua``; each begins with ``common.lua``. They are sent once and then
-called by their digest. Every key of a job has the hash tag ``{job}``, so a job lives in one slot.
+Scripts are files in ``scheduler/lua``, put together from ``common.lua`` and the parts that their name
+lists, as in ``intake+enqueue``. They are sent once and then called by their digest. Every key of a job has the hash tag ``{job}``, so a job lives in one slot.
 """
 
 from __future__ import annotations
@@ -248,7 +248,8 @@ def _without_secret(url: str) -> str:
 def _script(name: str) -> tuple[str, str]:
     """The whole text of a script, and its digest by which the server knows it."""
     folder = importlib.resources.files("scheduler") / "lua"
-    text = (folder / "common.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    parts = ["common", *name.split("+")]
+    text = "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
     return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -79,7 +79,7 @@ class RedisTaskStore(RedisNotes):
         checkpoint: bytes | None = None,
     ) -> int:
         given = (0, b"") if checkpoint is None else (1, checkpoint)
-        answer = await self._run("enqueue", *given, *intake_values(tasks, groups))
+        answer = await self._run("intake+enqueue", *given, *intake_values(tasks, groups))
         if answer[0] == b"closed":
             raise IntakeClosed(tasks=answer[1])
         _check_groups(answer)
@@ -150,7 +150,9 @@ class RedisTaskStore(RedisNotes):
         groups: Sequence[NewGroup] = (),
     ) -> Lease:
         held = (lease.task_id, lease.generation, lease.step)
-        answer = await self._run("advance", *held, payload, *intake_values(follow_ups, groups))
+        answer = await self._run(
+            "intake+advance", *held, payload, *intake_values(follow_ups, groups)
+        )
         _check_held(answer, lease)
         _check_groups(answer)
         return replace(lease, payload=payload, step=answer[1])
@@ -165,15 +167,16 @@ class RedisTaskStore(RedisNotes):
         groups: Sequence[NewGroup] = (),
         now_s: float,
     ) -> None:
+        has_more = bool(follow_ups or groups)
         answer = await self._run(
-            "finish",
+            "intake+finish" if has_more else "finish",
             lease.task_id,
             lease.generation,
             *_wish(disposition),
             self._attempts_max,
             repr(float(now_s)),
             result,
-            *intake_values(follow_ups, groups),
+            *(intake_values(follow_ups, groups) if has_more else ()),
         )
         _check_held(answer, lease)
         _check_groups(answer)
@@ -227,11 +230,11 @@ class RedisTaskStore(RedisNotes):
         return changed
 
     async def clear(self) -> None:
-        await self._run("clear")
+        await self._run("names+clear")
 
     async def expire(self, ttl_s: float | None) -> None:
         """Let the whole job go ``ttl_s`` seconds from now; None keeps it for good again."""
-        await self._run("expire", -1 if ttl_s is None else max(1, round(ttl_s)))
+        await self._run("names+expire", -1 if ttl_s is None else max(1, round(ttl_s)))
 
 
 def intake_values(tasks: Sequence[NewTask], groups: Sequence[NewGroup]) -> list[Value]:

@@ -88,11 +88,12 @@ async def test_the_keys_of_redis_are_those_of_the_page() -> None:
 def test_the_array_of_a_task_is_that_of_the_page() -> None:
     common = (ROOT / "scheduler" / "lua" / "common.lua").read_text("utf-8")
     found: dict[str, str] = {}
-    for names, numbers in re.findall(r"^local ([A-Z_, ]+) = ([\d, ]+)$", common, re.MULTILINE):
-        found.update(zip(numbers.split(", "), names.split(", "), strict=True))
+    for constants, numbers in re.findall(r"^local ([A-Z_, ]+) = ([\d, ]+)$", common, re.MULTILINE):
+        found.update(zip(numbers.split(", "), constants.split(", "), strict=True))
     documented = {row[0]: row[1] for row in _table(PAGE, "The array of a task")}
     assert {number: found[number] for number in documented} == documented
-    emptied = re.search(r"local NAMES = \{(.+?)\}", common, re.DOTALL)
+    names = (ROOT / "scheduler" / "lua" / "names.lua").read_text("utf-8")
+    emptied = re.search(r"local NAMES = \{(.+?)\}", names, re.DOTALL)
     assert emptied is not None
     keys = {row[0] for row in _table(PAGE, "Keys of one job")}
     assert set(re.findall(r'"(\w+)"', emptied[1])) == keys - {"meta", "queue:POOL"}
