@@ -233,8 +233,11 @@ class RedisTaskStore(RedisNotes):
         await self._run("names+clear")
 
     async def expire(self, ttl_s: float | None) -> None:
-        """Let the whole job go ``ttl_s`` seconds from now; None keeps it for good again."""
-        await self._run("names+expire", -1 if ttl_s is None else max(1, round(ttl_s)))
+        """Let the whole job go ``ttl_s`` seconds from now; None keeps it for good again.
+
+        Only the keys that are there now; for jobs that are over, because a verb may make new ones.
+        """
+        await self._run("names+expire", -1 if ttl_s is None else max(1, round(ttl_s * 1000)))
 
 
 def intake_values(tasks: Sequence[NewTask], groups: Sequence[NewGroup]) -> list[Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.redis_process import RedisProcess, installed_servers
-from scheduler.errors import StoreUnavailable
+from scheduler.errors import LeaseLost, StoreUnavailable
 from scheduler.model import FINAL_STATES, Discard, Done, NewGroup, NewTask, TaskState
 from scheduler.redis_notes import BEATS_KEPT_S
 from scheduler.redis_server import RedisServer
@@ -251,3 +252,13 @@ async def test_all_keys_of_a_job_expire_and_stay_again(
     await store.expire(100)
     await store.clear()
     assert await server.do("TTL", store._meta) == -1
+    await store.enqueue([NewTask(payload=b"a")])
+    await store.expire(0.2)
+    await asyncio.sleep(0.3)
+    assert await server.do("KEYS", "*") == []
+    # Whoever comes too late finds nothing, and leaves nothing.
+    with pytest.raises(LeaseLost):
+        await store.finish(lease, Done(), now_s=time.time())
+    assert await _claim(store) == []
+    assert (await store.reap(now_s=time.time(), dead=["w"])).reclaimed == 0
+    assert await server.do("KEYS", "*") == []
