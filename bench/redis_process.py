@@ -41,6 +41,13 @@ def installed_servers() -> dict[str, Path]:
     return found
 
 
+def _free_port() -> int:
+    """A free port that leaves room for a cluster's bus, which is 10,000 above it."""
+    while (port := free_ports(1)[0]) > 55_535:
+        pass
+    return port
+
+
 class RedisProcess:
     """One server on 127.0.0.1 between ``start`` and ``stop``, with its own directory.
 
@@ -56,7 +63,7 @@ class RedisProcess:
         self._program = program or bundled_redis()
         self._child: GuardedChild | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="fluid-mover-redis-"))
-        self.port = free_ports(1)[0]
+        self.port = _free_port()
 
     @property
     def url(self) -> str:
@@ -69,7 +76,11 @@ class RedisProcess:
         return self._child.pid
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(

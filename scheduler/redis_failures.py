@@ -77,8 +77,9 @@ _PASSING: tuple[tuple[str, str], ...] = (
         "nothing listens at this address; start the server, or correct the address",
     ),
     (
-        r"Connection closed by server|Connection reset|closed the connection",
-        "it closed the connection; if it takes only TLS, write rediss:// for redis://",
+        # What it says before it closes is lost when this side is writing at that moment.
+        r"Connection closed by server|Connection reset|Connection lost|closed the connection",
+        "it closed the connection; write rediss:// if it takes only TLS, and look at its maxclients",
     ),
     (
         r"(?i)time(d )?out",

@@ -128,8 +128,9 @@ class RedisServer:
     async def info(self, section: str) -> dict[str, Any]:
         """A section of INFO; of any one node where the server is a cluster."""
         info: dict[str, Any] = await self._translated(lambda: self._client.info(section))
-        if isinstance(self._client, redis.asyncio.RedisCluster):
-            return dict(next(iter(info.values())))
+        first = next(iter(info.values()), None)
+        if isinstance(self._client, redis.asyncio.RedisCluster) and isinstance(first, dict):
+            return first  # of more than one node
         return info
 
     async def _check(self) -> None:

@@ -149,8 +149,9 @@ async def test_a_replica_takes_no_writes_for_now(process: RedisProcess) -> None:
 
 
 async def test_too_many_connections_may_pass() -> None:
-    with RedisProcess(("maxclients", "1")) as process:
-        async with await RedisTaskStore.open(process.url, "job"):
+    with RedisProcess() as process:
+        async with await RedisTaskStore.open(process.url, "job") as store:
+            await store._server.do("CONFIG", "SET", "maxclients", 1)
             error = await _refusal(process.url)
     assert not error.permanent
     assert "maxclients" in error.detail

@@ -30,6 +30,7 @@ SCRIPT = "Error running script (call to f_1e50): @user_script:47: @user_script: 
         ("No master found for 'fleet' : Redis<password=s3>", "service", False),
         ("Error 111 connecting to h:1. Connect call failed ('h', 1).", "nothing listens", False),
         ("Error 2 connecting to h:1. No such file or directory.", "of its CA", True),
+        ("Error UNKNOWN while writing to socket. Connection lost.", "maxclients", False),
         ("Timeout reading from h:1", "in time", False),
     ],
 )
