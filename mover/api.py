@@ -16,10 +16,28 @@ from typing import Any, Literal, TypeVar
 from mover.checking import Difference
 from mover.errors import Rejected
 from mover.filtering import Selection
+from mover.fleet_api import jobs, limit, retry, show, steer, submit_spec, watch, work
+from mover.jobs import JobDirectory
 from mover.model import Action, Compare, CopySpec, Links, Report, Verify
 from mover.progress import Monitor, Silent
-from mover.running import Stop
+from mover.queues import is_fleet, jobs_directory
+from mover.stopping import Stop
 from transports.location import parse_location
+
+__all__ = [
+    "check",
+    "copy",
+    "jobs",
+    "limit",
+    "retry",
+    "run",
+    "show",
+    "specification",
+    "steer",
+    "submit",
+    "watch",
+    "work",
+]
 
 End = str | tuple[Any, str]
 """A location, or an fsspec filesystem and a path in it."""
@@ -40,6 +58,7 @@ def specification(
     part_bytes: int = 0,
     server_copy: bool = True,
     ignore_existing: bool = False,
+    manifest: str = "",
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense."""
     try:
@@ -55,6 +74,7 @@ def specification(
             part_bytes=part_bytes,
             server_copy=server_copy,
             ignore_existing=ignore_existing,
+            manifest=_text(manifest) if manifest else "",
         )
     except ValueError as error:
         raise Rejected(str(error)) from error
@@ -67,6 +87,7 @@ async def copy(
     workers: int | Literal["auto"] = "auto",
     dry_run: bool = False,
     on_action: Callable[[Action], None] | None = None,
+    queue: str = "",
     monitor: Monitor | None = None,
     environment: Mapping[str, str] | None = None,
     stop: Stop | None = None,
@@ -74,21 +95,46 @@ async def copy(
 ) -> Report:
     """Copy an object or a tree; ``wishes`` are the keyword arguments of ``specification``.
 
+    With a ``queue`` that is a fleet's (``redis://…``) the job is submitted and watched, and the
+    workers of the fleet do it; see ``mover.queues`` for what a queue may be.
+
     ``dry_run`` only plans, and ``on_action`` receives each action. ``stop`` lets a caller drain the
     job. A cancelled or stopped call leaves a job that the same call resumes.
     """
     from mover.wiring import run_copy  # the stores' libraries are heavy
 
+    spec = specification(source, target, **wishes)
+    environment = os.environ if environment is None else environment
+    if queue and is_fleet(queue) and not dry_run:
+        _refuse_filesystems(source, target)
+        from mover.wiring_fleet import copy_by_fleet
+
+        return await copy_by_fleet(
+            spec,
+            queue=queue,
+            monitor=monitor or Silent(),
+            environment=environment,
+            stop=stop or Stop(),
+        )
+    jobs = None if is_fleet(queue) else jobs_directory(queue, environment)
     return await run_copy(
-        specification(source, target, **wishes),
+        spec,
         given=(source, target),
         workers=workers,
         dry_run=dry_run,
         on_action=on_action,
         monitor=monitor or Silent(),
-        environment=os.environ if environment is None else environment,
+        environment=environment,
         stop=stop or Stop(),
+        directory=JobDirectory.of(spec, environment, jobs),
     )
+
+
+def _refuse_filesystems(*ends: End) -> None:
+    if any(isinstance(end, tuple) for end in ends):
+        raise Rejected(
+            "a filesystem of this process cannot be shared with a fleet: give a location"
+        )
 
 
 async def check(
@@ -106,6 +152,45 @@ async def check(
     return await run_check(
         specification(source, target, **wishes),
         given=(source, target),
+        on_difference=on_difference or _ignore,
+        monitor=monitor or Silent(),
+        environment=os.environ if environment is None else environment,
+    )
+
+
+async def submit(
+    source: End,
+    target: End,
+    *,
+    queue: str,
+    environment: Mapping[str, str] | None = None,
+    **wishes: Any,
+) -> str:
+    """Put a copy on a fleet's board and return the job's name; ``wishes`` as for ``copy``."""
+    _refuse_filesystems(source, target)
+    return await submit_spec(
+        specification(source, target, **wishes), queue=queue, environment=environment
+    )
+
+
+async def check_manifest(
+    manifest: str,
+    target: str,
+    *,
+    selection: Selection | None = None,
+    compare: Compare | str = Compare.MTIME,
+    on_difference: Callable[[Difference], None] | None = None,
+    monitor: Monitor | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Report:
+    """Verify a target from the manifest that a copy left, without the source; writes nothing.
+
+    ``compare="checksum"`` reads the target; else what the store tells is compared.
+    """
+    from mover.wiring import run_manifest_check
+
+    return await run_manifest_check(
+        specification(manifest, target, selection=selection, compare=compare, links=Links.PRESERVE),
         on_difference=on_difference or _ignore,
         monitor=monitor or Silent(),
         environment=os.environ if environment is None else environment,

@@ -14,13 +14,16 @@ import click
 from click.shell_completion import get_completion_class
 
 from mover import __version__
+from mover.cli_fleet import COMMANDS
 from mover.cli_options import (
     Location,
     MovingCommand,
     comparing_options,
+    manifest_option,
     output_options,
     read_comparison,
     read_output,
+    read_queue,
     read_wishes,
     read_workers,
     selection_options,
@@ -52,6 +55,7 @@ Examples:
   mover check s3://bucket/data/ data/
   mover check s3://bucket/data/ data/ --compare checksum    # reads what listings cannot tell
   mover check data/ s3://bucket/data/ --exclude '*.tmp' --json
+  mover check --manifest s3://records/ s3://bucket/data/    # without the source
 """
 
 _COMPLETION_EXAMPLES = """\b
@@ -106,26 +110,42 @@ def copy(context: click.Context, /, source: str, target: str, **_: object) -> in
         wishes=read_wishes(context),
         workers=read_workers(context.params["workers"]),
         dry_run=context.params["dry_run"],
+        queue=read_queue(context),
+        detach=context.params["detach"],
         output=read_output(context),
     )
 
 
 @commands.command(cls=MovingCommand, epilog=_CHECK_EXAMPLES)
 @click.argument("source", type=Location())
-@click.argument("target", type=Location())
+@click.argument("target", type=Location(), required=False, metavar="TARGET")
 @selection_options
 @comparing_options
+@manifest_option
 @output_options
 @click.pass_context
-def check(context: click.Context, /, source: str, target: str, **_: object) -> int:
+def check(
+    context: click.Context, /, source: str, target: str | None, manifest: str | None, **_: object
+) -> int:
     """Compare SOURCE and TARGET and change nothing.
 
     Prints one line for each name that is missing from TARGET, differs, or is extra in TARGET, and
     exits with 1 if there is one.
+
+    With --manifest LOCATION, TARGET stands alone and is verified from the record that a copy has
+    left; the exit code is 3 where something is there and is not what was copied.
     """
     from mover.cli_running import run_check
 
-    return run_check(source, target, wishes=read_comparison(context), output=read_output(context))
+    wishes, output = read_comparison(context), read_output(context)
+    if manifest is None:
+        if target is None:
+            raise click.MissingParameter(ctx=context, param_hint="'TARGET'", param_type="argument")
+        return run_check(source, target, wishes=wishes, output=output)
+    if target is not None:
+        raise click.UsageError("--manifest takes the place of SOURCE: give TARGET alone")
+    del wishes["links"]  # a record says itself what each object was
+    return run_check(manifest, source, wishes=wishes, output=output, recorded=True)
 
 
 @commands.command(epilog=_COMPLETION_EXAMPLES, short_help="Print the completion script of a shell.")
@@ -137,6 +157,10 @@ def completion(shell: str) -> int:
         raise click.UsageError(f"there is no completion for {shell}")
     click.echo(completer(commands, {}, "mover", "_MOVER_COMPLETE").source())
     return 0
+
+
+for _command in COMMANDS:
+    commands.add_command(_command)
 
 
 def run(arguments: Sequence[str]) -> int:

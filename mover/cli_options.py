@@ -33,8 +33,12 @@ class Location(click.types.StringParamType):
 
     name = "location"
 
+    def __init__(self, *, empty: bool = False) -> None:
+        super().__init__()
+        self._may_be_empty = empty
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not value:
+        if not value and not self._may_be_empty:
             self.fail("it is empty; write a path or a URL, as in s3://bucket/prefix/", param, ctx)
         return value
 
@@ -105,6 +109,14 @@ def comparing_options(command: F) -> F:
     )  # fmt: skip
 
 
+def manifest_option(command: F) -> F:
+    """Add the option that puts a manifest in the place of the source."""
+    return _apply(
+        command,
+        _option(1, "--manifest", type=Location(), metavar="LOCATION", help="Verify TARGET from the record that a copy has left here, without SOURCE."),
+    )  # fmt: skip
+
+
 def transfer_options(command: F) -> F:
     """Add the options that say how bytes move; ``read_wishes`` reads them."""
     return _apply(
@@ -112,10 +124,13 @@ def transfer_options(command: F) -> F:
         _option(1, "--verify", type=click.Choice(["stream", "full"]), default="stream", show_default=True, help="Check as bytes pass, or read the target again as well."),
         _option(1, "--limit", default="", metavar="RATE", help="Bytes per second of the whole job, as in 50MiB/s, or a timetable: '08:00,50MiB/s 19:00,off'."),
         _option(1, "--limit-requests", default="", metavar="RATE", help="Requests per second of the whole job, as in 500/s."),
+        _option(1, "--queue", default="", envvar="MOVER_QUEUE", show_envvar=True, metavar="URL", help="Let the workers of a fleet do it: redis://HOST:PORT/0.  [default: this host]"),
+        _option(1, "--detach", is_flag=True, help="Submit to the queue, print the job's name, and leave."),
         _option(1, "--workers", default="auto", show_default=True, metavar="N|auto", help="Processes on this host."),
         _option(1, "--ignore-existing", is_flag=True, help="Leave alone what the target has, equal or not."),
         _option(1, "--part-size", metavar="SIZE", help="Size of the parts of large objects.  [default: by object and store]"),
         _option(1, "--server-copy/--no-server-copy", default=True, show_default=True, help="Let the store copy by itself where both ends are in it."),
+        _option(1, "--manifest", default="", type=Location(empty=True), metavar="LOCATION", help="Record here what becomes of each object.  [default: the job's own directory]"),
         _option(1, "-n", "--dry-run", is_flag=True, help="Print the plan, one action a line, and change nothing."),
     )  # fmt: skip
 
@@ -129,6 +144,30 @@ def output_options(command: F) -> F:
         _option(2, "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="warning", show_default=True, help="What is worth a log line on standard error."),
         _option(2, "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How a log line looks."),
     )  # fmt: skip
+
+
+def queue_option(*, required: bool = False) -> Callable[[F], F]:
+    """Add ``--queue``; ``read_queue`` reads it."""
+    text = "Where the jobs are: redis://HOST:PORT/0 for a fleet.  [default: this host's jobs]"
+    return click.option(
+        "--queue",
+        default="",
+        required=required,
+        envvar="MOVER_QUEUE",
+        show_envvar=True,
+        metavar="URL",
+        help="The fleet's queue: redis://HOST:PORT/0." if required else text,
+    )
+
+
+def read_queue(context: click.Context) -> str:
+    """The address of the queue. Raises ``Rejected`` for a password on the command line."""
+    from mover.queues import refuse_secret
+
+    queue: str = context.params["queue"]
+    if context.get_parameter_source("queue") is click.core.ParameterSource.COMMANDLINE:
+        refuse_secret(queue)
+    return queue
 
 
 def _apply(command: F, *decorators: Callable[[F], F]) -> F:
@@ -175,7 +214,7 @@ def read_wishes(context: click.Context) -> dict[str, Any]:
         part_bytes = parse_size(part_size, what="--part-size") if part_size else 0
     except Malformed as error:
         raise Rejected(str(error)) from error
-    passed = ("verify", "limit", "limit_requests", "server_copy", "ignore_existing")
+    passed = ("verify", "limit", "limit_requests", "server_copy", "ignore_existing", "manifest")
     return {
         **{name: given[name] for name in passed},
         **read_comparison(context),

@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from mover import api
 from mover.cli_options import Output
@@ -13,9 +13,11 @@ from mover.display import LineDisplay, QuietDisplay, report_lines
 from mover.logs import configure_logs
 from mover.model import Report, State, Tally
 from mover.progress import Progress
-from mover.running import Stop
+from mover.stopping import Stop
 from mover.wiring import run_loop
 from scheduler.signals import SignalLog, draining_on_signals
+
+T = TypeVar("T")
 
 AT_ONCE_S: Final = 2.0
 """How long a request may take to stop by itself after the second signal; then it is cancelled."""
@@ -30,11 +32,15 @@ def run_copy(
     wishes: dict[str, Any],
     workers: int | Literal["auto"],
     dry_run: bool,
+    queue: str,
+    detach: bool,
     output: Output,
 ) -> int:
     """Copy, or print the plan; return the exit code. Raises ``MoverError``."""
+    if detach:
+        return _submit(source, target, wishes=wishes, queue=queue, output=output)
     # A plan on its way to the same terminal leaves no place for a display.
-    with _open(output, quiet=dry_run) as display:
+    with open_display(output, quiet=dry_run) as display:
         stop = Stop()
 
         async def work() -> Report:
@@ -43,22 +49,39 @@ def run_copy(
                 target,
                 workers=workers,
                 dry_run=dry_run,
+                queue=queue,
                 monitor=display,
                 stop=stop,
                 on_action=None if output.as_json else lambda action: display.result(str(action)),
                 **wishes,
             )
 
-        report, code = _run(work, display, None if dry_run else stop)
-    return _finish(report, code, output, command="copy", last=display.last)
+        report, code = run_watched(work, display, None if dry_run else stop)
+    return finish(report, code, output, command="copy", last=display.last)
 
 
-def run_check(source: str, target: str, *, wishes: dict[str, Any], output: Output) -> int:
-    """Compare and print the differences; return the exit code. Raises ``MoverError``."""
-    with _open(output, checking=True) as display:
+def _submit(source: str, target: str, *, wishes: dict[str, Any], queue: str, output: Output) -> int:
+    """Put a copy on a fleet's board and print the job's name."""
+    job = run_loop(api.submit(source, target, queue=queue, **wishes))
+    if output.as_json:
+        _write_json({"job": job, "state": "submitted"})
+    else:
+        sys.stdout.write(job + "\n")
+    return 0
+
+
+def run_check(
+    source: str, target: str, *, wishes: dict[str, Any], output: Output, recorded: bool = False
+) -> int:
+    """Compare and print the differences; return the exit code. Raises ``MoverError``.
+
+    With ``recorded`` the source is a manifest.
+    """
+    with open_display(output, checking=True) as display:
 
         async def work() -> Report:
-            return await api.check(
+            verb = api.check_manifest if recorded else api.check
+            return await verb(
                 source,
                 target,
                 monitor=display,
@@ -66,8 +89,8 @@ def run_check(source: str, target: str, *, wishes: dict[str, Any], output: Outpu
                 **wishes,
             )
 
-        report, code = _run(work, display, None)
-    return _finish(report, code, output, command="check")
+        report, code = run_watched(work, display, None)
+    return finish(report, code, output, command="check")
 
 
 def write_json_failure(message: str, code: int) -> None:
@@ -76,7 +99,7 @@ def write_json_failure(message: str, code: int) -> None:
     _write_json({**_no_report().to_json(), "state": state, "error": message})
 
 
-def _open(output: Output, *, quiet: bool = False, checking: bool = False) -> QuietDisplay:
+def open_display(output: Output, *, quiet: bool = False, checking: bool = False) -> QuietDisplay:
     """The display that suits the place: live on a terminal, lines elsewhere, none for a program."""
     configure_logs(level=output.log_level, style=output.log_format)
     wanted = not output.as_json if output.progress is None else output.progress
@@ -89,13 +112,16 @@ def _open(output: Output, *, quiet: bool = False, checking: bool = False) -> Qui
     return LiveDisplay(checking=checking) if is_live_terminal() else LineDisplay(checking=checking)
 
 
-def _run(
-    work: Callable[[], Coroutine[None, None, Report]], display: QuietDisplay, stop: Stop | None
-) -> tuple[Report, int]:
-    """Run to the end, or to where signals end it: (the report, the exit code)."""
+def run_watched(
+    work: Callable[[], Coroutine[None, None, T]], display: QuietDisplay, stop: Stop | None
+) -> tuple[T | Report, int]:
+    """Run to the end, or to where signals end it: (the report, the exit code).
+
+    Work that ends without a report (a number, say) ends with 0.
+    """
     log: SignalLog | None = None
 
-    async def guarded() -> Report:
+    async def guarded() -> T:
         nonlocal log
         async with _stopping_on_signals(stop, display) as log:
             return await work()
@@ -106,6 +132,8 @@ def _run(
         if log is None or log.exit_code is None:
             raise
         return _no_report(), log.exit_code
+    if not isinstance(report, Report):
+        return report, 0
     if report.state is State.INTERRUPTED and log is not None and log.exit_code is not None:
         return report, log.exit_code
     return report, report.exit_code
@@ -150,9 +178,10 @@ async def _stopping_on_signals(
                 timer.cancel()
 
 
-def _finish(
+def finish(
     report: Report, code: int, output: Output, *, command: str, last: Progress | None = None
 ) -> int:
+    """Print what came of a request, and pass its exit code on."""
     if output.as_json:
         _write_json(report.to_json())
         return code

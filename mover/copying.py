@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from mover.attributes import SYMLINK_TYPE, dress
 from mover.comparing import Verdict, compare
 from mover.ends import Ends, closing_pages
+from mover.manifest import Deed, Row, copied_row, finished_row, same_row
 from mover.model import Compare, Failure, Links, SmallShard, Tally, TaskResult, Verify
 from mover.probing import probe
+from mover.recording import now_ms
 from mover.rereading import verify_copied, verify_small
 from mover.verifying import proof_of
 from transports.errors import Changed, Corrupt, NotFound, TransportError
@@ -22,10 +24,14 @@ LANES = 32
 
 
 class ShardCopier:
-    """Copies the objects of one shard; ``result`` holds the counts and the failures."""
+    """Copies the objects of one shard; ``result`` holds the counts and the failures.
 
-    def __init__(self, ends: Ends) -> None:
+    ``rows`` receives what a manifest says of each object that did not fail; None keeps no record.
+    """
+
+    def __init__(self, ends: Ends, rows: list[Row] | None = None) -> None:
         self._ends = ends
+        self._rows = rows
         self._source = ends.source.capabilities
         self._target = ends.target.capabilities
         self._makes_links = ends.spec.links is Links.PRESERVE and self._target.has_symlinks
@@ -105,6 +111,8 @@ class ShardCopier:
         return blob._replace(entry=entry, attributes=attributes)
 
     def _landed(self, blobs: list[Blob], receipts: Sequence[Receipt | TransportError]) -> None:
+        rows = self._rows
+        at_ms = 0 if rows is None else now_ms()
         for blob, receipt in zip(blobs, receipts, strict=True):
             if isinstance(receipt, TransportError):
                 self._failed(blob.entry, receipt)
@@ -114,6 +122,8 @@ class ShardCopier:
                 else:
                     proof = proof_of(blob.proof, receipt.proof, self._source, self._target)
                 self._done(len(blob.data), proof)
+                if rows is not None:
+                    rows.append(copied_row(blob, receipt, proof, at_ms))
 
     def _done(self, size: int, proof: Proof, *, over_wire: bool = True) -> None:
         tally, live = self.result.tally, self._ends.live
@@ -145,11 +155,13 @@ class ShardCopier:
         ends = self._ends
         for entry in batch:
             try:
-                proof = await copy_in_store(ends, entry)
+                receipt = await copy_in_store(ends, entry)
             except TransportError as error:
                 self._failed(entry, error)
             else:
-                self._done(max(entry.size, 0), proof, over_wire=False)
+                self._done(max(entry.size, 0), receipt.proof, over_wire=False)
+                if self._rows is not None:
+                    self._rows.append(copied_in_store_row(ends, entry, receipt))
 
     async def _again(self) -> None:
         """Plan objects that changed while they were being read once more, then report them."""
@@ -179,6 +191,7 @@ class ShardCopier:
             found = there.get(entry.key)
             if found is not None and self._is_same(entry, found):
                 self._done(max(entry.size, 0), Proof.WEAK, over_wire=False)
+                self._note_same(entry, found, Deed.FOUND)
             else:
                 left.append(entry)
         return left
@@ -223,6 +236,7 @@ class ShardCopier:
                     continue
                 if same:
                     tally.skipped_objects += 1
+                    self._note_same(source, target, Deed.SKIPPED)
                 else:
                     different.append(source)
 
@@ -231,14 +245,25 @@ class ShardCopier:
                 crew.create_task(lane(), name=f"probe-{number}")
         return sorted(different)
 
+    def _note_same(self, source: Entry, target: Entry, deed: Deed) -> None:
+        if self._rows is not None:
+            row = same_row(source, target, deed, now_ms(), target_is_local=self._target.local)
+            self._rows.append(row)
 
-async def copy_in_store(ends: Ends, entry: Entry) -> Proof:
-    """Let the store copy one object, and say how well that is proved."""
+
+async def copy_in_store(ends: Ends, entry: Entry) -> Receipt:
+    """Let the store copy one object; the receipt's proof says how well that is proved."""
     receipt = await ends.target.copy(entry, ends.source, ends.target_key(entry.key))
     if ends.spec.verify is Verify.FULL and entry.kind is Kind.OBJECT:
         await verify_copied(ends, entry)
-        return Proof.STRONG
-    return receipt.proof
+        return receipt._replace(proof=Proof.STRONG)
+    return receipt
+
+
+def copied_in_store_row(ends: Ends, entry: Entry, receipt: Receipt) -> Row:
+    """The row of an object that a store copied by itself; a file's time went with it."""
+    mtime_ns = entry.mtime_ns if ends.source.capabilities.local else None
+    return finished_row(ends.at_target(entry), receipt, now_ms(), mtime_ns=mtime_ns)
 
 
 def _common_prefix(first: str, last: str) -> str:

@@ -16,7 +16,9 @@ from collections.abc import Iterator, Sequence
 
 from mover.attributes import dress
 from mover.ends import Ends
+from mover.manifest import Row, finished_row
 from mover.model import Assembly, Chunk, Failure, LargeObject, Tally, TaskResult, Verify
+from mover.recording import now_ms
 from mover.rereading import verify_whole
 from mover.sizing import POURED_PART_BYTES, PartPlan, plan_parts
 from mover.verifying import proof_of
@@ -179,8 +181,10 @@ class ChunkCopier:
         return missing
 
 
-async def assemble(ends: Ends, task: Assembly, parts: Sequence[PartReceipt]) -> TaskResult:
-    """Make the object visible, proven as far as the stores allow.
+async def assemble(
+    ends: Ends, task: Assembly, parts: Sequence[PartReceipt], rows: list[Row] | None = None
+) -> TaskResult:
+    """Make the object visible, proven as far as the stores allow; ``rows`` receives its row.
 
     Raises ``Changed`` when the source moved meanwhile and ``Corrupt`` when a checksum differs; the
     upload is dropped then, as after any other failure. A cancel may leave it open or the object finished.
@@ -209,6 +213,10 @@ async def assemble(ends: Ends, task: Assembly, parts: Sequence[PartReceipt]) -> 
         await abandon(ends, key, task.upload_id)
         raise
     proof = proof_of(read, receipt.proof, ends.source.capabilities, ends.target.capabilities)
+    if rows is not None:
+        receipt = receipt._replace(size=entry.size, proof=proof)
+        at_target, mtime_ns = ends.at_target(entry), attributes.mtime_ns
+        rows.append(finished_row(at_target, receipt, now_ms(), mtime_ns=mtime_ns, checksum=whole))
     return TaskResult(tally=finished_tally(entry.size, proof))
 
 

@@ -14,7 +14,9 @@ from typing import IO
 from mover.attributes import dress
 from mover.copying_large import finished_tally, pin, plan_for, whole_checksum
 from mover.ends import Ends
+from mover.manifest import Row, finished_row
 from mover.model import TaskResult, Verify
+from mover.recording import now_ms
 from mover.rereading import verify_whole
 from mover.sizing import PartPlan
 from mover.verifying import proof_of
@@ -30,16 +32,18 @@ SPOOL_READ_BYTES = 1024 * 1024
 Pieces = AsyncIterator[bytes | memoryview]
 
 
-async def copy_streamed(ends: Ends, entry: Entry, info: ObjectInfo) -> TaskResult:
-    """Copy the object whole. Raises the last ``TransportError``; the upload is dropped then.
+async def copy_streamed(
+    ends: Ends, entry: Entry, info: ObjectInfo, rows: list[Row] | None = None
+) -> TaskResult:
+    """Copy the object whole; ``rows`` receives its row. Raises the last ``TransportError``; the upload is dropped then.
 
     A cancel may leave an open upload and no visible object.
     """
     for attempt in range(1, STREAM_ATTEMPTS + 1):
         try:
             if entry.size >= 0:
-                return await _upload(ends, entry, info, _source_pieces(ends, entry))
-            return await _through_spool(ends, entry, info)
+                return await _upload(ends, entry, info, _source_pieces(ends, entry), rows)
+            return await _through_spool(ends, entry, info, rows)
         except Transient:
             if attempt == STREAM_ATTEMPTS:
                 raise
@@ -52,13 +56,15 @@ async def _source_pieces(ends: Ends, entry: Entry) -> Pieces:
         yield piece
 
 
-async def _through_spool(ends: Ends, entry: Entry, info: ObjectInfo) -> TaskResult:
+async def _through_spool(
+    ends: Ends, entry: Entry, info: ObjectInfo, rows: list[Row] | None
+) -> TaskResult:
     with tempfile.TemporaryFile(prefix="mover-stream-") as spool:
         size = 0
         async for piece in ends.source.stream(entry):
             size += await asyncio.to_thread(spool.write, piece)
         await asyncio.to_thread(spool.seek, 0)
-        return await _upload(ends, entry._replace(size=size), info, _spooled(spool))
+        return await _upload(ends, entry._replace(size=size), info, _spooled(spool), rows)
 
 
 async def _spooled(spool: IO[bytes]) -> Pieces:
@@ -66,7 +72,9 @@ async def _spooled(spool: IO[bytes]) -> Pieces:
         yield piece
 
 
-async def _upload(ends: Ends, entry: Entry, info: ObjectInfo, pieces: Pieces) -> TaskResult:
+async def _upload(
+    ends: Ends, entry: Entry, info: ObjectInfo, pieces: Pieces, rows: list[Row] | None
+) -> TaskResult:
     key = ends.target_key(entry.key)
     plan = plan_for(ends, entry)
     attributes = dress(entry, info.attributes, ends.source.capabilities, ends.target.capabilities)
@@ -89,6 +97,10 @@ async def _upload(ends: Ends, entry: Entry, info: ObjectInfo, pieces: Pieces) ->
     tally = finished_tally(entry.size, proof)
     tally.wire_bytes = entry.size if ends.crosses_network else 0
     ends.live.copied_bytes += entry.size
+    if rows is not None:
+        receipt = receipt._replace(size=entry.size, proof=proof)
+        at_target, mtime_ns = ends.at_target(entry), attributes.mtime_ns
+        rows.append(finished_row(at_target, receipt, now_ms(), mtime_ns=mtime_ns, checksum=whole))
     return TaskResult(tally=tally)
 
 

@@ -31,15 +31,34 @@ RUN_S_MAX = 1e9
 
 
 class Beat(msgspec.Struct, array_like=True, frozen=True):
-    """What a worker says of itself in the queue: objects and bytes since its start."""
+    """What a worker says of itself in the queue: counts of objects and bytes since its start."""
 
     objects: int
     bytes: int
+    planned_objects: int = 0
+    planned_bytes: int = 0
+    skipped: int = 0
 
 
 def beat(live: Tally) -> bytes:
     """The note that a worker leaves with its sign of life."""
-    return msgspec.msgpack.encode(Beat(live.copied_objects, live.copied_bytes))
+    return msgspec.msgpack.encode(
+        Beat(
+            live.copied_objects,
+            live.copied_bytes,
+            live.planned_objects,
+            live.planned_bytes,
+            live.skipped_objects,
+        )
+    )
+
+
+async def read_beats(store: TaskStore, *, now_s: float, within_s: float) -> dict[str, Beat]:
+    """What the workers of a job last said of themselves, by worker; those that said nothing lack."""
+    beats = await store.workers(now_s=now_s, within_s=within_s)
+    return {
+        each.worker_id: msgspec.msgpack.decode(each.note, type=Beat) for each in beats if each.note
+    }
 
 
 class Crew:
@@ -120,13 +139,12 @@ class Crew:
         """What this run's worker processes say of themselves, the dead ones' last words included."""
         if not self._size:
             return ()
-        beats = await self._store.workers(now_s=now_s, within_s=RUN_S_MAX)
-        decoded = [
-            (each.worker_id, msgspec.msgpack.decode(each.note, type=Beat))
-            for each in beats
-            if each.worker_id in self._started and each.worker_id != without and each.note
-        ]
-        return tuple(WorkerProgress(name, note.objects, note.bytes) for name, note in decoded)
+        beats = await read_beats(self._store, now_s=now_s, within_s=RUN_S_MAX)
+        return tuple(
+            WorkerProgress(name, note.objects, note.bytes)
+            for name, note in beats.items()
+            if name in self._started and name != without
+        )
 
     def _signal(self, number: int) -> None:
         for process in self._processes.values():

@@ -31,14 +31,18 @@ async def serve(directory: JobDirectory, worker_id: str, leader_pid: int) -> Non
     spec = directory.join()
     async with (
         open_queue(directory.queue_path) as store,
-        open_job_ends(spec, directory.job, store, dict(os.environ)) as ends,
+        open_job_ends(
+            spec, directory.job, store, dict(os.environ), record_in=directory.manifest_path
+        ) as ends,
     ):
+        executor = Executor(ends, store)
         worker = Worker(
             store,
-            Executor(ends, store.group_outcomes).run,
+            executor.run,
             worker_id=worker_id,
             policy=WORKER_POLICY,
             note=lambda: beat(ends.live),
+            disown=executor.disown,
         )
 
         async def watch_leader() -> None:

@@ -34,6 +34,7 @@ _HEADLINES: Final = {
     State.DAMAGED: "verification failed",
     State.INTERRUPTED: "interrupted",
     State.PLANNED: "plan",
+    State.CANCELLED: "cancelled",
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mover.budget import ByteBudget
 from mover.model import CopySpec, Tally, Verify
+from mover.recording import ManifestWriter
 from transports.base import Transport
 from transports.model import Entry
 
@@ -23,7 +24,8 @@ class Ends:
     """Source and target of one job in one process.
 
     ``token`` names the job in the stores (staging directories). ``budget`` bounds the bytes in
-    memory, ``live`` counts what this process has done so far, for progress only.
+    memory, ``live`` counts what this process has done so far, for progress only. ``manifest`` is None
+    where nothing is recorded: in a check, or a plan.
     """
 
     spec: CopySpec
@@ -33,6 +35,7 @@ class Ends:
     budget: ByteBudget
     live: Tally
     single: Single | None = None
+    manifest: ManifestWriter | None = None
 
     def at_target(self, entry: Entry) -> Entry:
         """The entry under its target key."""

@@ -5,9 +5,7 @@ objects are results (the task is done, the report names them); only what another
 whole task can mend is an exception, which the worker turns into a retry.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-
-from mover.copying import ShardCopier, copy_in_store
+from mover.copying import ShardCopier, copied_in_store_row, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
     abandon,
@@ -19,51 +17,111 @@ from mover.copying_large import (
 )
 from mover.copying_streamed import copy_streamed
 from mover.ends import Ends
-from mover.model import Assembly, Chunk, Failure, LargeObject, SmallShard, Tally, TaskResult
-from mover.payloads import decode_payload, decode_result, encode_payload, encode_result
-from scheduler.model import Done, FinishedTask, Lease, NewGroup, NewTask, Outcome, TaskState
-from transports.errors import Changed, Corrupt, TransportError
+from mover.letters import CANCELLED, failures_in, object_letters, shard_letters
+from mover.manifest import Row, failed_rows
+from mover.model import (
+    Assembly,
+    Chunk,
+    Failure,
+    LargeObject,
+    Listing,
+    SmallShard,
+    Tally,
+    TaskResult,
+)
+from mover.payloads import Payload, decode_payload, decode_result, encode_payload, encode_result
+from mover.ranging import RangeLister
+from mover.recording import now_ms
+from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
+from scheduler.store import TaskStore
+from transports.errors import Changed, Corrupt, Transient, TransportError
 from transports.model import Entry
-
-GroupOutcomes = Callable[[str], Awaitable[Sequence[FinishedTask]]]
-"""Asks the task store what became of the members of a group."""
 
 
 class Executor:
-    """Runs the tasks of one job in one process."""
+    """Runs the tasks of one job in one process; ``store`` is the job's."""
 
-    def __init__(self, ends: Ends, group_outcomes: GroupOutcomes) -> None:
+    def __init__(self, ends: Ends, store: TaskStore) -> None:
         self._ends = ends
-        self._group_outcomes = group_outcomes
+        self._store = store
 
     async def run(self, lease: Lease) -> Outcome:
-        """Run a leased task. What a cancel leaves behind is safe to run again."""
+        """Run a leased task, and record what it did before it counts as done.
+
+        What a cancel leaves behind is safe to run again. Raises ``TransportError`` when the manifest
+        cannot be written: a job that promises a record must not lose it in silence.
+        """
         task = decode_payload(lease.payload)
+        rows: list[Row] | None = None if self._ends.manifest is None else []
+        outcome = await self._run(task, lease, rows)
+        if rows is not None:
+            await self._record(task, lease, rows, outcome)
+        return outcome
+
+    async def _run(self, task: Payload, lease: Lease, rows: list[Row] | None) -> Outcome:
         repeated = lease.generation > 1
         if isinstance(task, SmallShard):
-            return _done(await ShardCopier(self._ends).run(task, repeated=repeated))
+            result = await ShardCopier(self._ends, rows).run(task, repeated=repeated)
+            return _done(result, letters=shard_letters(task, result))
         if isinstance(task, LargeObject):
-            return await self._open(task, lease)
+            return await self._open(task, lease, rows)
         if isinstance(task, Chunk):
             return await self._chunk(task, repeated=repeated)
-        return await self._assemble(task)
+        if isinstance(task, Listing):
+            return await self._list(task, lease)
+        return await self._assemble(task, rows)
 
-    async def _open(self, task: LargeObject, lease: Lease) -> Outcome:
+    async def give_up(self, lease: Lease) -> Outcome:
+        """Settle a task of a cancelled job: nothing is moved, and what it left open is dropped."""
+        task = decode_payload(lease.payload)
+        if isinstance(task, Assembly):
+            await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
+        return Outcome(disposition=Discard(reason=CANCELLED))
+
+    async def disown(self, outcome: Outcome) -> None:
+        """Drop the uploads that an outcome opened which came too late to be known to anybody."""
+        for group in outcome.groups:
+            task = decode_payload(group.then.payload)
+            if isinstance(task, Assembly):
+                await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
+
+    async def _list(self, task: Listing, lease: Lease) -> Outcome:
+        try:
+            return _done(await RangeLister(self._ends, self._store, task, lease).run())
+        except Transient:
+            raise  # another attempt goes on from the last page
+        except TransportError as error:
+            return Outcome(disposition=Discard(reason=f"{type(error).__name__}: {error}"))
+
+    async def _record(self, task: Payload, lease: Lease, rows: list[Row], outcome: Outcome) -> None:
+        ends = self._ends
+        rows.extend(failed_rows(task, failures_in(outcome.follow_ups), ends.target_key, now_ms()))
+        if rows and ends.manifest is not None:
+            await ends.manifest.write(
+                [row.from_source(ends.single.source_key) for row in rows] if ends.single else rows,
+                task=lease.task_id,
+                generation=lease.generation,
+                worker=lease.worker_id,
+            )
+
+    async def _open(self, task: LargeObject, lease: Lease, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
         group = f"{lease.task_id}"
         try:
             if ends.copies_in_store:
-                proof = await copy_in_store(ends, entry)
-                return _done(TaskResult(tally=finished_tally(entry.size, proof)))
+                receipt = await copy_in_store(ends, entry)
+                if rows is not None:
+                    rows.append(copied_in_store_row(ends, entry, receipt))
+                return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
             if entry.size < 0 or not info.ranges:
-                return _done(await copy_streamed(ends, entry, info))
+                return _done(await copy_streamed(ends, entry, info, rows))
             repeated = lease.generation > 1
             chunks, assembly = await open_object(ends, task, info, group, repeated=repeated)
         except Changed as error:
             return await self._again(task.entry, task.again, error)
         except TransportError as error:
-            return _done(failed_result(entry.key, error))
+            return _failed(entry, failed_result(entry.key, error))
         then = NewTask(payload=encode_payload(assembly))
         return Outcome(
             disposition=Done(),
@@ -79,9 +137,9 @@ class Executor:
             failure = Failure(task.entry.key, type(error).__name__, str(error))
             return _done(TaskResult(tally=Tally(), handed_on=[failure]))
 
-    async def _assemble(self, task: Assembly) -> Outcome:
+    async def _assemble(self, task: Assembly, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
-        members = await self._group_outcomes(task.group)
+        members = await self._store.group_outcomes(task.group)
         results = [decode_result(m.result) for m in members if m.state is TaskState.DONE]
         failures = [failure for result in results for failure in result.handed_on]
         failures += [Failure(entry.key, "Discarded", m.reason) for m in members if m.reason]
@@ -92,27 +150,27 @@ class Executor:
                     return await self._again(entry, task.again, Changed(entry.key))
                 result = TaskResult(tally=Tally(failed_objects=1), failures=failures[:1])
                 result.tally.corrupt_objects = int(failures[0].error == "Corrupt")
-                return _done(result)
+                return _failed(entry, result)
             parts = [part for result in results for part in result.parts]
-            return _done(await assemble(ends, task, parts))
+            return _done(await assemble(ends, task, parts, rows))
         except (Changed, Corrupt) as error:
             return await self._again(entry, task.again, error)
         except TransportError as error:
-            return _done(failed_result(entry.key, error))
+            return _failed(entry, failed_result(entry.key, error))
 
     async def _again(self, entry: Entry, again: bool, error: TransportError) -> Outcome:
         """Plan an object that changed, or arrived damaged, once more; the second time report it."""
         if again:
-            return _done(failed_result(entry.key, error))
+            return _failed(entry, failed_result(entry.key, error))
         try:
             fresh = (await self._ends.source.head(entry.key)).entry
         except TransportError as gone:
-            return _done(failed_result(entry.key, gone))
+            return _failed(entry, failed_result(entry.key, gone))
         task = LargeObject(entry=fresh, again=True)
         return Outcome(
             disposition=Done(),
             result=encode_result(TaskResult(tally=Tally())),
-            follow_ups=[NewTask(payload=encode_payload(task), weight=max(fresh.size, 0))],
+            follow_ups=[NewTask(payload=encode_payload(task))],
         )
 
 
@@ -122,5 +180,9 @@ def _chunk_task(chunk: Chunk, group: str) -> NewTask:
     return NewTask(payload=encode_payload(chunk), weight=max(weight, 0), group=group)
 
 
-def _done(result: TaskResult) -> Outcome:
-    return Outcome(disposition=Done(), result=encode_result(result))
+def _done(result: TaskResult, *, letters: list[NewTask] | None = None) -> Outcome:
+    return Outcome(disposition=Done(), result=encode_result(result), follow_ups=letters or [])
+
+
+def _failed(entry: Entry, result: TaskResult) -> Outcome:
+    return _done(result, letters=object_letters(entry, result))

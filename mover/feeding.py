@@ -51,15 +51,20 @@ async def load_checkpoint(store: TaskStore) -> Checkpoint | None:
 
 
 async def pair_pages(
-    ends: Ends, *, prefix: str = "", start_after: str = "", extras: bool = False
+    ends: Ends,
+    *,
+    prefix: str = "",
+    start_after: str = "",
+    stop_at: str | None = None,
+    extras: bool = False,
 ) -> AsyncGenerator[PairPage, None]:
-    """The pages of pairs of a job after a key. A target that does not exist yet has no entries."""
+    """The pages of pairs of a job between two keys, without these. A target that does not exist yet has no entries."""
     if ends.single is not None:
         if not start_after:
             yield await _single_page(ends, ends.single.source_key)
         return
-    source = ends.source.list(prefix, start_after=start_after)
-    target = _or_nothing(ends.target.list(prefix, start_after=start_after))
+    source = ends.source.list(prefix, start_after=start_after, stop_at=stop_at)
+    target = _or_nothing(ends.target.list(prefix, start_after=start_after, stop_at=stop_at))
     async with closing_pages(source), closing_pages(target):
         async for page in merge(source, target, extras=extras):
             yield page
@@ -123,10 +128,12 @@ class Feeder:
     async def _enqueue(self, planned: Planned, last_key: str) -> None:
         checkpoint = self.checkpoint
         checkpoint.tally.add(planned.tally)
+        self._ends.live.planned_objects += planned.tally.planned_objects
+        self._ends.live.planned_bytes += planned.tally.planned_bytes
         checkpoint.last_name = os.fsencode(last_key)
         if not planned.has_work:
             return  # the next page with work, or the end, saves this one too
-        await self._store.enqueue(_tasks(planned), checkpoint=self._encoded())
+        await self._store.enqueue(shard_tasks(planned), checkpoint=self._encoded())
         self._notify()
         while (await self._store.stats()).open_tasks > TASKS_AHEAD:  # noqa: ASYNC110
             await asyncio.sleep(AHEAD_POLL_S)
@@ -135,13 +142,11 @@ class Feeder:
         return msgspec.msgpack.encode(self.checkpoint)
 
 
-def _tasks(planned: Planned) -> list[NewTask]:
+def shard_tasks(planned: Planned) -> list[NewTask]:
+    """The tasks that a plan comes to. A large object weighs nothing: its chunks will."""
     tasks = [
         NewTask(payload=encode_payload(shard), weight=sum(max(e.size, 0) for e in shard.copies))
         for shard in planned.small
     ]
-    tasks += [
-        NewTask(payload=encode_payload(large), weight=max(large.entry.size, 0))
-        for large in planned.large
-    ]
+    tasks += [NewTask(payload=encode_payload(large)) for large in planned.large]
     return tasks

@@ -8,12 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from mover.letters import CANCELLED
 from mover.model import (
     FAILURES_SHOWN,
     Assembly,
     Chunk,
     Failure,
     LargeObject,
+    Listing,
     SmallShard,
     State,
     Tally,
@@ -125,10 +127,22 @@ async def _results(store: TaskStore) -> AsyncGenerator[TaskResult, None]:
 
 
 def _given_up(task: FinishedTask) -> TaskResult:
-    """A task that was discarded failed with all its objects (a chunk's is counted by its assembly)."""
+    """A task that was discarded failed with all its objects (a chunk's is counted by its assembly).
+
+    What a cancel has given up is not called failed; a dead letter brings its own result.
+    """
+    if task.result:
+        return decode_result(task.result)
+    if task.reason == CANCELLED:
+        return TaskResult(tally=Tally())
     payload = decode_payload(task.payload)
     if isinstance(payload, Chunk):
         return TaskResult(tally=Tally())
+    if isinstance(payload, Listing):
+        failure = Failure(payload.after, "Listing", task.reason)
+        tally = Tally(failed_objects=1)
+        tally.add(payload.tally)
+        return TaskResult(tally=tally, failures=[failure])
     if isinstance(payload, SmallShard):
         keys = [entry.key for entry in payload.copies] + [pair[0].key for pair in payload.probes]
     else:

@@ -7,7 +7,8 @@
 - ``lock``       held exclusively by the process that leads the job;
 - ``crew``       held shared by its worker processes, so that a new leader waits for the old crew;
 - ``retry.txt``  names of the objects that failed, for ``--files-from``;
-- ``differences.txt``  the same of a check.
+- ``differences.txt``  the same of a check;
+- ``manifest``   the record of what was done, where ``CopySpec.manifest`` names no other place.
 
 The digest is of the specification alone, so the directory of a command is always the same one.
 """
@@ -48,6 +49,7 @@ class JobDirectory:
         self.queue_path = path / "queue.sqlite"
         self.retry_path = path / "retry.txt"
         self.check_path = path / "differences.txt"
+        self.manifest_path = path / "manifest"
         self._locks: list[int] = []
 
     @property
@@ -55,9 +57,16 @@ class JobDirectory:
         return self.path.name
 
     @classmethod
-    def of(cls, spec: CopySpec, environment: Mapping[str, str]) -> "JobDirectory":
-        """The directory of this specification; nothing is made yet."""
-        return cls(state_directory(environment) / "jobs" / job_id(spec))
+    def of(
+        cls, spec: CopySpec, environment: Mapping[str, str], jobs: Path | None = None
+    ) -> "JobDirectory":
+        """The directory of this specification among ``jobs``; nothing is made yet."""
+        return cls((jobs or state_directory(environment) / "jobs") / job_id(spec))
+
+    @classmethod
+    def named(cls, job: str, environment: Mapping[str, str]) -> "JobDirectory":
+        """The directory of a job that is known by its name; nothing is made yet."""
+        return cls(state_directory(environment) / "jobs" / job)
 
     def lead(self, spec: CopySpec) -> None:
         """Make the directory and become its leader.

@@ -45,6 +45,7 @@ class CopySpec:
     ``limit`` and ``limit_requests`` are texts (``"50MiB/s"``, a timetable, ``""`` for none).
     ``split_bytes`` is the size above which an object is cut into parts that workers share;
     ``part_bytes`` is the part size wished for, 0 to choose by the object and the stores.
+    ``manifest`` is the location of the job's record, "" for the job's own directory.
     """
 
     source: str
@@ -59,6 +60,7 @@ class CopySpec:
     part_bytes: int = 0
     server_copy: bool = True
     ignore_existing: bool = False
+    manifest: str = ""
 
 
 class Copy(NamedTuple):
@@ -197,6 +199,22 @@ class TaskResult:
     parts: list[PartReceipt] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A range of keys to list and plan: after ``after``, up to and with ``upto`` (None: all the rest).
+
+    ``ranges`` is how many ranges it is to be cut into as soon as it proves long, 1 for not at all.
+    ``now_s`` is when the job was submitted, from which ages count back; ``tally`` counts what has
+    been planned up to ``after``.
+    """
+
+    after: str
+    upto: str | None
+    now_s: float
+    ranges: int = 1
+    tally: Tally = field(default_factory=Tally)
+
+
 class State(StrEnum):
     """How a job stands. The strings are part of the JSON report."""
 
@@ -205,6 +223,7 @@ class State(StrEnum):
     DAMAGED = "damaged"
     INTERRUPTED = "interrupted"
     PLANNED = "planned"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +282,7 @@ EXIT_CODES = {
     State.DONE: 0,
     State.PLANNED: 0,
     State.INCOMPLETE: 1,
+    State.CANCELLED: 1,
     State.DAMAGED: 3,
     State.INTERRUPTED: 130,
 }

@@ -12,9 +12,17 @@ from typing import Any, TypeVar
 import msgspec
 
 from mover.errors import Rejected
-from mover.model import Assembly, Chunk, CopySpec, LargeObject, SmallShard, TaskResult
+from mover.model import (
+    Assembly,
+    Chunk,
+    CopySpec,
+    LargeObject,
+    Listing,
+    SmallShard,
+    TaskResult,
+)
 
-Payload = SmallShard | LargeObject | Chunk | Assembly
+Payload = SmallShard | LargeObject | Chunk | Assembly | Listing
 
 T = TypeVar("T")
 
@@ -23,6 +31,7 @@ _TAGS: dict[str, type[Any]] = {
     "large": LargeObject,
     "chunk": Chunk,
     "assembly": Assembly,
+    "listing": Listing,
 }
 _NAMES = {kind: tag for tag, kind in _TAGS.items()}
 _STRAY = "stray-bytes:"

@@ -24,6 +24,7 @@ from mover.model import (
 )
 from mover.naming import refusal
 from mover.selecting import Selector
+from mover.sharding import shard_size
 from transports.model import Capabilities, Entry, Kind
 
 SHARD_OBJECTS = 1000
@@ -31,6 +32,11 @@ SHARD_OBJECTS = 1000
 
 SHARD_BYTES = 64 * 1024 * 1024
 """Bytes in a shard: what a killed worker may have to look at again."""
+
+
+SHARD_OBJECTS_MIN = 50
+SHARD_BYTES_MIN = 4 * 1024 * 1024
+"""The smallest shards, at a job's beginning and end: a queue's step for less costs more than it moves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +101,31 @@ class Planned:
         return bool(self.small or self.large)
 
 
+@dataclass(frozen=True, slots=True)
+class ShardLimits:
+    """How large a shard may be: whichever is reached first closes it."""
+
+    objects: int = SHARD_OBJECTS
+    bytes: int = SHARD_BYTES
+
+    @classmethod
+    def towards_end(cls, waiting_tasks: int, slots: int) -> "ShardLimits":
+        """Smaller shards where fewer tasks wait than the fleet has slots; see ``shard_size``."""
+        return cls(
+            shard_size(waiting_tasks, slots, largest=SHARD_OBJECTS, smallest=SHARD_OBJECTS_MIN),
+            shard_size(waiting_tasks, slots, largest=SHARD_BYTES, smallest=SHARD_BYTES_MIN),
+        )
+
+
 class Planner:
-    """Turns pages of pairs into actions, and packs a page's actions into shards."""
+    """Turns pages of pairs into actions, and packs a page's actions into shards.
+
+    ``limits`` may be changed between two pages.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self.limits = ShardLimits()
 
     def actions(self, page: PairPage) -> Iterator[Action | None]:
         """The actions of a page in key order; None stands for a pair that is the same already."""
@@ -124,7 +150,7 @@ class Planner:
         """Plan a page. Nothing is carried to the next one, so a checkpoint after it is exact."""
         planned = Planned()
         tally = planned.tally
-        shard = _Packer(planned.small)
+        shard = _Packer(planned.small, self.limits)
         for action in self.actions(page):
             count_action(tally, action)
             if isinstance(action, Copy):
@@ -151,10 +177,11 @@ class Planner:
 
 
 class _Packer:
-    """Fills shards up to ``SHARD_OBJECTS`` and ``SHARD_BYTES`` and appends them to ``shards``."""
+    """Fills shards up to the limits and appends them to ``shards``."""
 
-    def __init__(self, shards: list[SmallShard]) -> None:
+    def __init__(self, shards: list[SmallShard], limits: ShardLimits) -> None:
         self._shards = shards
+        self._limits = limits
         self._start()
 
     def _start(self) -> None:
@@ -166,7 +193,7 @@ class _Packer:
     def grow(self, size: int) -> None:
         self._bytes += size
         objects = len(self.copies) + len(self.probes) + len(self.refused)
-        if objects >= SHARD_OBJECTS or self._bytes >= SHARD_BYTES:
+        if objects >= self._limits.objects or self._bytes >= self._limits.bytes:
             self.flush()
 
     def flush(self) -> None:

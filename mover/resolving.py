@@ -6,20 +6,24 @@
 4. A single object goes to the exact name of the target, or under it where the target is a tree.
 """
 
+import contextlib
 import os
+import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from mover.ends import Single, closing_pages
 from mover.errors import Rejected
 from mover.model import CopySpec, Links
+from mover.recording import ManifestWriter
 from transports.base import Transport
-from transports.errors import NotFound
-from transports.location import Location, parse_location, same_or_inside
+from transports.errors import NotFound, TransportError
+from transports.location import Location, local_location, parse_location, same_or_inside
 from transports.model import Kind
-from transports.opening import from_filesystem, open_transport
+from transports.opening import decorate, from_filesystem, open_transport
 from transports.retry import Retry
 
 End = str | tuple[Any, str]
@@ -101,6 +105,75 @@ async def resolve(
     _refuse_same(source, target, single, opened, root)
     await _look(root)
     return opened, root, single
+
+
+async def resolve_recorded(
+    spec: CopySpec,
+    job: str,
+    environment: Mapping[str, str],
+    given: tuple[End, End] | None,
+    stack: AsyncExitStack,
+) -> Resolved:
+    """Open a manifest (``spec.source``) and the target that is to be verified, undecorated.
+
+    Raises as ``resolve`` does, also for a target that is not there: most likely it is mistyped.
+    """
+    opener = Opener(spec=spec, job=job, environment=environment, stack=stack)
+    manifest = await opener.at(parse_location(spec.source).as_tree(), "target")
+    target = parse_location(spec.target)
+    if target.is_tree or await _is_tree(opener, target):
+        root = await opener.at(target.as_tree(), "target")
+        await _look(root, must_exist=True)
+        return manifest, root, None
+    root = await opener.at(target.parent(), "target")
+    return manifest, root, Single(source_key=target.name, target_key=target.name)
+
+
+async def open_manifest(
+    spec: CopySpec,
+    directory: Path,
+    job: str,
+    environment: Mapping[str, str],
+    stack: AsyncExitStack,
+) -> ManifestWriter:
+    """Open where a job is recorded: ``spec.manifest``, or ``directory`` where it names none.
+
+    It is opened with the target's credentials. Raises as ``resolve`` does.
+    """
+    location = local_location(f"{directory}/")
+    if spec.manifest:
+        location = parse_location(spec.manifest).as_tree()
+        if location.scheme == "memory":
+            raise Rejected("a manifest in this process's memory would be gone with it")
+        _refuse_within(location, spec)
+    # A token of this process alone: what it left unfinished it may remove while others write.
+    token = f"{job}-{secrets.token_hex(4)}"
+    opener = Opener(spec=spec, job=token, environment=environment, stack=stack)
+    bare = await opener.at(location, "target", create=True)
+    if not bare.capabilities.writable:
+        raise Rejected(f"the manifest {location.text} cannot be written: it is a source only")
+    if bare.capabilities.local:
+        stack.push_async_callback(_clean_quietly, bare, token)
+    return ManifestWriter(decorate(bare), job=job, source=spec.source, target=spec.target)
+
+
+async def _clean_quietly(transport: Transport, token: str) -> None:
+    """What is left is empty, and the next run removes it; a failure is no news."""
+    with contextlib.suppress(TransportError):
+        await transport.clean(token)
+
+
+def _refuse_within(manifest: Location, spec: CopySpec) -> None:
+    """A record inside of what it records would be copied with it, or be an extra of the target."""
+    for what, text in (("source", spec.source), ("target", spec.target)):
+        try:
+            end = parse_location(text)
+        except ValueError:
+            continue  # a filesystem that a caller made has no location
+        if same_or_inside(_real(manifest), _real(end)):
+            raise Rejected(
+                f"the manifest {manifest.text} lies inside the {what}; choose another place"
+            )
 
 
 async def _resolve_trees(opener: Opener, source: End, target: End) -> Resolved:

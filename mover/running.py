@@ -9,7 +9,7 @@ goes on from there.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mover.crew import Crew, beat
 from mover.ends import Ends
@@ -20,25 +20,13 @@ from mover.jobs import JobDirectory
 from mover.model import Report, State, Tally
 from mover.progress import Monitor, Progress, WorkerProgress
 from mover.settings import WORKER_POLICY
+from mover.stopping import Stop
+from scheduler.model import JOB_STATE, JobState
 from scheduler.store import TaskStore
 from scheduler.worker import Worker
 
 TICK_S = 0.5
 """How often progress is told and worker processes leave a sign of life."""
-
-
-class Stop:
-    """A wish to stop, made by a signal: ``drain`` first, ``at_once`` the second time."""
-
-    def __init__(self) -> None:
-        self.drain = asyncio.Event()
-        self.at_once = asyncio.Event()
-        self.signal_number = 0
-
-    def request(self, signal_number: int = 0) -> None:
-        """Ask to stop; asking again asks for at once."""
-        self.signal_number = self.signal_number or signal_number
-        (self.at_once if self.drain.is_set() else self.drain).set()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,12 +49,16 @@ class Leader:
         earlier = await self._take_up()
         checkpoint = earlier or Checkpoint(now_s=self.clock())
         self.monitor.begin(self.directory.job, resumed=earlier is not None)
+        if await self.store.get_control(JOB_STATE) == JobState.PAUSED.encode():
+            self.monitor.note(f"the job is paused; mover resume {self.directory.job} lets it go on")
+        executor = Executor(self.ends, self.store)
         worker = Worker(
             self.store,
-            Executor(self.ends, self.store.group_outcomes).run,
+            executor.run,
             worker_id=self.worker_id,
             policy=WORKER_POLICY,
             note=self._beat,
+            disown=executor.disown,
         )
         feeder = Feeder(self.ends, self.store, checkpoint, worker.notify)
         try:
@@ -78,12 +70,26 @@ class Leader:
                     group.create_task(self._watch_stop(worker, planning), name="stop-watch"),
                 )
                 await worker.run(until="drained")
+                planning.cancel()  # it has ended, or the job was cancelled or stopped
                 await crew
                 for watcher in watchers:
                     watcher.cancel()
         finally:
             await self.crew.end()
+        if await self._is_cancelled():
+            await self._give_up(executor)
         return await self._report(feeder)
+
+    async def _is_cancelled(self) -> bool:
+        return await self.store.get_control(JOB_STATE) == JobState.CANCELLED.encode()
+
+    async def _give_up(self, executor: Executor) -> None:
+        """Settle what is left of a cancelled job, so that no upload stays open."""
+        await self.store.close_intake()
+        await self.store.reap(now_s=self.clock() + WORKER_POLICY.lease_s * 1000)
+        policy = replace(WORKER_POLICY, obeys_job_state=False)
+        sweeper = Worker(self.store, executor.give_up, worker_id=self.worker_id, policy=policy)
+        await sweeper.run(until="drained")
 
     async def _take_up(self) -> Checkpoint | None:
         """Clear the queue of a finished run; take back what a dead run had leased."""
@@ -141,7 +147,10 @@ class Leader:
         if finished:
             await self.ends.target.clean(self.ends.token)
         self.monitor.update(await self._progress(feeder))
-        return self._as_report(gathered, gathered.state if finished else State.INTERRUPTED)
+        state = gathered.state if finished else State.INTERRUPTED
+        if finished and await self._is_cancelled():
+            state = State.CANCELLED
+        return self._as_report(gathered, state)
 
     def _as_report(self, gathered: Gathered, state: State) -> Report:
         report = Report(

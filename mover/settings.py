@@ -1,12 +1,23 @@
 """Numbers of the engine that are not a user's choice, in one place, each with its reason."""
 
-from scheduler.worker import WorkerPolicy
+from scheduler.worker_policy import WorkerPolicy
 
 MIB = 1024 * 1024
 
 WORKER_POLICY = WorkerPolicy(slots=4, lease_s=30.0, grace_s=5.0)
 """Four tasks at a time let the tail of one shard overlap the next; a worker that says nothing for
 half a minute has lost its tasks; a drain lets running tasks end for five seconds."""
+
+FLEET_POLICY = WorkerPolicy(slots=4, lease_s=30.0, grace_s=20.0, idle_poll_s=0.5)
+"""The same for a worker of a fleet: it asks a server that a thousand others ask too, and a platform
+that moves pods gives half a minute to leave."""
+
+LISTING_SLOTS = 4
+"""Listing tasks that one process of a fleet works on at a time: each waits for its store most of
+the time, and eight ranges keep two workers busy."""
+
+JOB_TTL_S = 7 * 86400.0
+"""How long a job that has ended stays in a fleet's queue, to be shown and retried."""
 
 ATTEMPTS_MAX = 50
 """Attempts of a task. Objects fail inside a task; only a process that dies or a fault of our own

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -23,9 +23,11 @@ from mover.jobs import JobDirectory
 from mover.model import Action, CopySpec, Report, State, Tally
 from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
-from mover.resolving import End, resolve
-from mover.running import Leader, Stop
+from mover.rechecking import recheck
+from mover.resolving import End, open_manifest, resolve, resolve_recorded
+from mover.running import Leader
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES
+from mover.stopping import Stop
 from mover.units import Timetable, parse_request_rate
 from mover.workers import choose_workers
 from scheduler.errors import StoreUnavailable
@@ -34,6 +36,7 @@ from scheduler.sqlite_store import SqliteTaskStore
 from scheduler.store import TaskStore
 from transports.base import Transport
 from transports.errors import Transient, TransportError
+from transports.limit import LimitPolicy
 from transports.opening import TransportPolicy, decorate
 from transports.throttle import slice_bytes_for, slice_requests_for
 
@@ -64,6 +67,17 @@ async def open_queue(path: Path) -> AsyncGenerator[TaskStore, None]:
         yield store
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a process spends on its jobs, together: payload bytes in memory, requests in flight.
+
+    ``concurrency`` pins the requests in flight per store; None lets each find its own number.
+    """
+
+    budget: ByteBudget
+    concurrency: int | None = None
+
+
 @asynccontextmanager
 async def open_job_ends(
     spec: CopySpec,
@@ -71,28 +85,40 @@ async def open_job_ends(
     store: TaskStore | None,
     environment: Mapping[str, str],
     given: tuple[End, End] | None = None,
+    *,
+    resources: Resources | None = None,
+    record_in: Path | None = None,
+    recorded: bool = False,
 ) -> AsyncGenerator[Ends, None]:
     """Open and decorate both ends of a job; with ``store``, its rates are shared through it.
 
+    With ``record_in`` the job is recorded, there unless the specification names another place. With
+    ``recorded`` the source is the manifest of an earlier job.
     Raises ``Rejected`` for ends that make no sense and ``Incomplete`` for a store out of reach.
     """
     async with AsyncExitStack() as stack:
         try:
-            source, target, single = await resolve(spec, job, environment, given, stack)
+            opening = resolve_recorded if recorded else resolve
+            source, target, single = await opening(spec, job, environment, given, stack)
+            manifest = None
+            if record_in is not None:
+                manifest = await open_manifest(spec, record_in, job, environment, stack)
         except Transient as error:
             raise Incomplete(str(error)) from error
         except (TransportError, ValueError) as error:
             raise Rejected(str(error)) from error
         live = Tally()
+        resources = resources or Resources(budget=ByteBudget(BUDGET_BYTES))
         both_local = source.capabilities.local and target.capabilities.local
         yield Ends(
             spec=spec,
-            source=_dressed(source, spec, store, live, "read", throttled=both_local),
-            target=_dressed(target, spec, store, live, "write", throttled=False),
+            source=_dressed(source, spec, store, live, "read", resources, throttled=both_local),
+            target=_dressed(target, spec, store, live, "write", resources, throttled=False),
             token=job,
-            budget=ByteBudget(BUDGET_BYTES),
+            budget=resources.budget,
             live=live,
             single=single,
+            manifest=manifest,
         )
 
 
@@ -102,6 +128,7 @@ def _dressed(
     store: TaskStore | None,
     live: Tally,
     direction: Literal["read", "write"],
+    resources: Resources,
     *,
     throttled: bool,
 ) -> Transport:
@@ -110,7 +137,8 @@ def _dressed(
     def on_retry(verb: str, error: TransportError, wait_s: float) -> None:
         live.retries += 1
 
-    policy = TransportPolicy(on_retry=on_retry)
+    pinned = None if resources.concurrency is None else LimitPolicy.fixed(resources.concurrency)
+    policy = TransportPolicy(on_retry=on_retry, limit=pinned)
     if store is not None and (throttled or not transport.capabilities.local):
         policy = _with_rates(policy, spec, store, direction)
     return decorate(transport, policy)
@@ -151,29 +179,34 @@ async def run_copy(
     monitor: Monitor,
     environment: Mapping[str, str],
     stop: Stop,
+    directory: JobDirectory | None = None,
 ) -> Report:
     """Copy, or with ``dry_run`` plan; see ``mover.api.copy``."""
-    directory = JobDirectory.of(spec, environment)
+    directory = directory or JobDirectory.of(spec, environment)
     if dry_run:
         async with open_job_ends(spec, directory.job, None, environment, given) as ends:
             return await _plan_only(ends, directory.job, on_action or (lambda action: None))
     directory.lead(spec)
+    worker_id = f"{socket.gethostname()}-{os.getpid()}"
+    place = directory.manifest_path
     try:
         async with (
             open_queue(directory.queue_path) as store,
-            open_job_ends(spec, directory.job, store, environment, given) as ends,
+            open_job_ends(spec, directory.job, store, environment, given, record_in=place) as ends,
         ):
             size = choose_workers(workers, ends, given)
+            if ends.manifest is not None:
+                await ends.manifest.begin(worker_id)
             leader = Leader(
                 directory=directory,
                 ends=ends,
                 store=store,
-                worker_id=f"{socket.gethostname()}-{os.getpid()}",
+                worker_id=worker_id,
                 crew=Crew(directory.path, store, size=size - 1, note=monitor.note),
                 monitor=monitor,
                 stop=stop,
             )
-            return await _flat(leader.run())
+            return await flat(leader.run())
     finally:
         directory.leave()
 
@@ -189,7 +222,20 @@ async def run_check(
     """Compare, and write nothing but the list of what differs; see ``mover.api.check``."""
     directory = JobDirectory.of(spec, environment)
     async with open_job_ends(spec, directory.job, None, environment, given) as ends:
-        return await _flat(check_ends(ends, directory, on_difference, monitor))
+        return await flat(check_ends(ends, directory, on_difference, monitor))
+
+
+async def run_manifest_check(
+    spec: CopySpec,
+    *,
+    on_difference: DifferenceSink,
+    monitor: Monitor,
+    environment: Mapping[str, str],
+) -> Report:
+    """Verify a target from a manifest, ``spec.source``; see ``mover.api.check_manifest``."""
+    directory = JobDirectory.of(spec, environment)
+    async with open_job_ends(spec, directory.job, None, environment, recorded=True) as ends:
+        return await flat(recheck(ends, directory, on_difference, monitor))
 
 
 async def _plan_only(ends: Ends, job: str, on_action: ActionSink) -> Report:
@@ -206,7 +252,7 @@ async def _plan_only(ends: Ends, job: str, on_action: ActionSink) -> Report:
     return Report(job=job, state=State.PLANNED, tally=tally, seconds=seconds, failures=[])
 
 
-async def _flat(flow: Coroutine[Any, Any, Report]) -> Report:
+async def flat(flow: Coroutine[Any, Any, T]) -> T:
     """The seam where exception groups end: the first failure of the request speaks for all."""
     try:
         return await flow

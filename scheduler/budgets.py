@@ -9,6 +9,7 @@ than ``burst / rate`` ahead of the clock. So over any span of T seconds no more 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 CLOCK_STEP_S = 5.0
@@ -28,7 +29,7 @@ class Budget:
 
 def check_booking(*, amount: float, rate_per_s: float, burst: float) -> None:
     """Raise ``ValueError`` for a booking that makes no sense."""
-    if not (amount >= 0 and burst >= 0 and rate_per_s > 0):
+    if not (math.isfinite(amount) and burst >= 0 and rate_per_s > 0):
         raise ValueError(f"Cannot book {amount} at {rate_per_s}/s with a burst of {burst}")
 
 
@@ -36,6 +37,11 @@ def book(
     budget: Budget | None, *, amount: float, rate_per_s: float, burst: float, now_s: float
 ) -> tuple[Budget, float]:
     """Book ``amount``; return the new state and the seconds to wait before spending it.
+
+    A negative amount gives back what an earlier booking did not use. It moves the arrival back,
+    but never to before now: what comes back when the bucket has no debt any more is forfeited, as
+    a bucket saves up its burst and no more. Its wait is zero. If the rate was lowered since the
+    booking, give back no more than the booked *time* is worth at the new rate.
 
     Two things are put right first:
 
@@ -54,6 +60,7 @@ def book(
         else:
             booked_at_s = max(now_s, budget.booked_at_s)
         ahead_s = max(0.0, ahead_s) * min(1.0, budget.rate_per_s / rate_per_s)
-    ahead_s += amount / rate_per_s
+    ahead_s = max(0.0, ahead_s + amount / rate_per_s)
     booked = Budget(arrival_s=now_s + ahead_s, booked_at_s=booked_at_s, rate_per_s=rate_per_s)
-    return booked, max(0.0, ahead_s - burst / rate_per_s)
+    wait_s = 0.0 if amount < 0 else max(0.0, ahead_s - burst / rate_per_s)
+    return booked, wait_s

@@ -171,6 +171,14 @@ class SqliteFile:
 
     def _check(self, connection: Connection) -> None:
         """Refuse a file that is not ours, before anything is written to it."""
+        # On one snapshot, or a file that another process is just making looks foreign.
+        connection.execute("BEGIN")
+        try:
+            self._check_snapshot(connection)
+        finally:
+            connection.execute("ROLLBACK")
+
+    def _check_snapshot(self, connection: Connection) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         if not tables and application_id == 0:

@@ -15,10 +15,11 @@ Rules that hold for every verb:
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from scheduler.model import ANY_POOL, FINAL_STATES, Release, TaskState
+from scheduler.rates import RateStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -45,8 +46,8 @@ EVENTS_KEPT = 1000
 """Events that a store remembers at least; older ones go first."""
 
 
-class TaskStore(ABC):
-    """A durable queue of opaque tasks, with leases, groups, controls and shared rates.
+class TaskStore(RateStore):
+    """A durable queue of opaque tasks, with leases and groups; controls and rates are in ``rates``.
 
     The store counts attempts and gives up on a task after a number fixed when it was opened.
     Close it with ``aclose`` or ``async with``; it closes nothing that it did not open.
@@ -227,14 +228,6 @@ class TaskStore(ABC):
     # --- Between workers ---
 
     @abstractmethod
-    async def set_control(self, name: str, value: bytes | None) -> None:
-        """Set a small value that steers the job (``JOB_STATE``, a live limit); None removes it."""
-
-    @abstractmethod
-    async def get_control(self, name: str) -> bytes | None:
-        """The value set last, or None."""
-
-    @abstractmethod
     async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> None:
         """Leave a sign of life with a small note; it replaces the worker's last one."""
 
@@ -249,18 +242,6 @@ class TaskStore(ABC):
     @abstractmethod
     async def events(self, *, after_event_id: int = 0, limit: int = 100) -> list[Event]:
         """The newest ``limit`` events after the id given, oldest first."""
-
-    @abstractmethod
-    async def reserve(
-        self, bucket: str, amount: float, *, rate_per_s: float, burst: float, now_s: float
-    ) -> float:
-        """Book ``amount`` of a rate that all workers share; return the seconds to wait first.
-
-        Bookings are granted in the order of the calls, and never sum to more than ``burst`` above
-        the rate; see ``budgets.book`` for the arithmetic, for clocks that step, and for rates
-        that change. A booking cannot be given back. ``ValueError`` for a rate that is not
-        positive.
-        """
 
     # --- Closing ---
 

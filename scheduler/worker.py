@@ -8,13 +8,11 @@ import logging
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from scheduler.errors import LeaseLost, StoreUnavailable
 from scheduler.leases import RENEWALS_PER_LEASE, LeaseKeeper, run_under_lease
 from scheduler.model import (
-    ANY_POOL,
     JOB_STATE,
     Discard,
     Done,
@@ -26,7 +24,7 @@ from scheduler.model import (
 )
 from scheduler.patience import patiently
 from scheduler.reaper import reap_forever
-from scheduler.retries import RetryPolicy
+from scheduler.worker_policy import POLL_MIN_S, WorkerPolicy, WorkerTally
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,48 +34,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-POLL_MIN_S = 0.05
-"""The first pause of an idle worker; it doubles up to ``idle_poll_s``. So never over 20 a second."""
-
 GIVE_BACK_MAX_S = 5.0
 """How long a worker that leaves may spend on giving one lease back before it lets it expire."""
 
 REASON_CHARS_MAX = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerPolicy:
-    """How a worker behaves; times in seconds.
-
-    ``slots`` tasks run at once, of the ``pools`` that the worker has joined. After a drain the running ones have ``grace_s`` to end by
-    themselves. A store that is away for ``patience_s`` on end is given up.
-    """
-
-    slots: int = 2
-    lease_s: float = 30.0
-    idle_poll_s: float = 0.1
-    grace_s: float = 10.0
-    beat_every_s: float = 1.0
-    patience_s: float = 300.0
-    pools: tuple[str, ...] = (ANY_POOL,)
-    retries: RetryPolicy = field(default_factory=RetryPolicy)
-
-    def __post_init__(self) -> None:
-        if self.slots < 1 or self.lease_s <= 0 or self.idle_poll_s < POLL_MIN_S:
-            raise ValueError(
-                f"A worker needs a slot, a lease, and pauses of {POLL_MIN_S} s or more: {self}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerTally:
-    """How the leases of a worker ended. A retry that was the last attempt counts as retried."""
-
-    done: int = 0
-    retried: int = 0
-    released: int = 0
-    discarded: int = 0
-    lost: int = 0
 
 
 class Worker:
@@ -87,7 +47,9 @@ class Worker:
     elsewhere, at any time. An exception it did not turn into an outcome is a Retry. It is
     cancelled when the lease is lost or the worker leaves, and must end soon after.
 
-    ``note`` gives the bytes of the worker's sign of life. The store stays the caller's to close.
+    ``note`` gives the bytes of the worker's sign of life. ``disown`` gets an outcome that came too
+    late: the lease was lost, so nothing of it is known to anybody else, and what it made and nobody
+    will use can be removed. The store stays the caller's to close.
     """
 
     def __init__(
@@ -100,6 +62,7 @@ class Worker:
         clock: Callable[[], float] = time.time,
         rng: Callable[[], float] = random.random,
         note: Callable[[], bytes] = bytes,
+        disown: Callable[[Outcome], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._run_task = run_task
@@ -108,6 +71,7 @@ class Worker:
         self._clock = clock
         self._rng = rng
         self._note = note
+        self._disown = disown
         self._keeper = LeaseKeeper(store, lease_s=self._policy.lease_s, clock=clock)
         self._running: dict[int, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -120,6 +84,11 @@ class Worker:
     def tally(self) -> WorkerTally:
         """How the leases ended so far."""
         return WorkerTally(**self._ended)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a task is running."""
+        return bool(self._running)
 
     @property
     def is_paused(self) -> bool:
@@ -281,7 +250,7 @@ class Worker:
         try:
             with self._keeper.holding(lease) as hold:
                 outcome = await self._outcome(lease, hold)
-                await self._finish(lease, outcome)
+                await self._finish_or_disown(lease, outcome)
         except LeaseLost as lost:
             self._ended["lost"] += 1
             _log.warning("action=lose task=%d: %s", lease.task_id, lost)
@@ -305,6 +274,14 @@ class Worker:
 
     async def _run(self, lease: Lease) -> Outcome:
         return await self._run_task(lease)
+
+    async def _finish_or_disown(self, lease: Lease, outcome: Outcome) -> None:
+        try:
+            await self._finish(lease, outcome)
+        except LeaseLost:
+            if self._disown is not None:
+                await self._disown(outcome)
+            raise
 
     async def _finish(self, lease: Lease, outcome: Outcome) -> None:
         """Settle the task, however long the store is away; the keeper renews meanwhile."""
@@ -371,6 +348,8 @@ class Worker:
                 await self._store.beat(self._worker_id, self._note(), now_s=self._clock())
                 wish = await self._store.get_control(JOB_STATE)
         except (StoreUnavailable, TimeoutError):
+            return
+        if not self._policy.obeys_job_state:
             return
         try:
             state = JobState.RUNNING if wish is None else JobState(wish.decode("utf-8", "replace"))

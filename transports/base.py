@@ -17,7 +17,7 @@ Promises that hold for every verb:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
 from transports.errors import Changed, Invalid, TransportError, Truncated
 from transports.model import (
@@ -90,6 +90,30 @@ class Transport(ABC):
         ``Invalid`` when the store lists out of order although its capabilities say otherwise.
         Close the iterator (``contextlib.aclosing``) when leaving early.
         """
+
+    async def first_after(self, key: str, prefix: str = "") -> str | None:
+        """Return the first key after ``key`` that starts with ``prefix``; None when there is none.
+
+        One small request where the store can; by default the beginning of a listing. ``key`` need
+        not exist. It is a hint where to cut a listing, no more: a store that walks directories may
+        pass over keys beside the directories that ``key`` is in. Raises ``NotFound`` as ``list``.
+        """
+        pages = self.list(prefix, start_after=key)
+        try:
+            async for page in pages:
+                return page[0].key
+            return None
+        finally:
+            if isinstance(pages, AsyncGenerator):
+                await pages.aclose()
+
+    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
+        """Return names right under ``prefix``, in order: keys, and directories with their slash.
+
+        One request. They are hints where to cut a listing: at most ``limit``, perhaps not the
+        newest, and empty from a store that cannot fold (the default).
+        """
+        return ()
 
     @abstractmethod
     async def head(self, key: str) -> ObjectInfo:

@@ -4,6 +4,11 @@ No number is right for every store, so none has to be set: ``AdaptiveLimit`` (pu
 the store's capabilities say, raises the limit step by step for as long as that brings throughput,
 goes back when it does not, and halves it when the store asks to slow down. It is a hill climb with
 additive increase and multiplicative decrease (Chiu and Jain 1989), on throughput and not on loss.
+At first its steps double, for as long as each brings its share: from 16 to 128 takes six seconds.
+
+What it hears: how much comes through, how long calls take, refusals (429, 503) and timeouts. It is
+bounded by the ceiling of the store's capabilities; memory is bounded elsewhere, by bytes, before a
+call gets here. A ``Brake`` joins it with the limits of other processes.
 
 Control traffic takes no slot: aborting an upload, cleaning and closing never queue behind data, nor
 do listings, of which a job has two.
@@ -18,7 +23,7 @@ from typing import Final, TypeVar
 
 from transports.base import Pace, Sink, Transport
 from transports.decorator import Decorator
-from transports.errors import Throttled, TransportError
+from transports.errors import Throttled, TimedOut, TransportError
 from transports.model import (
     NO_ATTRIBUTES,
     Attributes,
@@ -84,6 +89,7 @@ class AdaptiveLimit:
         self.policy = policy
         self.value = policy.start
         self._step = max(1, policy.start // 4)
+        self._is_quick = True  # steps double until one does not bring its share
         self._adapts = policy.minimum < policy.maximum
         self._climbing = False  # the last decision was a step up, on trial
         self._rate = 0.0  # bytes/s of the last window whose limit was kept
@@ -115,9 +121,13 @@ class AdaptiveLimit:
             self._start_window(now_s)
 
     def throttled(self, now_s: float) -> None:
-        """The store asked to slow down: halve, once per interval, and rest before going up."""
+        """The store asked to slow down, or a call timed out, here or at another process of ours.
+
+        Halves, once per interval, and rests before going up.
+        """
         if not self._adapts or now_s < self._deaf_until_s:
             return
+        self._go_slowly()
         self.value = max(self.policy.minimum, self.value // 2)
         self._climbing = False
         self._rate = 0.0
@@ -125,6 +135,10 @@ class AdaptiveLimit:
         # Calls that were under way at the old limit are still to fail; they say nothing new.
         self._deaf_until_s = now_s + self.policy.interval_s
         self._start_window(now_s)
+
+    def _go_slowly(self) -> None:
+        self._is_quick = False
+        self._step = max(1, self.policy.start // 4)
 
     def _start_window(self, now_s: float) -> None:
         self._since_s = now_s
@@ -139,7 +153,7 @@ class AdaptiveLimit:
         1. The limit was not what limited: nothing is learned.
         2. A step up is on trial and brought nothing: take it back, and rest, longer each time.
         3. A step up brought something: keep it, and try the next.
-        4. At rest: the store has become much slower at no higher rate: one step down.
+        4. At rest or at the ceiling: the store has become much slower and brings less: a step down.
         5. The rest is over: try a step up.
         """
         rate = self._bytes / (now_s - self._since_s)
@@ -148,22 +162,64 @@ class AdaptiveLimit:
         self._best_pace_s = pace_s if quickest else self._best_pace_s
         if not self._saturated:
             return
-        if self._climbing and rate < self._rate * (1.0 + self.policy.gain_min):
+        if self._climbing and rate < self._rate * (1.0 + self._gain_due()):
             self.value = max(self.policy.minimum, self.value - self._step)
             self._climbing = False
+            self._go_slowly()
             self._hold_until_s = now_s + self._hold_s
             self._hold_s = min(HOLD_MAX_S, self._hold_s * 2)
             return
         if self._climbing:
             self._hold_s = self.policy.hold_s
-        elif now_s < self._hold_until_s:
+            self._step *= 2 if self._is_quick else 1
+        elif now_s < self._hold_until_s or self.value >= self.policy.maximum:
             if pace_s > 4.0 * self._best_pace_s and rate < 0.7 * self._rate:
                 self.value = max(self.policy.minimum, self.value - self._step)
                 self._rate = rate
+                self._hold_until_s = now_s + self._hold_s
+            self._rate = max(self._rate, rate)
             return
         self._rate = rate
         self._climbing = self.value < self.policy.maximum
-        self.value = min(self.policy.maximum, self.value + self._step)
+        self._step = min(self._step, max(1, self.policy.maximum - self.value))
+        self.value += self._step if self._climbing else 0
+
+    def _gain_due(self) -> float:
+        """What the step on trial must have brought.
+
+        A wide one may end far beyond the best limit and still bring a little, so it must bring
+        half of its share.
+        """
+        if not self._is_quick:
+            return self.policy.gain_min
+        share = self._step / max(1, self.value - self._step)
+        return max(self.policy.gain_min, 0.5 * share)
+
+
+class Brake:
+    """Joins the limits of one store with those that other processes have on it.
+
+    ``on_throttled`` is called each time the store asks one of these limits to slow down; ``press``
+    slows all of them down, as if the store had asked. Neither waits.
+    """
+
+    def __init__(self, on_throttled: Callable[[], None] | None = None) -> None:
+        self.on_throttled = on_throttled
+        self._limits: list[Limit] = []
+
+    def attach(self, limit: "Limit") -> None:
+        """Let a limit be slowed down by ``press``; a limit does this itself."""
+        self._limits.append(limit)
+
+    def press(self) -> None:
+        """Another process was asked to slow down."""
+        for limit in self._limits:
+            limit.slow_down()
+
+    def heard(self) -> None:
+        """A limit was asked to slow down."""
+        if self.on_throttled is not None:
+            self.on_throttled()
 
 
 class Limit(Decorator):
@@ -175,8 +231,11 @@ class Limit(Decorator):
         policy: LimitPolicy | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        brake: Brake | None = None,
     ) -> None:
         super().__init__(inner)
+        self._brake = brake or Brake()
+        self._brake.attach(self)
         self.adaptive = AdaptiveLimit(policy or LimitPolicy.of(inner.capabilities))
         self.in_use = 0
         self._waiters: deque[asyncio.Future[None]] = deque()  # bounded by the callers' own crews
@@ -248,14 +307,24 @@ class Limit(Decorator):
     async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
         return await self._held_batch(lambda: self.inner.delete(keys), 0, len(keys))
 
+    def slow_down(self) -> None:
+        """Take it that the store asked to slow down: another process of ours was asked."""
+        self.adaptive.throttled(self._clock())
+
     # -- slots ---------------------------------------------------------------------------------
+
+    def _asked_to_slow_down(self) -> None:
+        self.slow_down()
+        self._brake.heard()
 
     async def _held_batch(
         self, call: Callable[[], Awaitable[Sequence[T | TransportError]]], size: int, count: int
     ) -> Sequence[T | TransportError]:
         results = await self._held(call, size, count)
         if any(isinstance(result, Throttled) for result in results):
-            self.adaptive.throttled(self._clock())
+            self._asked_to_slow_down()
+        elif any(isinstance(result, TimedOut) for result in results):
+            self.slow_down()
         return results
 
     async def _held(self, call: Callable[[], Awaitable[T]], size: int, count: int = 1) -> T:
@@ -267,7 +336,10 @@ class Limit(Decorator):
         try:
             result = await call()
         except Throttled:
-            self.adaptive.throttled(self._clock())
+            self._asked_to_slow_down()
+            raise
+        except TimedOut:
+            self.slow_down()  # it may be our own way there, so the others need not hear of it
             raise
         else:
             now_s = self._clock()

@@ -143,6 +143,26 @@ class MemoryTransport(Transport):
             if page:
                 yield page
 
+    async def first_after(self, key: str, prefix: str = "") -> str | None:
+        root = self._prefix
+        return min(
+            (
+                relative
+                for full in self.store.objects
+                if full.startswith(root + prefix) and (relative := full[len(root) :]) > key
+            ),
+            default=None,
+        )
+
+    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
+        start = len(self._prefix)
+        names = set()
+        for full in self.store.objects:
+            if full.startswith(self._prefix + prefix):
+                rest = full[start + len(prefix) :]
+                names.add(prefix + rest[: rest.find("/") + 1 or None])
+        return sorted(names)[:limit]
+
     async def head(self, key: str) -> ObjectInfo:
         await asyncio.sleep(0)
         stored = self._stored(key)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from transports.base import Transport
-from transports.limit import Limit, LimitPolicy
+from transports.limit import Brake, Limit, LimitPolicy
 from transports.location import BadLocation, Location
 from transports.record import Log, Record
 from transports.retry import OnRetry, Retry
@@ -53,7 +53,8 @@ _CREDENTIAL_SETS: Final = (
 class TransportPolicy:
     """What a transport is to wear.
 
-    ``retry`` None: errors fly at once. ``limit`` None: what the store's capabilities say, adapting.
+    ``retry`` None: errors fly at once. ``limit`` None: what the store's capabilities say, adapting;
+    ``LimitPolicy.fixed(n)`` pins it. ``brake`` joins the limit with those of other processes.
     ``take_bytes`` and ``take_requests`` None: no rate (see ``Throttle``, also for the slices).
     ``log`` records every try. ``on_retry`` is told of each. Chance and time are passed on to
     whoever waits.
@@ -61,6 +62,7 @@ class TransportPolicy:
 
     retry: RetryPolicy | None = DEFAULT_POLICY
     limit: LimitPolicy | None = None
+    brake: Brake | None = None
     take_bytes: Take | None = None
     take_requests: Take | None = None
     slice_bytes: Callable[[], int] = lambda: DEFAULT_SLICE_BYTES
@@ -102,7 +104,7 @@ def decorate(transport: Transport, policy: TransportPolicy = DEFAULT_TRANSPORT_P
             slice_bytes=policy.slice_bytes,
             slice_requests=policy.slice_requests,
         )
-    transport = Limit(transport, policy.limit, clock=policy.clock)
+    transport = Limit(transport, policy.limit, clock=policy.clock, brake=policy.brake)
     if policy.log is not None:
         transport = Record(transport, policy.log)
     if policy.retry is not None:

@@ -104,6 +104,16 @@ class Retry(Decorator):
                     raise
                 await tries.failed(error)
 
+    async def first_after(self, key: str, prefix: str = "") -> str | None:
+        return await self._call(
+            "first_after", lambda: self.inner.first_after(key, prefix), key=prefix, patient=True
+        )
+
+    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
+        return await self._call(
+            "children", lambda: self.inner.children(prefix, limit=limit), key=prefix, patient=True
+        )
+
     async def head(self, key: str) -> ObjectInfo:
         return await self._call("head", lambda: self.inner.head(key), key=key, patient=True)
 

@@ -126,6 +126,15 @@ class S3Transport(Transport):
                 if entries:
                     yield [Entry(entry[0][cut:], *entry[1:]) for entry in entries]
 
+    async def first_after(self, key: str, prefix: str = "") -> str | None:
+        root = self._root
+        found = await self._lister.first_after(root + prefix, root + key)
+        return None if found is None else found[len(root) :]
+
+    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
+        names = await self._lister.children(self._root + prefix, limit)
+        return [name[len(self._root) :] for name in names if name != self._root]
+
     async def head(self, key: str) -> ObjectInfo:
         reply = await self._client.send("HEAD", self._full(key), (), (_CHECKSUMS,))
         etag = reply.etag

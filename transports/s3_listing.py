@@ -52,6 +52,20 @@ class Lister:
                     return
                 yield entries
 
+    async def first_after(self, prefix: str, after: str) -> str | None:
+        """The first key after ``after`` in the store's own order, in one request."""
+        if after < prefix:
+            after = ""
+        elif not after.startswith(prefix):
+            return None
+        page = await self._fetch(prefix, after, "", keys_max=1)
+        return page.entries[0].key if page.entries else None
+
+    async def children(self, prefix: str, limit: int) -> list[str]:
+        """Names right under a prefix, directories with their slash, in one request."""
+        page = await self._fetch(prefix, "", "", delimiter="/", keys_max=min(limit, PAGE_KEYS))
+        return sorted([*(entry.key for entry in page.entries), *page.prefixes])
+
     async def _ordered(self, prefix: str, after: str) -> AsyncGenerator[Sequence[Entry], None]:
         if self._order == "auto" and not self._client.server:
             await self._fetch(prefix, "", "", keys_max=1)  # only to learn the server's name

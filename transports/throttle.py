@@ -139,6 +139,14 @@ class Throttle(Decorator):
                 yield page
                 await self._request()
 
+    async def first_after(self, key: str, prefix: str = "") -> str | None:
+        await self._request()
+        return await self.inner.first_after(key, prefix)
+
+    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
+        await self._request()
+        return await self.inner.children(prefix, limit=limit)
+
     async def head(self, key: str) -> ObjectInfo:
         await self._request()
         return await self.inner.head(key)

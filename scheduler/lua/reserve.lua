@@ -15,6 +15,6 @@ if kept then
   end
   ahead = math.max(0, ahead) * math.min(1, last_rate / rate)
 end
-ahead = ahead + amount / rate
+ahead = math.max(0, ahead + amount / rate)
 redis.call("HSET", key("budget"), ARGV[1], cmsgpack.pack({now + ahead, booked_at, rate}))
-return string.format("%.17g", math.max(0, ahead - burst / rate))
+return string.format("%.17g", amount < 0 and 0 or math.max(0, ahead - burst / rate))

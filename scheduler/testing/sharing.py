@@ -231,3 +231,26 @@ class SharingContract(StoreCases):
         assert wait_s == pytest.approx(2, abs=1e-3)
         wait_s = await store.reserve("b", 10, rate_per_s=10, burst=0, now_s=NOW_S)
         assert wait_s == pytest.approx(3, abs=1e-3)
+
+    async def test_reserve_takes_back_what_was_not_used(self, store: TaskStore) -> None:
+        await store.reserve("b", 100, rate_per_s=10, burst=0, now_s=NOW_S)
+        assert await store.reserve("b", -40, rate_per_s=10, burst=0, now_s=NOW_S) == 0
+        wait_s = await store.reserve("b", 10, rate_per_s=10, burst=0, now_s=NOW_S)
+        assert wait_s == pytest.approx(7, abs=1e-3)
+
+    async def test_reserve_forfeits_what_comes_back_late(self, store: TaskStore) -> None:
+        await store.reserve("b", 100, rate_per_s=10, burst=20, now_s=NOW_S)
+        late_s = NOW_S + 9
+        assert await store.reserve("b", -100, rate_per_s=10, burst=20, now_s=late_s) == 0
+        assert await store.reserve("new", -100, rate_per_s=10, burst=20, now_s=late_s) == 0
+        for bucket in ("b", "new"):
+            wait_s = await store.reserve(bucket, 30, rate_per_s=10, burst=20, now_s=late_s)
+            assert wait_s == pytest.approx(1, abs=1e-3)
+
+    async def test_a_rate_is_set_for_all_and_taken_back(self, store: TaskStore) -> None:
+        assert await store.get_rate("wan") is None
+        await store.set_rate("wan", b"5MB/s")
+        assert await store.get_rate("wan") == b"5MB/s"
+        assert await store.get_rate("lan") is None
+        await store.set_rate("wan", None)
+        assert await store.get_rate("wan") is None

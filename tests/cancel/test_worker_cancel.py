@@ -11,7 +11,8 @@ import pytest
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import ANY_POOL, Done, Lease, NewTask, Outcome, Retry, TaskState
 from scheduler.testing import run_virtually
-from scheduler.worker import Worker, WorkerPolicy
+from scheduler.worker import Worker
+from scheduler.worker_policy import WorkerPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -159,6 +159,19 @@ class Mover:
     def copy(self, source: str, target: str, *arguments: str, prefix: Sequence[str] = ()) -> Ended:
         return self.finish(self.start(source, target, *arguments, prefix=prefix))
 
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run any command of the mover to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "mover", *arguments],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=self.timeout_s,
+        )
+
     def close(self) -> None:
         """Kill what a failed test left running."""
         for process in self.running:

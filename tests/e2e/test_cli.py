@@ -74,7 +74,10 @@ def test_version_and_help_are_quick(mover: CommandLine) -> None:
         assert runs[0].errors == ""
 
 
-@pytest.mark.parametrize("command", ["copy", "check", "completion"])
+FLEET_COMMANDS = ("cancel", "jobs", "limit", "pause", "resume", "retry", "show", "worker")
+
+
+@pytest.mark.parametrize("command", ["copy", "check", "completion", *FLEET_COMMANDS])
 def test_every_help_has_three_examples(mover: CommandLine, command: str) -> None:
     text = mover(command, "--help").out
     assert text.count(f"\n    mover {command} ") >= 3
@@ -82,7 +85,9 @@ def test_every_help_has_three_examples(mover: CommandLine, command: str) -> None
 
 def test_help_lists_what_there_is(mover: CommandLine) -> None:
     lines = mover("--help").out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in lines] == ["check", "completion", "copy"]
+    assert [line.split()[0] for line in lines] == sorted(
+        ["check", "completion", "copy", *FLEET_COMMANDS]
+    )
 
 
 def test_stores_are_not_imported_before_they_are_needed(mover: CommandLine) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pytest
 
-from mover.running import Stop
+from mover.stopping import Stop
 from tests.e2e.support import (
     MIB,
     Mover,

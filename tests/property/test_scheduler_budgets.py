@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.budgets import Budget, book
-from scheduler.errors import StoreUnavailable
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.quota import LiveRate, Quota
 from scheduler.testing import run_virtually
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-WINDOW_S = 5.0
-WALL_S = 1_700_000_000.0
+from tests.property.fleets import WALL_S, WINDOW_S, Fleet
 
 
 @given(
@@ -52,6 +44,50 @@ def test_no_schedule_of_bookings_beats_the_rate(
             assert spent <= burst + rate_per_s * (at_s - granted[first][0]) + 1e-4
 
 
+@given(
+    steps=st.lists(
+        st.tuples(st.floats(0, 3), st.floats(0, 30), st.floats(0, 1)), min_size=1, max_size=40
+    ),
+    burst=st.floats(0, 20),
+)
+def test_what_is_given_back_is_granted_again_and_no_more(
+    steps: list[tuple[float, float, float]], burst: float
+) -> None:
+    """Each step books an amount and gives a part of it back; only what was kept counts."""
+    rate_per_s, now_s = 10.0, WALL_S
+    budget: Budget | None = None
+    changes: list[tuple[float, float]] = []
+    for gap_s, amount, unused in steps:
+        now_s += gap_s
+        budget, wait_s = book(
+            budget, amount=amount, rate_per_s=rate_per_s, burst=burst, now_s=now_s
+        )
+        now_s += wait_s
+        changes.append((now_s, amount))
+        budget, none_s = book(
+            budget, amount=-amount * unused, rate_per_s=rate_per_s, burst=burst, now_s=now_s
+        )
+        assert none_s == pytest.approx(0, abs=1e-5)
+        assert budget.arrival_s >= now_s
+        changes.append((now_s, -amount * unused))
+    for first in range(0, len(changes), 2):
+        net = 0.0
+        for at_s, amount in changes[first + 2 :]:
+            net += amount
+            assert net <= burst + rate_per_s * (at_s - changes[first][0]) + 1e-3
+
+
+def test_a_gift_shortens_the_wait_of_who_comes_later() -> None:
+    budget, _ = book(None, amount=100, rate_per_s=10, burst=0, now_s=WALL_S)
+    budget, _ = book(budget, amount=-40, rate_per_s=10, burst=0, now_s=WALL_S)
+    budget, wait_s = book(budget, amount=10, rate_per_s=10, burst=0, now_s=WALL_S)
+    assert wait_s == pytest.approx(7)
+    # Late: the debt is paid, and nothing is saved up beyond the burst.
+    budget, _ = book(budget, amount=-70, rate_per_s=10, burst=5, now_s=WALL_S + 7)
+    budget, wait_s = book(budget, amount=10, rate_per_s=10, burst=5, now_s=WALL_S + 7)
+    assert wait_s == pytest.approx(0.5)
+
+
 @given(steps_s=st.lists(st.floats(-100_000, 100_000), max_size=20), burst=st.floats(0, 10))
 def test_no_step_of_the_clock_makes_a_wait_longer_than_what_is_booked(
     steps_s: list[float], burst: float
@@ -63,75 +99,6 @@ def test_no_step_of_the_clock_makes_a_wait_longer_than_what_is_booked(
         budget, wait_s = book(budget, amount=10, rate_per_s=10, burst=burst, now_s=now_s)
         # Up to five seconds back are taken for a caller that queued, so they are waited out.
         assert wait_s <= booked / 10 + 5 * len(steps_s) + 1e-3
-
-
-class CountingStore(MemoryTaskStore):
-    """Counts the bookings of all, and can be away."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bookings = 0
-        self.is_away = False
-
-    async def reserve(
-        self, bucket: str, amount: float, *, rate_per_s: float, burst: float, now_s: float
-    ) -> float:
-        await asyncio.sleep(0.0005)
-        if self.is_away:
-            raise StoreUnavailable(location="memory", detail="away")
-        self.bookings += 1
-        return await super().reserve(
-            bucket, amount, rate_per_s=rate_per_s, burst=burst, now_s=now_s
-        )
-
-
-class Fleet:
-    """Processes that spend one budget as fast as they may, and a record of what they spent."""
-
-    def __init__(self, rate_per_s: float | None, *, seed: int = 1) -> None:
-        self.store = CountingStore()
-        self.rate = rate_per_s
-        self.chance = random.Random(seed)
-        self.spent: list[tuple[float, float]] = []
-
-    def quota(self, unit: float = 1.0) -> Quota:
-        loop = asyncio.get_running_loop()
-        return Quota(
-            self.store,
-            "bytes",
-            rate_per_s=lambda: self.rate,
-            unit=unit,
-            clock=lambda: WALL_S + loop.time(),
-            rng=self.chance.random,
-        )
-
-    async def process(
-        self, start_s: float, end_s: float, *, take: Callable[[], float], takers: int = 3
-    ) -> None:
-        """One process with some concurrent takers, each a little late at every turn."""
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(start_s)
-        quota = self.quota()
-
-        async def spend() -> None:
-            while loop.time() < end_s:
-                amount = take()
-                await quota.take(amount)
-                self.spent.append((loop.time(), amount))
-                await asyncio.sleep(self.chance.random() * 0.002)
-
-        async with asyncio.TaskGroup() as crew:
-            for number in range(takers):
-                crew.create_task(spend(), name=f"taker-{number}")
-
-    def windows(self, start_s: float, end_s: float, length_s: float = WINDOW_S) -> list[float]:
-        """What was spent in each window that begins at a multiple of 50 ms."""
-        count = int((end_s - start_s - length_s) / 0.05) + 1
-        begins = [start_s + 0.05 * number for number in range(count)]
-        return [
-            sum(amount for at_s, amount in self.spent if begin <= at_s < begin + length_s)
-            for begin in begins
-        ]
 
 
 @settings(max_examples=12, deadline=None)

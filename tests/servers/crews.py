@@ -29,7 +29,8 @@ from scheduler.model import (
 )
 from scheduler.redis_store import RedisTaskStore
 from scheduler.sqlite_store import SqliteTaskStore
-from scheduler.worker import Worker, WorkerPolicy
+from scheduler.worker import Worker
+from scheduler.worker_policy import WorkerPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -219,3 +219,24 @@ class ReadingContract(Subject):
         assert isinstance(result, Changed)
         with pytest.raises(Changed):
             await transport.read_into(entry, ByteRange(0, 6), memoryview(bytearray(6)))
+
+
+class CuttingContract(Subject):
+    """Hints where a listing can be cut are keys, and None where nothing comes."""
+
+    async def test_first_after_finds_the_next_key(self, transport: Transport) -> None:
+        keys = [f"d/{number:03}" for number in range(20)]
+        await self.seed(transport, dict.fromkeys([*keys, "e"], b"x"))
+        assert await transport.first_after("", "d/") == "d/000"
+        assert await transport.first_after("d/000", "d/") == "d/001"
+        assert await transport.first_after("d/0005", "d/") == "d/001"
+        assert await transport.first_after("d/01\U0010ffff", "d/") is None
+        assert await transport.first_after("d/019", "d/") is None
+        assert await transport.first_after("d/019") == "e"
+        assert await transport.first_after("e") is None
+
+    async def test_children_are_names_of_one_level_if_any(self, transport: Transport) -> None:
+        await self.seed(transport, dict.fromkeys(["a/1", "a/2", "b", "c/d/e"], b"x"))
+        for prefix, names in (("", ["a/", "b", "c/"]), ("c/", ["c/d/"]), ("a/", ["a/1", "a/2"])):
+            assert list(await transport.children(prefix)) in ([], names)
+        assert list(await transport.children("", limit=2)) in ([], ["a/", "b"])

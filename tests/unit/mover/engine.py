@@ -11,7 +11,8 @@ from mover.executing import Executor
 from mover.jobs import JobDirectory
 from mover.model import CopySpec, Tally
 from mover.progress import Silent
-from mover.running import Leader, Stop
+from mover.running import Leader
+from mover.stopping import Stop
 from scheduler.memory_store import MemoryTaskStore
 from transports.model import Attributes, Blob, Entry, Proof, Receipt
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mover.model import Report
+    from mover.recording import ManifestWriter
     from scheduler.store import TaskStore
     from transports.base import Transport
     from transports.memory import MemoryTransport
@@ -46,7 +48,12 @@ def stored(transport: MemoryTransport) -> dict[str, bytes]:
 
 
 def make_ends(
-    source: Transport, target: Transport, *, single: Single | None = None, **wishes: Any
+    source: Transport,
+    target: Transport,
+    *,
+    single: Single | None = None,
+    manifest: ManifestWriter | None = None,
+    **wishes: Any,
 ) -> Ends:
     wishes = {"split_bytes": SPLIT_BYTES, "part_bytes": PART_BYTES, "server_copy": False} | wishes
     return Ends(
@@ -57,11 +64,12 @@ def make_ends(
         budget=ByteBudget(1 << 20),
         live=Tally(),
         single=single,
+        manifest=manifest,
     )
 
 
 def make_executor(ends: Ends, store: TaskStore | None = None) -> Executor:
-    return Executor(ends, (store or MemoryTaskStore()).group_outcomes)
+    return Executor(ends, store or MemoryTaskStore())
 
 
 async def run_engine(

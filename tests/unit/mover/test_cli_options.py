@@ -122,6 +122,7 @@ DEFAULTS: dict[str, Any] = {
     "part_bytes": 0,
     "server_copy": True,
     "ignore_existing": False,
+    "manifest": "",
 }
 
 

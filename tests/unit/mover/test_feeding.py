@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mover import feeding
 from mover.feeding import Checkpoint, Feeder, load_checkpoint, pair_pages
-from mover.model import SmallShard, Tally
+from mover.model import LargeObject, SmallShard, Tally
 from mover.payloads import decode_payload
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import Done, TaskState
@@ -42,6 +42,7 @@ async def planned_keys(store: MemoryTaskStore) -> list[str]:
             keys += [entry.key for entry in task.copies]
             keys += [pair[0].key for pair in task.probes]
         else:
+            assert isinstance(task, LargeObject)
             keys.append(task.entry.key)
     return keys
 

@@ -10,7 +10,7 @@ import pytest
 
 from mover.feeding import Checkpoint, Feeder
 from mover.model import State
-from mover.running import Stop
+from mover.stopping import Stop
 from scheduler.memory_store import MemoryTaskStore
 from tests.unit.mover.engine import fill, make_ends, run_engine, stored
 from transports import memory

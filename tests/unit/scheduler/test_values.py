@@ -11,7 +11,7 @@ from scheduler.budgets import CLOCK_STEP_S, Budget, book
 from scheduler.errors import LeaseLost, StoreUnavailable
 from scheduler.model import Discard, Done, NewGroup, NewTask, Release, Retry
 from scheduler.retries import RetryPolicy
-from scheduler.worker import WorkerPolicy
+from scheduler.worker_policy import WorkerPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,8 @@ from scheduler.model import (
     TaskState,
 )
 from scheduler.testing import run_virtually
-from scheduler.worker import Worker, WorkerPolicy, WorkerTally
+from scheduler.worker import Worker
+from scheduler.worker_policy import WorkerPolicy, WorkerTally
 from tests.unit.scheduler.workers import DONE, FlakyStore, fill, make_worker, wall
 
 if TYPE_CHECKING:

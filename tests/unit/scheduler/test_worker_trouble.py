@@ -15,7 +15,7 @@ from scheduler.model import (
     TaskState,
 )
 from scheduler.testing import run_virtually
-from scheduler.worker import WorkerPolicy, WorkerTally
+from scheduler.worker_policy import WorkerPolicy, WorkerTally
 from tests.unit.scheduler.workers import DONE, FlakyStore, fill, make_worker, wall
 
 if TYPE_CHECKING:

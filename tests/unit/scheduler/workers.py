@@ -13,7 +13,7 @@ from scheduler.model import (
     NewTask,
     Outcome,
 )
-from scheduler.worker import Worker, WorkerPolicy
+from scheduler.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scheduler.errors import StoreUnavailable
     from scheduler.model import Reaped
     from scheduler.store import TaskStore
+    from scheduler.worker_policy import WorkerPolicy
 
 WALL_S = 1_700_000_000.0
 DONE = Outcome(disposition=Done())

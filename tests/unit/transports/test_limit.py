@@ -6,8 +6,8 @@ import heapq
 import pytest
 
 from tests.unit.transports.scripted import Scripted, blob, entry
-from transports.errors import Denied, Throttled
-from transports.limit import CALL_BYTES, AdaptiveLimit, Limit, LimitPolicy
+from transports.errors import Denied, Throttled, TimedOut
+from transports.limit import CALL_BYTES, AdaptiveLimit, Brake, Limit, LimitPolicy
 from transports.model import ByteRange, Capabilities
 
 
@@ -52,6 +52,22 @@ def test_it_climbs_to_where_throughput_ends(knee: int) -> None:
     late = seen[35:]
     assert min(late) >= min(knee, 128) - 4
     assert max(late) <= min(128, knee + 12)
+
+
+def test_it_is_up_within_seconds_where_there_is_room() -> None:
+    seen = simulate(AdaptiveLimit(LimitPolicy(start=16, maximum=128)), knee=200, seconds=10)
+    assert seen[6] == 128
+
+
+def test_it_comes_down_when_calls_become_slow_and_bring_less() -> None:
+    limit = AdaptiveLimit(LimitPolicy(start=16, maximum=64))
+    before = simulate(limit, knee=64, seconds=20)[-1]
+    now_s = 20.0
+    for _ in range(40):  # each second a limit's worth of calls, and each takes ten times as long
+        now_s += 2.0
+        for _ in range(limit.value):
+            limit.note(now_s, size_bytes=0, calls=1, latency_s=0.5, saturated=True)
+    assert limit.value < before
 
 
 def test_it_stays_where_the_demand_is_lower_than_the_limit() -> None:
@@ -159,6 +175,40 @@ async def test_a_failed_call_gives_its_slot_back() -> None:
     assert limit.adaptive.value == 4
 
 
+async def test_a_timeout_counts_and_the_others_are_not_told() -> None:
+    told: list[int] = []
+    inner = Scripted()
+    inner.will("head", TimedOut("s"))
+    inner.will("read_small", lambda some: [blob(some[0]), TimedOut("s")])
+    now_s = 0.0
+    brake = Brake(lambda: told.append(1))
+    limit = Limit(inner, LimitPolicy(start=8, maximum=16), clock=lambda: now_s, brake=brake)
+    with pytest.raises(TimedOut):
+        await limit.head("k")
+    assert limit.adaptive.value == 4
+    now_s = 10.0
+    await limit.read_small([entry("a"), entry("b")])
+    assert limit.adaptive.value == 2
+    assert told == []
+
+
+async def test_a_brake_tells_of_throttling_and_slows_all_of_its_limits() -> None:
+    told: list[int] = []
+    brake = Brake(lambda: told.append(1))
+    inner = Scripted()
+    inner.will("head", Throttled("s"))
+    first = Limit(inner, LimitPolicy(start=8, maximum=16), brake=brake)
+    second = Limit(Scripted(), LimitPolicy(start=8, maximum=16), brake=brake)
+    pinned = Limit(Scripted(), LimitPolicy.fixed(8), brake=brake)
+    with pytest.raises(Throttled):
+        await first.head("k")
+    assert told == [1]
+    assert (first.adaptive.value, second.adaptive.value) == (4, 8)
+    brake.press()
+    assert told == [1]  # what came from outside is not told outside
+    assert (first.adaptive.value, second.adaptive.value, pinned.adaptive.value) == (4, 4, 8)
+
+
 async def test_a_throttled_item_of_a_batch_counts() -> None:
     inner = Scripted()
     inner.will("read_small", lambda some: [blob(some[0]), Throttled("s")])
@@ -189,7 +239,7 @@ async def test_work_is_bytes_and_calls() -> None:
     limit.note(2.0, size_bytes=0, calls=1, latency_s=1.0, saturated=True)
     assert limit.value == 2  # not enough calls to judge it
     limit.note(2.1, size_bytes=CALL_BYTES, calls=1, latency_s=1.0, saturated=True)
-    assert limit.value == 3  # three calls' worth of work in 2.1 s: more than before
+    assert limit.value == 4  # three calls' worth of work in 1.1 s: kept, and the next is wider
 
 
 async def read(limit: Limit) -> None:

@@ -1,0 +1,225 @@
+"""A worker of a fleet: it takes up every job on the board that its pools let it work on.
+
+One process, one loop. For each job it opens both ends with its own credentials, and works on two
+lanes: tasks that move, and listing tasks, so that neither waits for the other. It leaves when it is
+told to (tasks in progress are given back), or when there has been nothing to do for a while.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field, replace
+
+from mover.crew import beat
+from mover.ends import Ends
+from mover.errors import MoverError
+from mover.executing import Executor
+from mover.model import CopySpec
+from mover.payloads import decode_spec
+from mover.ranging import LISTING_POOL
+from mover.settings import ATTEMPTS_MAX, JOB_TTL_S, LISTING_SLOTS
+from mover.stopping import Stop
+from scheduler.board import FleetBoard
+from scheduler.model import (
+    ANY_POOL,
+    JOB_STATE,
+    Discard,
+    Disposition,
+    JobState,
+    Release,
+    Retry,
+    TaskState,
+)
+from scheduler.patience import patiently
+from scheduler.store import TaskStore
+from scheduler.worker import Worker
+from scheduler.worker_policy import WorkerPolicy
+
+LOOK_EVERY_S = 0.5
+"""How often a worker looks for new jobs."""
+
+REST_S = 4.0
+"""How long a job rests on a worker that could not open its ends: another may take it up."""
+
+REFUSALS_MAX = 3
+"""A job that has not begun, and whose ends this many tries could not open, is given up."""
+
+ENDED = "ended"
+"""Control of a job whose last task has ended and whose leavings were removed."""
+
+_log = logging.getLogger(__name__)
+
+OpenEnds = Callable[[CopySpec, str, TaskStore], AbstractAsyncContextManager[Ends]]
+"""Opens the ends of a job with this worker's credentials and resources."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FleetWorker:
+    """Works for a board until it is stopped; ``run`` does it.
+
+    ``exit_when_idle_s`` is the time without any task after which it leaves; None: never.
+    """
+
+    board: FleetBoard
+    worker_id: str
+    policy: WorkerPolicy
+    open_ends: OpenEnds
+    note: Callable[[str], None]
+    stop: Stop
+    exit_when_idle_s: float | None = None
+    clock: Callable[[], float] = time.time
+    rng: Callable[[], float] = field(default=lambda: 0.5)
+    _workers: set[Worker] = field(default_factory=set)
+    _serving: set[str] = field(default_factory=set)
+    _resting: dict[str, float] = field(default_factory=dict)
+    _busy_at_s: float = field(default_factory=time.monotonic)
+
+    async def run(self) -> None:
+        """Serve until stopped, or idle for too long.
+
+        Raises ``StoreUnavailable`` when the board stays away for longer than the policy's patience,
+        or can never work.
+        """
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch_stop(), name="stop-watch")
+            while not (self.stop.drain.is_set() or self._is_idle()):
+                for job in await self._active():
+                    if job not in self._serving and not self._rests(job):
+                        self._serving.add(job)
+                        group.create_task(self._serve(job), name=f"job-{job}")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await self.stop.drain.wait()
+            for worker in self._workers:
+                worker.drain()
+            while self._serving:  # noqa: ASYNC110 - the group's own end waits for them too
+                await asyncio.sleep(0.05)
+            watch.cancel()
+
+    async def _active(self) -> list[str]:
+        return await patiently(
+            self.board.active,
+            patience_s=self.policy.patience_s,
+            rng=self.rng,
+            interrupted_by=self.stop.drain,
+        )
+
+    def _is_idle(self) -> bool:
+        if any(worker.is_busy for worker in self._workers):
+            self._busy_at_s = time.monotonic()
+        limit_s = self.exit_when_idle_s
+        return limit_s is not None and time.monotonic() - self._busy_at_s >= limit_s
+
+    def _rests(self, job: str) -> bool:
+        return self._resting.get(job, 0.0) > time.monotonic()
+
+    async def _watch_stop(self) -> None:
+        await self.stop.drain.wait()
+        for worker in self._workers:
+            worker.drain()
+        await self.stop.at_once.wait()
+        for worker in self._workers:
+            worker.stop()
+
+    async def _serve(self, job: str) -> None:
+        try:
+            record = await self.board.find(job)
+            if record is None:
+                self._resting[job] = time.monotonic() + LOOK_EVERY_S * 4
+                return
+            async with self.board.opened(job, attempts_max=ATTEMPTS_MAX) as store:
+                await self._serve_in(job, decode_spec(record.description), store)
+        finally:
+            self._serving.discard(job)
+
+    async def _serve_in(self, job: str, spec: CopySpec, store: TaskStore) -> None:
+        try:
+            async with self.open_ends(spec, job, store) as ends:
+                self.note(f"job {job}: {spec.source} to {spec.target}")
+                if ends.manifest is not None:
+                    await ends.manifest.begin(self.worker_id)
+                await store.record(f"{self.worker_id} joined", now_s=self.clock())
+                await self._work(ends, store)
+                if await store.is_drained():
+                    await self._close(job, ends, store)
+        except MoverError as error:
+            self._resting[job] = time.monotonic() + REST_S
+            self.note(f"job {job}: {error}")
+            await self._refuse(job, store, str(error))
+
+    async def _refuse(self, job: str, store: TaskStore, reason: str) -> None:
+        """Say that this worker cannot open the job's ends.
+
+        Another may have what this one lacks, so a job that has begun is only let be. One that has
+        not is tried a few times by whoever comes, and then given up with the reason.
+        """
+        await store.record(f"{self.worker_id} cannot work: {reason}", now_s=self.clock())
+        leases = await store.claim(
+            self.worker_id,
+            limit=1,
+            lease_s=self.policy.lease_s,
+            now_s=self.clock(),
+            pools=(LISTING_POOL,),
+        )
+        for lease in leases:
+            wish: Disposition = Release(after_s=REST_S / 2)
+            if lease.step == 0 and (await store.stats()).tasks[TaskState.DONE] == 0:
+                wish = Retry(after_s=REST_S / 2, reason=reason)
+                if lease.attempt >= REFUSALS_MAX:
+                    wish = Discard(reason=reason)
+            await store.finish(lease, wish, now_s=self.clock())
+        if await store.is_drained():
+            await self.board.retire(job, ttl_s=JOB_TTL_S)
+
+    async def _work(self, ends: Ends, store: TaskStore) -> None:
+        executor = Executor(ends, store)
+        lanes = [
+            Worker(
+                store,
+                executor.run,
+                worker_id=self.worker_id,
+                policy=self.policy,
+                note=lambda: beat(ends.live),
+                disown=executor.disown,
+            )
+        ]
+        if ANY_POOL in self.policy.pools:
+            policy = replace(self.policy, slots=LISTING_SLOTS, pools=(LISTING_POOL,))
+            name = f"{self.worker_id}/listing"
+            lanes.append(Worker(store, executor.run, worker_id=name, policy=policy))
+        await self._run_all(lanes)
+        if await store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
+            await self._run_all([self._sweeper(executor, store)])
+
+    def _sweeper(self, executor: Executor, store: TaskStore) -> Worker:
+        """Gives up what is left of a cancelled job, so that no upload stays open."""
+        policy = replace(
+            self.policy, pools=(*self.policy.pools, LISTING_POOL), obeys_job_state=False
+        )
+        return Worker(store, executor.give_up, worker_id=self.worker_id, policy=policy)
+
+    async def _run_all(self, workers: list[Worker]) -> None:
+        self._workers.update(workers)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for worker in workers:
+                    if self.stop.drain.is_set():
+                        worker.drain()
+                    group.create_task(_run(worker), name="lane")
+        finally:
+            self._workers.difference_update(workers)
+
+    async def _close(self, job: str, ends: Ends, store: TaskStore) -> None:
+        """Clean up behind a job that has ended. Every worker of it does; once more does no harm."""
+        await ends.target.clean(ends.token)
+        if await store.get_control(ENDED) is None:
+            await store.set_control(ENDED, b"1")
+            await store.record("the job has ended", now_s=self.clock())
+        await self.board.retire(job, ttl_s=JOB_TTL_S)
+        self.note(f"job {job}: ended")
+
+
+async def _run(worker: Worker) -> None:
+    await worker.run(until="drained")

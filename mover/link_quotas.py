@@ -1,0 +1,74 @@
+"""The quotas of a job's links, on a store that outlives the job."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from mover.links import Link, LinkRate
+from scheduler.errors import StoreUnavailable
+from scheduler.quota import Quota
+
+if TYPE_CHECKING:
+    from scheduler.rates import RateStore
+
+LINK_UNIT_BYTES: Final = 16 * 1024
+"""The least that is worth a booking of a link's bytes."""
+
+FOLLOW_EVERY_S: Final = 1.0
+
+
+def local_now() -> datetime.datetime:
+    """The local time with its zone, which timetables are read in."""
+    return datetime.datetime.now().astimezone()
+
+
+async def follow_link(store: RateStore, bucket: str, rate: LinkRate) -> None:
+    """Keep a rate as it is set for all users of the link; ends by cancellation.
+
+    A store that is away leaves the rate as it is.
+    """
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            rate.hear(await store.get_rate(bucket))
+        await asyncio.sleep(FOLLOW_EVERY_S)
+
+
+@contextlib.asynccontextmanager
+async def open_link_quotas(
+    store: RateStore,
+    links: Sequence[Link],
+    *,
+    clock: Callable[[], float] = time.time,
+    now: Callable[[], datetime.datetime] = local_now,
+) -> AsyncGenerator[list[Quota], None]:
+    """Quotas of links, in the order given, with their rates set for all and followed.
+
+    At the end what was not spent is given back. Raises ``StoreUnavailable`` if the rates cannot
+    be set: a job must not start on a budget that nobody keeps.
+    """
+    rates = [LinkRate(link.timetable, now=now) for link in links]
+    quotas = [
+        Quota(store, link.bucket, rate_per_s=rate, unit=LINK_UNIT_BYTES, clock=clock)
+        for link, rate in zip(links, rates, strict=True)
+    ]
+    for link in links:
+        await store.set_rate(link.bucket, link.text)
+    async with asyncio.TaskGroup() as followers:
+        following = [
+            followers.create_task(
+                follow_link(store, link.bucket, rate), name=f"link-rate-{link.name}"
+            )
+            for link, rate in zip(links, rates, strict=True)
+        ]
+        try:
+            yield quotas
+        finally:
+            for task in following:
+                task.cancel()
+            for quota in quotas:
+                await quota.aclose()

@@ -1,0 +1,202 @@
+"""Operate jobs on any board: list, show, pause, resume, cancel, limit, retry.
+
+Each takes a board and does one thing to a job, live: workers obey within seconds.
+"""
+
+import time
+from dataclasses import dataclass
+
+from mover.crew import read_beats
+from mover.errors import Rejected
+from mover.fleet import ENDED
+from mover.model import CopySpec
+from mover.payloads import decode_spec
+from mover.settings import ATTEMPTS_MAX
+from mover.units import Malformed, Timetable
+from mover.watching import HEARD_S
+from scheduler.board import FleetBoard, JobBoard, JobRecord
+from scheduler.model import JOB_STATE, Event, FinishedTask, JobState, StoreStats, TaskState
+from scheduler.store import TaskStore
+
+LIMIT = "limit"
+"""Control that holds a live byte rate (text, as ``--limit``; empty for none)."""
+
+LETTERS_SHOWN = 20
+"""Dead letters that are named; ``retry`` takes all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSummary:
+    """A job on one line. ``state`` is running, paused, cancelled, done or incomplete."""
+
+    job: str
+    spec: CopySpec
+    submitted_at_s: float
+    state: str
+    stats: StoreStats
+    workers: int
+
+    @property
+    def failed(self) -> int:
+        """Dead letters: tasks that were given up."""
+        return self.stats.tasks[TaskState.DISCARDED]
+
+    @property
+    def done_bytes(self) -> int:
+        return self.stats.weight[TaskState.DONE]
+
+    @property
+    def known_bytes(self) -> int:
+        """What the tasks so far weigh; it grows while the job is being listed."""
+        return sum(self.stats.weight.values())
+
+    def to_json(self) -> dict[str, object]:
+        """What ``mover jobs --json`` prints of a job."""
+        return {
+            "job": self.job,
+            "state": self.state,
+            "source": self.spec.source,
+            "target": self.spec.target,
+            "submitted_at": self.submitted_at_s,
+            "tasks": {str(state): count for state, count in self.stats.tasks.items()},
+            "bytes": {"done": self.done_bytes, "known": self.known_bytes},
+            "dead_letters": self.failed,
+            "workers": self.workers,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDetails:
+    """All that ``mover show`` tells of a job."""
+
+    summary: JobSummary
+    limit: str
+    workers: dict[str, tuple[int, int]]  # objects and bytes by worker
+    letters: list[FinishedTask]
+    events: list[Event]
+
+    def to_json(self) -> dict[str, object]:
+        """What ``mover show --json`` prints."""
+        return self.summary.to_json() | {
+            "limit": self.limit,
+            "workers": [
+                {"worker": name, "objects": objects, "bytes": size}
+                for name, (objects, size) in self.workers.items()
+            ],
+            "letters": [
+                {"task": letter.task_id, "reason": letter.reason, "attempts": letter.attempts}
+                for letter in self.letters
+            ],
+            "events": [{"at": event.at_s, "text": event.text} for event in self.events],
+        }
+
+
+async def list_jobs(board: JobBoard) -> list[JobSummary]:
+    """Every job of a board, the newest first; a job of another version of mover is left out."""
+    summaries = []
+    for record in await board.jobs():
+        async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
+            try:
+                summaries.append(await _summary(record, store))
+            except Rejected:
+                continue
+    return summaries
+
+
+async def find_job(board: JobBoard, name: str) -> JobRecord:
+    """The job of this name, or the only one whose name begins with it. Raises ``Rejected``."""
+    if record := await board.find(name):
+        return record
+    found = [record for record in await board.jobs() if name and record.job.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(record.job for record in found[:5])
+        raise Rejected(f"{name} begins the names of several jobs: {names}")
+    raise Rejected(f"there is no job {name} in this queue; mover jobs lists what there is")
+
+
+async def show_job(board: JobBoard, name: str) -> JobDetails:
+    """Everything about one job. Raises ``Rejected`` when there is none."""
+    record = await find_job(board, name)
+    async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
+        summary = await _summary(record, store)
+        live = await store.get_control(LIMIT)
+        beats = await read_beats(store, now_s=time.time(), within_s=HEARD_S)
+        return JobDetails(
+            summary=summary,
+            limit=summary.spec.limit if live is None else live.decode(),
+            workers={name: (beat.objects, beat.bytes) for name, beat in beats.items()},
+            letters=await store.results({TaskState.DISCARDED}, limit=LETTERS_SHOWN),
+            events=await store.events(limit=20),
+        )
+
+
+async def set_state(board: JobBoard, name: str, state: JobState) -> str:
+    """Pause, resume or cancel a job; returns its full name. Raises ``Rejected`` for one that ended."""
+    record = await find_job(board, name)
+    async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
+        before = await _state(store, await store.stats())
+        if before in {"done", "incomplete", "cancelled"}:
+            raise Rejected(f"job {record.job} is {before}: there is nothing to {_VERBS[state]}")
+        await store.set_control(JOB_STATE, state.encode())
+        await store.record(f"{_PAST[state]} by an operator", now_s=time.time())
+    return record.job
+
+
+_VERBS = {JobState.PAUSED: "pause", JobState.RUNNING: "resume", JobState.CANCELLED: "cancel"}
+_PAST = {JobState.PAUSED: "paused", JobState.RUNNING: "resumed", JobState.CANCELLED: "cancelled"}
+
+
+async def set_limit(board: JobBoard, name: str, rate: str) -> str:
+    """Change the byte rate of a job while it runs; returns its full name.
+
+    ``rate`` is what ``--limit`` takes, ``off`` for none. Raises ``Rejected``.
+    """
+    if rate != "off":
+        try:
+            Timetable.parse(rate, what="RATE")
+        except Malformed as error:
+            raise Rejected(str(error)) from error
+    record = await find_job(board, name)
+    async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
+        await store.set_control(LIMIT, b"" if rate == "off" else rate.encode())
+        await store.record(f"limit set to {rate} by an operator", now_s=time.time())
+    return record.job
+
+
+async def retry_job(board: JobBoard, name: str) -> tuple[JobRecord, int]:
+    """Make a job's dead letters claimable again: (the job, how many). Raises ``Rejected``."""
+    record = await find_job(board, name)
+    async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
+        if await _state(store, await store.stats()) == "cancelled":
+            raise Rejected(f"job {record.job} was cancelled; run its command again to start anew")
+        requeued = await store.requeue()
+        if requeued:
+            await store.set_control(ENDED, None)
+            await store.record(f"{requeued} failed tasks again, by an operator", now_s=time.time())
+    if requeued and isinstance(board, FleetBoard):
+        await board.reopen(record.job)
+    return record, requeued
+
+
+async def _summary(record: JobRecord, store: TaskStore) -> JobSummary:
+    stats = await store.stats()
+    heard = await store.workers(now_s=time.time(), within_s=HEARD_S)
+    return JobSummary(
+        job=record.job,
+        spec=decode_spec(record.description),
+        submitted_at_s=record.submitted_at_s,
+        state=await _state(store, stats),
+        stats=stats,
+        workers=len([beat for beat in heard if beat.note]),
+    )
+
+
+async def _state(store: TaskStore, stats: StoreStats) -> str:
+    wish = await store.get_control(JOB_STATE)
+    if wish == JobState.CANCELLED.encode():
+        return "cancelled"
+    if stats.is_drained:
+        return "incomplete" if stats.tasks[TaskState.DISCARDED] else "done"
+    return "paused" if wish == JobState.PAUSED.encode() else "running"

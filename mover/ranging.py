@@ -1,0 +1,157 @@
+"""Run a listing task: list one range of keys at both ends, plan its pages, feed the queue.
+
+A listing task is how a job is planned when no process leads it. Its payload says how far it has
+come; every page's shards are enqueued together with the next payload (``TaskStore.advance``), so a
+worker that dies between two pages neither loses nor doubles one. A range that turns out to be long
+is cut, and the cuts become listing tasks of their own: planning spreads over the workers like the
+copying does, and no process ever holds the dataset.
+"""
+
+import asyncio
+import time
+from contextlib import aclosing
+from dataclasses import replace
+
+from mover.ends import Ends
+from mover.feeding import TASKS_AHEAD, pair_pages, shard_tasks
+from mover.listing import PairPage
+from mover.model import Listing, Tally, TaskResult
+from mover.payloads import encode_payload
+from mover.planning import Planned, Planner, Policy, ShardLimits
+from mover.settings import WORKER_POLICY
+from mover.sharding import KeyRange
+from mover.splitting import split_range
+from scheduler.model import Lease, NewTask, TaskState
+from scheduler.store import TaskStore
+
+LISTING_POOL = "listing"
+"""The pool of listing tasks. Workers take them on a lane of their own, so that a job whose listing
+is far ahead still copies, and one whose copying is slow still lists."""
+
+RANGES = 8
+"""Ranges that the first listing task of a job cuts the whole into, once it has seen that there is
+more than a page."""
+
+CUT_EVERY_PAGES = 20
+"""How often a long range looks whether workers are idle, and gives half of its rest away."""
+
+AHEAD_POLL_S = 0.2
+
+HEARD_S = 10.0
+"""A worker that has said nothing for this long takes no part in how shards are cut."""
+
+
+def first_listing(now_s: float) -> NewTask:
+    """The task that a job begins with: all keys, to be cut into ranges."""
+    listing = Listing(after="", upto=None, now_s=now_s, ranges=RANGES)
+    return _listing_task(listing)
+
+
+def _listing_task(listing: Listing) -> NewTask:
+    return NewTask(payload=encode_payload(listing), pool=LISTING_POOL)
+
+
+class RangeLister:
+    """Lists one range; ``run`` returns the counts of what it planned."""
+
+    def __init__(self, ends: Ends, store: TaskStore, listing: Listing, lease: Lease) -> None:
+        self._ends = ends
+        self._store = store
+        self._listing = listing
+        self._lease = lease
+        self._pages = 0
+        self._slots = 1
+        self._policy = Policy.of(
+            ends.spec, ends.source.capabilities, ends.target.capabilities, listing.now_s
+        )
+
+    async def run(self) -> TaskResult:
+        """List to the end of the range. A cancel leaves the payload of the last page with work.
+
+        Raises ``TransportError`` for a listing that fails, ``LeaseLost``, ``StoreUnavailable``.
+        """
+        span = KeyRange(self._listing.after, self._listing.upto)
+        pages = pair_pages(
+            self._ends,
+            prefix=self._policy.selector.literal_prefix,
+            start_after=span.after,
+            stop_at=span.stop_at,
+        )
+        planner = Planner(self._policy)
+        async with aclosing(pages):
+            async for page in pages:
+                if self._is_behind(page):
+                    break  # the rest has been given away since the listing began
+                planner.limits = await self._limits()
+                await self._take(page, planner.feed(self._within(page)))
+        return TaskResult(tally=self._listing.tally)
+
+    def _is_behind(self, page: PairPage) -> bool:
+        upto = self._listing.upto
+        return upto is not None and bool(page.pairs) and page.pairs[0][0].key > upto
+
+    def _within(self, page: PairPage) -> PairPage:
+        """The page up to the range's end, which may have come nearer since the listing began."""
+        upto = self._listing.upto
+        if upto is None or page.last_key <= upto:
+            return page
+        pairs = [pair for pair in page.pairs if pair[0].key <= upto]
+        extras = [entry for entry in page.extras if entry.key <= upto]
+        return PairPage(pairs, extras, upto)
+
+    async def _take(self, page: PairPage, planned: Planned) -> None:
+        self._count(planned.tally)
+        self._pages += 1
+        listing = replace(self._listing, after=page.last_key)
+        given_away = await self._cut(listing, page)
+        if given_away:
+            listing = replace(listing, upto=given_away[0].upto, ranges=1)
+        cuts = [
+            _listing_task(Listing(after=span.after, upto=span.upto, now_s=listing.now_s, ranges=1))
+            for span in given_away[1:]
+        ]
+        self._listing = listing
+        if planned.has_work or cuts or self._pages % CUT_EVERY_PAGES == 0:
+            follow_ups = [*cuts, *shard_tasks(planned)]
+            self._lease = await self._store.advance(
+                self._lease, encode_payload(listing), follow_ups=follow_ups
+            )
+            await self._wait_for_workers()
+
+    async def _limits(self) -> ShardLimits:
+        """Large shards while workers have enough to do, small ones where some would be idle."""
+        if self._pages % CUT_EVERY_PAGES == 0:
+            heard = await self._store.workers(now_s=time.time(), within_s=HEARD_S)
+            self._slots = WORKER_POLICY.slots * len([each for each in heard if each.note])
+        waiting = (await self._store.stats()).tasks[TaskState.PENDING]
+        return ShardLimits.towards_end(waiting, self._slots)
+
+    def _count(self, tally: Tally) -> None:
+        self._listing.tally.add(tally)
+        live = self._ends.live
+        live.planned_objects += tally.planned_objects
+        live.planned_bytes += tally.planned_bytes
+        live.skipped_objects += tally.skipped_objects
+
+    async def _cut(self, listing: Listing, page: PairPage) -> list[KeyRange]:
+        """The ranges that what is left of this one is cut into; empty to go on as it is."""
+        if self._ends.single is not None:
+            return []
+        wanted = listing.ranges
+        if wanted == 1 and self._pages % CUT_EVERY_PAGES == 0:
+            waiting = (await self._store.stats()).tasks[TaskState.PENDING]
+            wanted = 1 if waiting else 2
+        if wanted == 1:
+            return []
+        return await split_range(
+            self._ends.source,
+            self._policy.selector.literal_prefix,
+            KeyRange(page.last_key, listing.upto),
+            wanted=wanted,
+            seen=[source.key for source, _ in page.pairs],
+        )
+
+    async def _wait_for_workers(self) -> None:
+        """Plan no further ahead than ``TASKS_AHEAD``: the queue's memory is bounded too."""
+        while (await self._store.stats()).open_tasks > TASKS_AHEAD:  # noqa: ASYNC110
+            await asyncio.sleep(AHEAD_POLL_S)

@@ -1,0 +1,114 @@
+"""Watch a job that a fleet works on: progress while it runs, a report at its end.
+
+Watching changes nothing. Who stops watching does not stop the job.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mover.crew import RUN_S_MAX, Beat, read_beats
+from mover.gathering import gather_results
+from mover.model import Report, State
+from mover.progress import Monitor, Progress, WorkerProgress
+from mover.stopping import Stop
+from scheduler.model import JOB_STATE, JobState, StoreStats, TaskState
+from scheduler.patience import patiently
+from scheduler.store import TaskStore
+
+TICK_S = 0.5
+"""How often the watcher looks."""
+
+NO_WORKER_S = 5.0
+"""After this long without a sign of life the person should know why nothing happens."""
+
+HEARD_S = 10.0
+"""A worker that has said nothing for this long does not count as one that is here."""
+
+STORE_PATIENCE_S = 300.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Watcher:
+    """Follows one job until it is drained or the watching is stopped; ``run`` does it.
+
+    ``worker_hint`` is the command that starts a worker, for the person who has forgotten to.
+    """
+
+    job: str
+    store: TaskStore
+    monitor: Monitor
+    stop: Stop
+    retry_path: Path
+    worker_hint: str = ""
+    clock: Callable[[], float] = time.time
+    _started_s: float = field(default_factory=time.monotonic)
+    _seen_event: int = 0
+    _warned: bool = False
+
+    async def run(self, *, resumed: bool) -> Report:
+        """Watch to the end. Raises ``StoreUnavailable`` when the queue stays away for minutes."""
+        self.monitor.begin(self.job, resumed=resumed)
+        if events := await self.store.events(limit=1):
+            self._seen_event = events[-1].event_id if resumed else 0
+        while True:
+            stats = await patiently(
+                self._look,
+                patience_s=STORE_PATIENCE_S,
+                rng=lambda: 0.5,
+                interrupted_by=self.stop.drain,
+            )
+            if stats.is_drained or self.stop.drain.is_set():
+                return await self._report(is_over=stats.is_drained)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self.stop.drain.wait()
+
+    async def _look(self) -> StoreStats:
+        stats = await self.store.stats()
+        beats = await read_beats(self.store, now_s=self.clock(), within_s=RUN_S_MAX)
+        self.monitor.update(self._progress(stats, beats))
+        for event in await self.store.events(after_event_id=self._seen_event):
+            self.monitor.note(event.text)
+            self._seen_event = event.event_id
+        if not self._warned and time.monotonic() - self._started_s > NO_WORKER_S:
+            self._warned = True
+            if not await self.store.workers(now_s=self.clock(), within_s=HEARD_S):
+                self.monitor.note(f"no worker has taken this job up; start one: {self.worker_hint}")
+        return stats
+
+    def _progress(self, stats: StoreStats, beats: dict[str, Beat]) -> Progress:
+        notes = beats.values()
+        return Progress(
+            job=self.job,
+            seconds=time.monotonic() - self._started_s,
+            planned_objects=sum(note.planned_objects for note in notes),
+            planned_bytes=sum(note.planned_bytes for note in notes),
+            planned_all=stats.is_drained,
+            copied_objects=sum(note.objects for note in notes),
+            copied_bytes=sum(note.bytes for note in notes),
+            skipped_objects=sum(note.skipped for note in notes),
+            failed_objects=stats.tasks[TaskState.DISCARDED],
+            workers=tuple(
+                WorkerProgress(name, note.objects, note.bytes) for name, note in beats.items()
+            ),
+        )
+
+    async def _report(self, *, is_over: bool) -> Report:
+        gathered = await gather_results(self.store, self.retry_path)
+        state = gathered.state if is_over else State.INTERRUPTED
+        if await self.store.get_control(JOB_STATE) == JobState.CANCELLED.encode() and is_over:
+            state = State.CANCELLED
+        report = Report(
+            job=self.job,
+            state=state,
+            tally=gathered.tally,
+            seconds=time.monotonic() - self._started_s,
+            failures=gathered.failures,
+            retry_file=gathered.retry_file,
+        )
+        self.monitor.end(report)
+        return report

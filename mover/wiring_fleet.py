@@ -1,0 +1,174 @@
+"""Puts a fleet together: submits and watches jobs, and runs workers. See ``wiring`` for the rest."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+
+from mover.budget import ByteBudget
+from mover.ends import Ends
+from mover.errors import Rejected
+from mover.fleet import FleetWorker
+from mover.jobs import JobDirectory, job_id
+from mover.model import CopySpec, Report
+from mover.operating import find_job, retry_job
+from mover.payloads import decode_spec, encode_spec
+from mover.progress import Monitor
+from mover.queues import jobs_directory, open_board, open_fleet_board, worker_id
+from mover.ranging import first_listing
+from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES, FLEET_POLICY
+from mover.stopping import Stop
+from mover.units import Timetable, parse_request_rate
+from mover.watching import Watcher
+from mover.wiring import Resources, flat, open_job_ends, run_copy
+from scheduler.board import FleetBoard, JobBoard
+from scheduler.store import TaskStore
+from transports.location import parse_location
+
+SHARED_SCHEMES_REFUSED = frozenset({"memory"})
+
+
+async def copy_by_fleet(
+    spec: CopySpec,
+    *,
+    queue: str,
+    monitor: Monitor,
+    environment: Mapping[str, str],
+    stop: Stop,
+) -> Report:
+    """Put a copy on a fleet's board, and watch it."""
+    async with open_fleet_board(queue, environment) as board:
+        job, is_new = await _submit(board, spec)
+        return await _watch(board, job, queue, monitor, environment, stop, resumed=not is_new)
+
+
+async def submit_to_fleet(spec: CopySpec, *, queue: str, environment: Mapping[str, str]) -> str:
+    """Put a job on a fleet's board and return its name."""
+    async with open_fleet_board(queue, environment) as board:
+        job, _ = await _submit(board, spec)
+        return job
+
+
+async def _submit(board: FleetBoard, spec: CopySpec) -> tuple[str, bool]:
+    _refuse_nonsense(spec)
+    job, now_s = job_id(spec), time.time()
+    is_new = await flat(board.submit(job, encode_spec(spec), [first_listing(now_s)], now_s=now_s))
+    return job, is_new
+
+
+async def retry_in_queue(
+    name: str,
+    *,
+    queue: str,
+    detach: bool,
+    monitor: Monitor,
+    environment: Mapping[str, str],
+    stop: Stop,
+) -> Report | int:
+    """Make a job's dead letters claimable again; watch a fleet's job, run one of this host here."""
+    async with open_board(queue, environment) as board:
+        record, requeued = await retry_job(board, name)
+        if not requeued or (detach and isinstance(board, FleetBoard)):
+            return requeued
+        if isinstance(board, FleetBoard):
+            return await _watch(board, record.job, queue, monitor, environment, stop, resumed=True)
+    spec = decode_spec(record.description)
+    return await run_copy(
+        spec,
+        given=(spec.source, spec.target),
+        workers="auto",
+        dry_run=False,
+        on_action=None,
+        monitor=monitor,
+        environment=environment,
+        stop=stop,
+        directory=JobDirectory(jobs_directory(queue, environment) / record.job),
+    )
+
+
+async def watch_job(
+    name: str, *, queue: str, monitor: Monitor, environment: Mapping[str, str], stop: Stop
+) -> Report:
+    """Watch a job of any queue to its end."""
+    async with open_board(queue, environment) as board:
+        record = await find_job(board, name)
+        return await _watch(board, record.job, queue, monitor, environment, stop, resumed=True)
+
+
+async def _watch(
+    board: JobBoard,
+    job: str,
+    queue: str,
+    monitor: Monitor,
+    environment: Mapping[str, str],
+    stop: Stop,
+    *,
+    resumed: bool,
+) -> Report:
+    directory = JobDirectory.named(job, environment)
+    async with board.opened(job, attempts_max=ATTEMPTS_MAX) as store:
+        watcher = Watcher(
+            job=job,
+            store=store,
+            monitor=monitor,
+            stop=stop,
+            retry_path=directory.retry_path,
+            worker_hint=f"mover worker --queue {queue}",
+        )
+        return await flat(watcher.run(resumed=resumed))
+
+
+async def run_worker(
+    *,
+    queue: str,
+    pools: tuple[str, ...],
+    slots: int | None,
+    concurrency: int | None,
+    memory_bytes: int | None,
+    lease_s: float | None,
+    exit_when_idle_s: float | None,
+    environment: Mapping[str, str],
+    note: Callable[[str], None],
+    stop: Stop,
+) -> None:
+    """Join a fleet and work until stopped, or idle for ``exit_when_idle_s``."""
+    resources = Resources(budget=ByteBudget(memory_bytes or BUDGET_BYTES), concurrency=concurrency)
+
+    def open_ends(spec: CopySpec, job: str, store: TaskStore) -> AbstractAsyncContextManager[Ends]:
+        place = JobDirectory.named(job, environment).manifest_path
+        return open_job_ends(spec, job, store, environment, resources=resources, record_in=place)
+
+    async with open_fleet_board(queue, environment) as board:
+        name = worker_id()
+        note(f"worker {name} joins pools {', '.join(pools)}")
+        worker = FleetWorker(
+            board=board,
+            worker_id=name,
+            policy=replace(
+                FLEET_POLICY,
+                pools=pools,
+                slots=slots or FLEET_POLICY.slots,
+                lease_s=lease_s or FLEET_POLICY.lease_s,
+            ),
+            open_ends=open_ends,
+            note=note,
+            stop=stop,
+            exit_when_idle_s=exit_when_idle_s,
+        )
+        await flat(worker.run())
+
+
+def _refuse_nonsense(spec: CopySpec) -> None:
+    """What can be known without opening a store: workers, not this host, must reach the stores."""
+    try:
+        for text in (spec.source, spec.target):
+            if (scheme := parse_location(text).scheme) in SHARED_SCHEMES_REFUSED:
+                raise Rejected(
+                    f"{text}: a {scheme} store is in one process and no fleet can share it"
+                )
+        if spec.limit:
+            Timetable.parse(spec.limit, what="--limit")
+        if spec.limit_requests:
+            parse_request_rate(spec.limit_requests, what="--limit-requests")
+    except ValueError as error:
+        raise Rejected(str(error)) from error

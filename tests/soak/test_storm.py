@@ -1,0 +1,18 @@
+"""The long storm: six workers, one killed every second for a minute, Redis and the store too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.test_storm import weather
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_fleet_weathers_a_minute_of_storm(tmp_path: Path, seed: int) -> None:
+    weather(tmp_path, seconds=60, size=6, objects=6000, limit="3MiB/s", within_s=400, seed=seed)

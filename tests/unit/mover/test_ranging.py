@@ -1,0 +1,165 @@
+"""Listing tasks plan a job without a leader: every object once, whatever dies and however it is cut."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mover import ranging
+from mover.model import Listing, SmallShard, TaskResult
+from mover.payloads import decode_payload, decode_result
+from mover.ranging import LISTING_POOL, first_listing
+from scheduler.memory_store import MemoryTaskStore
+from scheduler.model import FINAL_STATES, TaskState
+from tests.unit.mover.engine import fill, make_ends, make_executor
+from transports.errors import Denied, Unavailable
+from transports.faults import Fault, Faults
+from transports.memory import MemoryTransport
+
+if TYPE_CHECKING:
+    from mover.ends import Ends
+    from scheduler.model import Lease
+
+NOW_S = 1_700_000_000.0
+
+
+class Died(BaseException):
+    """A worker's sudden end."""
+
+
+async def list_all(
+    ends: Ends, store: MemoryTaskStore, *, die: random.Random | None = None
+) -> list[TaskResult]:
+    """Run listing tasks until none is left; with ``die``, workers end at random between two pages."""
+    executor = make_executor(ends, store)
+    now_s = NOW_S
+    while True:
+        now_s += 100.0
+        await store.reap(now_s=now_s)
+        leases = await store.claim("w", limit=1, lease_s=30.0, now_s=now_s, pools=(LISTING_POOL,))
+        if not leases:
+            break
+        try:
+            outcome = await executor.run(leases[0])
+        except Died:
+            continue
+        await store.finish(
+            leases[0],
+            outcome.disposition,
+            result=outcome.result,
+            follow_ups=outcome.follow_ups,
+            now_s=now_s,
+        )
+        if die is not None:
+            now_s += 1000.0
+    done = await store.results(FINAL_STATES)
+    return [decode_result(task.result) for task in done if task.state is TaskState.DONE]
+
+
+async def planned_keys(store: MemoryTaskStore) -> list[str]:
+    leases: list[Lease] = await store.claim("w", limit=10_000, lease_s=60.0, now_s=NOW_S * 2)
+    shards = [decode_payload(lease.payload) for lease in leases]
+    return [
+        entry.key for shard in shards if isinstance(shard, SmallShard) for entry in shard.copies
+    ]
+
+
+async def submitted(source: MemoryTransport, count: int) -> tuple[MemoryTaskStore, list[str]]:
+    keys = [f"d/{number:06d}" for number in range(count)]
+    await fill(source, dict.fromkeys(keys, b"x"))
+    store = MemoryTaskStore(attempts_max=50)
+    await store.enqueue([first_listing(NOW_S)])
+    await store.close_intake()
+    return store, keys
+
+
+async def test_a_short_listing_is_one_task() -> None:
+    source = MemoryTransport()
+    store, keys = await submitted(source, 700)
+    results = await list_all(make_ends(source, MemoryTransport()), store)
+    assert len(results) == 1
+    assert results[0].tally.planned_objects == 700
+    assert sorted(await planned_keys(store)) == keys
+
+
+async def test_a_long_listing_is_cut_into_ranges() -> None:
+    source = MemoryTransport()
+    store, keys = await submitted(source, 12_000)
+    results = await list_all(make_ends(source, MemoryTransport()), store)
+    assert len(results) == ranging.RANGES
+    planned = [result.tally.planned_objects for result in results]
+    assert sum(planned) == 12_000
+    assert max(planned) < 3500
+    assert sorted(await planned_keys(store)) == keys
+
+
+async def test_idle_workers_get_half_of_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranging, "CUT_EVERY_PAGES", 2)
+    source = MemoryTransport()
+    store, keys = await submitted(source, 30_000)
+    idle = MemoryTaskStore(attempts_max=50)
+    await idle.enqueue([first_listing(NOW_S)])
+    await idle.close_intake()
+    # Whoever looks finds nothing waiting, so every second page gives half of the rest away.
+    stats = await MemoryTaskStore().stats()
+
+    async def nothing_waits() -> object:
+        return stats
+
+    monkeypatch.setattr(idle, "stats", nothing_waits)
+    results = await list_all(make_ends(source, MemoryTransport()), idle)
+    assert len(results) > ranging.RANGES
+    assert sorted(await planned_keys(idle)) == keys
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_listing_goes_on_from_the_page_where_a_worker_died(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = MemoryTransport()
+    store, keys = await submitted(source, 9000)
+    rng = random.Random(seed)
+    advance = store.advance
+
+    async def advance_or_die(*arguments: object, **named: object) -> object:
+        moment = rng.random()
+        if moment < 0.15:
+            raise Died
+        lease = await advance(*arguments, **named)  # type: ignore[arg-type]
+        if moment > 0.85:
+            raise Died
+        return lease
+
+    monkeypatch.setattr(store, "advance", advance_or_die)
+    results = await list_all(make_ends(source, MemoryTransport()), store, die=rng)
+    assert sum(result.tally.planned_objects for result in results) == 9000
+    assert sorted(await planned_keys(store)) == keys
+
+
+async def test_what_the_target_has_is_skipped_and_counted() -> None:
+    source, target = MemoryTransport(), MemoryTransport()
+    store, keys = await submitted(source, 3000)
+    await fill(target, dict.fromkeys(keys[:2000], b"x"))
+    results = await list_all(make_ends(source, target), store)
+    assert sum(result.tally.skipped_objects for result in results) == 2000
+    assert sorted(await planned_keys(store)) == keys[2000:]
+
+
+async def test_a_denied_listing_is_given_up_with_the_reason() -> None:
+    source = MemoryTransport()
+    store, _ = await submitted(source, 10)
+    faults = Faults(source, [Fault(verb="list", nth=1, times=99, error=Denied("source"))])
+    await list_all(make_ends(faults, MemoryTransport()), store)
+    (letter,) = await store.results({TaskState.DISCARDED})
+    assert "Denied" in letter.reason
+    assert isinstance(decode_payload(letter.payload), Listing)
+
+
+async def test_a_listing_that_breaks_off_is_an_error_of_the_task() -> None:
+    source = MemoryTransport()
+    store, _ = await submitted(source, 10)
+    faults = Faults(source, [Fault(verb="list", nth=1, times=99, error=Unavailable("source"))])
+    with pytest.raises(Unavailable):
+        await list_all(make_ends(faults, MemoryTransport()), store)
