@@ -1,5 +1,5 @@
 -- ARGV: now_s, attempts_max, then the workers known to be dead. Gives {reclaimed, discarded, 1 when
--- there may be more}: one call takes back about a thousand tasks, so that it stops nobody for long.
+-- there may be more}: one call takes back about 500 tasks, so that it stops nobody for long.
 even_when_full()
 local now_ms, attempts_max = tonumber(ARGV[1]) * 1000, tonumber(ARGV[2])
 local time = redis.call("TIME")
@@ -10,7 +10,7 @@ if now_ms > redis_now_ms + LEASE_MAX_MS / 2 then
   return redis.error_reply("CLOCK " .. string.format("%.0f", (now_ms - redis_now_ms) / 1000))
 end
 local idle_ms = string.format("%.0f", LEASE_MAX_MS + redis_now_ms - now_ms)
-local PAGE, PRUNE_MS, CONSUMER_KEPT_MS = 1000, 600000, 2 * LEASE_MAX_MS
+local PAGE, PRUNE_MS, CONSUMER_KEPT_MS = 500, 600000, 2 * LEASE_MAX_MS
 local reclaimed, discarded = 0, 0
 
 local function reap(stream, entry)
