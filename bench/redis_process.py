@@ -7,6 +7,7 @@ that is named, Valkey's too.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -40,10 +41,17 @@ def installed_servers() -> dict[str, Path]:
     return found
 
 
+def _free_port() -> int:
+    """A free port that leaves room for a cluster's bus, which is 10,000 above it."""
+    while (port := free_ports(1)[0]) > 55_535:
+        pass
+    return port
+
+
 class RedisProcess:
     """One server on 127.0.0.1 between ``start`` and ``stop``, with its own directory.
 
-    ``options`` are lines of redis.conf as (name, value). With ``durable`` it keeps an append-only
+    ``options`` are lines of redis.conf as (name, values). With ``durable`` it keeps an append-only
     file, so a kill loses at most what ``appendfsync everysec`` allows.
     """
 
@@ -55,7 +63,7 @@ class RedisProcess:
         self._program = program or bundled_redis()
         self._child: GuardedChild | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="fluid-mover-redis-"))
-        self.port = free_ports(1)[0]
+        self.port = _free_port()
 
     @property
     def url(self) -> str:
@@ -68,7 +76,11 @@ class RedisProcess:
         return self._child.pid
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -89,7 +101,7 @@ class RedisProcess:
         arguments = [str(self._program), "--bind", "127.0.0.1", "--port", str(self.port)]
         arguments += ["--save", "", "--appendonly", "yes" if self._durable else "no"]
         for name, value in self._options:
-            arguments += [f"--{name}", value]
+            arguments += [f"--{name}", *shlex.split(value)]
         self._child = GuardedChild(
             arguments,
             directory=self._directory,

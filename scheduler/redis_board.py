@@ -67,7 +67,11 @@ class RedisBoard(FleetBoard):
         await self._server.do("ZADD", JOBS, repr(now_s), job)
         await self._server.do("SADD", ACTIVE, job)
         answer = await self._server.run(
-            "submit", job_key(job, "meta"), description, repr(now_s), *intake_values(first, ())
+            "names+intake+submit",
+            job_key(job, "meta"),
+            description,
+            repr(now_s),
+            *intake_values(first, ()),
         )
         await RedisTaskStore(self._server, job).expire(None)
         return bool(answer)

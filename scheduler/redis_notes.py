@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 from scheduler import budgets
@@ -12,7 +11,8 @@ from scheduler.store import EVENTS_KEPT, TaskStore
 if TYPE_CHECKING:
     from scheduler.redis_server import RedisServer
 
-_AT_S = struct.Struct("<d")
+BEATS_KEPT_S = 7 * 86_400.0
+"""Signs of life older than this go: workers of a fleet come and go for as long as a job lives."""
 
 
 def job_key(job: str, name: str) -> str:
@@ -24,6 +24,10 @@ class RedisNotes(TaskStore):
     """Controls, signs of life, events and rates of one job."""
 
     def __init__(self, server: RedisServer, job: str) -> None:
+        if not job:
+            raise ValueError(
+                "A job needs a name: its keys would lie in different slots of a cluster"
+            )
         self._server = server
         self._job = job
         self._meta = job_key(job, "meta")
@@ -32,30 +36,23 @@ class RedisNotes(TaskStore):
         return job_key(self._job, name)
 
     async def set_control(self, name: str, value: bytes | None) -> None:
-        if value is None:
-            await self._server.do("HDEL", self._key("control"), name)
-        else:
-            await self._server.do("HSET", self._key("control"), name, value)
+        given = (0, b"") if value is None else (1, value)
+        await self._server.run("tell", self._meta, "control", name, *given)
 
     async def get_control(self, name: str) -> bytes | None:
         value: bytes | None = await self._server.do("HGET", self._key("control"), name)
         return value
 
     async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> None:
-        await self._server.do("HSET", self._key("beat"), worker_id, _AT_S.pack(now_s) + note)
+        await self._server.run("beat", self._meta, worker_id, repr(now_s), note, BEATS_KEPT_S)
 
     async def workers(self, *, now_s: float, within_s: float) -> list[WorkerBeat]:
-        beats: dict[bytes, bytes] = await self._server.do("HGETALL", self._key("beat"))
-        heard = [
-            WorkerBeat(
-                worker_id=worker.decode(),
-                note=value[_AT_S.size :],
-                at_s=_AT_S.unpack_from(value)[0],
-            )
-            for worker, value in beats.items()
+        rows = await self._server.run("workers", self._meta, repr(now_s - within_s))
+        beats = [
+            WorkerBeat(worker_id=name.decode(), at_s=float(at_s), note=note)
+            for name, at_s, note in rows
         ]
-        lately = [beat for beat in heard if beat.at_s >= now_s - within_s]
-        return sorted(lately, key=lambda beat: beat.worker_id)
+        return sorted(beats, key=lambda beat: beat.worker_id)
 
     async def record(self, text: str, *, now_s: float) -> None:
         await self._server.run("record", self._meta, repr(now_s), text, EVENTS_KEPT)

@@ -7,10 +7,11 @@ A queue's address is a URL as redis-py takes it:
 - ``redis+sentinel://host:26379,host:26379/SERVICE/0``: the master that the sentinels name.
 
 A user name may stand in the URL; a password may too, where the URL does not come from a command
-line. ``password`` is used where the URL has none.
+line. ``password`` is used where the URL has none. Sentinels that want a password are given the
+server's; with ``rediss+sentinel`` they are spoken to over TLS as well.
 
-Scripts are files in ``scheduler/lua``; each begins with ``common.lua``. They are sent once and then
-called by their digest. Every key of a job has the hash tag ``{job}``, so a job lives in one slot.
+Scripts are files in ``scheduler/lua``, put together from ``common.lua`` and the parts that their name
+lists, as in ``intake+enqueue``. They are sent once and then called by their digest. Every key of a job has the hash tag ``{job}``, so a job lives in one slot.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import redis.asyncio
 import redis.asyncio.sentinel
 from redis import exceptions
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from scheduler import redis_failures
 from scheduler.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 Value: TypeAlias = str | bytes | int | float
 """What an argument of a command may be."""
@@ -44,30 +47,55 @@ ANSWER_MAX_S = 5.0
 CONNECTIONS_MAX = 16
 """Connections of one process; a verb waits for one."""
 
-_LASTING = (
-    exceptions.AuthenticationError,
-    exceptions.AuthenticationWrongNumberOfArgsError,
-    exceptions.AuthorizationError,
-    exceptions.NoPermissionError,
-    exceptions.InvalidResponse,
-)
+_CODES = {
+    exceptions.AuthenticationError: "NOAUTH",
+    exceptions.AuthenticationWrongNumberOfArgsError: "NOAUTH",
+    exceptions.AuthorizationError: "NOPERM",
+    exceptions.NoPermissionError: "NOPERM",
+    exceptions.OutOfMemoryError: "OOM",
+    exceptions.ReadOnlyError: "READONLY",
+    exceptions.BusyLoadingError: "LOADING",
+    exceptions.AskError: "MOVED",
+    exceptions.ClusterDownError: "CLUSTERDOWN",
+    exceptions.MasterDownError: "MASTERDOWN",
+}
+"""The first words of errors that redis-py has taken off their texts."""
 
 
 class RedisServer:
     """A server that keeps queues. Made by ``open``, ended by ``aclose``; shared by its users."""
 
-    def __init__(self, client: Any, location: str) -> None:
-        self._client = client
+    def __init__(
+        self, clients: Sequence[Any], location: str, *, secrets: Sequence[str] = ()
+    ) -> None:
+        self._client, *self._sentinels = clients
+        self._secrets = secrets
+        self._is_closed = False
         self.location = location
 
     @classmethod
     async def open(cls, url: str, *, password: str | None = None) -> RedisServer:
         """Connect, and look whether this server can keep a queue.
 
-        Raises ``StoreUnavailable``: permanent for a wrong password, a version that is too old, or
-        a server that throws keys away when its memory is full.
+        Raises ``StoreUnavailable``: permanent for a wrong password, a user without rights, a
+        version that is too old, or a server that throws keys away when its memory is full.
         """
-        server = cls(_connect(url, password), _without_secret(url))
+        try:
+            return await cls._open(url, password, knows_sentinels=False)
+        except StoreUnavailable as error:
+            # Whether sentinels want a password can only be found out by asking them.
+            if "No master" not in (cause := str(error.__cause__)) or "Authentic" not in cause:
+                raise
+        return await cls._open(url, password, knows_sentinels=True)
+
+    @classmethod
+    async def _open(cls, url: str, password: str | None, *, knows_sentinels: bool) -> RedisServer:
+        secrets = [password, urllib.parse.urlsplit(url).password]
+        server = cls(
+            _connect(url, password, knows_sentinels=knows_sentinels),
+            _without_secret(url),
+            secrets=[secret for secret in secrets if secret],
+        )
         try:
             await server._check()
         except BaseException:
@@ -77,7 +105,9 @@ class RedisServer:
 
     async def aclose(self) -> None:
         """Close all connections. A second call does nothing."""
-        await self._client.aclose()
+        self._is_closed = True
+        for client in (self._client, *self._sentinels):
+            await client.aclose()
 
     async def run(self, script: str, key: str, *arguments: Value) -> Any:
         """Run a script of ``scheduler/lua`` on the job whose ``meta`` key is given."""
@@ -95,18 +125,20 @@ class RedisServer:
         """Run one plain command; its answer as bytes, numbers and lists."""
         return await self._translated(lambda: self._client.execute_command(*command))
 
+    async def info(self, section: str) -> dict[str, Any]:
+        """A section of INFO; of any one node where the server is a cluster."""
+        info: dict[str, Any] = await self._translated(lambda: self._client.info(section))
+        first = next(iter(info.values()), None)
+        if isinstance(self._client, redis.asyncio.RedisCluster) and isinstance(first, dict):
+            return first  # of more than one node
+        return info
+
     async def _check(self) -> None:
-        info = await self._translated(lambda: self._client.info("server"))
-        if isinstance(next(iter(info.values()), None), dict):  # a cluster answers by node
-            info = next(iter(info.values()))
-        version = str(info.get("redis_version", "0"))
+        version = str((await self.info("server")).get("redis_version", "0"))
         numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
         if numbers < OLDEST:
             raise self._refused(f"it is Redis {version}, and 6.2 or newer is needed")
-        memory = await self._translated(lambda: self._client.info("memory"))
-        if isinstance(next(iter(memory.values()), None), dict):
-            memory = next(iter(memory.values()))
-        policy = str(memory.get("maxmemory_policy", "noeviction"))
+        policy = str((await self.info("memory")).get("maxmemory_policy", "noeviction"))
         if policy.startswith("allkeys"):
             raise self._refused(
                 f"it throws keys away when its memory is full (maxmemory-policy {policy});"
@@ -114,34 +146,36 @@ class RedisServer:
             )
 
     async def _translated(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        if self._is_closed:
+            raise self._refused("it is closed")
         try:
             return await call()
-        except _LASTING as error:
-            raise self._refused(_one_line(error)) from error
-        except exceptions.OutOfMemoryError as error:
-            raise StoreUnavailable(
-                location=self.location, detail="its memory is full; raise maxmemory"
-            ) from error
-        except exceptions.ResponseError as error:
-            # The server is up, and says no for a reason that may pass: read-only, loading, busy.
-            if isinstance(error, exceptions.ReadOnlyError) or _may_pass(error):
-                raise self._away(error) from error
-            raise
-        except (exceptions.RedisError, OSError, TimeoutError) as error:
-            raise self._away(error) from error
+        # RedisClusterException is no RedisError.
+        except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
+            failure = redis_failures.explain(_text(error))
+            if failure is not None:
+                raise self._unavailable(failure) from error
+            if isinstance(error, exceptions.ResponseError):  # the server is well, and we are not
+                raise
+            line = redis_failures.one_line(_text(error))
+            raise self._unavailable(redis_failures.Failure(line, permanent=False)) from error
 
-    def _away(self, error: Exception) -> StoreUnavailable:
-        return StoreUnavailable(location=self.location, detail=_one_line(error))
+    def _unavailable(self, failure: redis_failures.Failure) -> StoreUnavailable:
+        detail = failure.detail
+        for secret in self._secrets:
+            detail = detail.replace(secret, "***")
+        return StoreUnavailable(location=self.location, detail=detail, permanent=failure.permanent)
 
     def _refused(self, detail: str) -> StoreUnavailable:
         return StoreUnavailable(location=self.location, detail=detail, permanent=True)
 
 
-def _connect(url: str, password: str | None) -> Any:
-    """A client for any of the URL's kinds; nothing is sent yet."""
+def _connect(url: str, password: str | None, *, knows_sentinels: bool) -> Sequence[Any]:
+    """A client for any of the URL's kinds, then those of its sentinels; nothing is sent yet."""
     scheme, _, rest = url.partition("://")
     kind, _, topology = scheme.partition("+")
     options: dict[str, Any] = {
+        "protocol": 2,  # what commands answer depends on it
         "socket_timeout": ANSWER_MAX_S,
         "socket_connect_timeout": ANSWER_MAX_S,
         "retry": Retry(NoBackoff(), 0),
@@ -150,31 +184,34 @@ def _connect(url: str, password: str | None) -> Any:
         options["password"] = password
     plain = f"{kind}://{rest}"
     if topology == "cluster":
-        return redis.asyncio.RedisCluster.from_url(plain, **options)
+        return [redis.asyncio.RedisCluster.from_url(plain, **options)]
     if topology == "sentinel":
-        return _behind_sentinels(plain, options)
+        return _behind_sentinels(plain, options, knows_sentinels=knows_sentinels)
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         plain, max_connections=CONNECTIONS_MAX, timeout=ANSWER_MAX_S, **options
     )
-    return redis.asyncio.Redis.from_pool(pool)
+    return [redis.asyncio.Redis.from_pool(pool)]
 
 
-def _behind_sentinels(url: str, options: dict[str, Any]) -> Any:
+def _behind_sentinels(url: str, options: dict[str, Any], *, knows_sentinels: bool) -> Sequence[Any]:
     parts = urllib.parse.urlsplit(url)
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    sentinels = [(host, int(port or 26379)) for host, _, port in (h.partition(":") for h in hosts)]
+    user, at, hosts = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
-    credentials: dict[str, Any] = {
-        name: urllib.parse.unquote(value)
-        for name, value in (("username", parts.username), ("password", parts.password))
-        if value
-    }
+    # redis-py reads the rest of the URL once it names one host and a database.
+    first = parts._replace(netloc=user + at + hosts.partition(",")[0], path=f"/{database or 0}")
+    given: dict[str, Any] = {**options, **parse_url(urllib.parse.urlunsplit(first))}
+    for name in ("host", "port"):
+        given.pop(name, None)
+    given["ssl"] = given.pop("connection_class", None) is SSLConnection
+    not_theirs = {"db"} if knows_sentinels else {"db", "username", "password"}
     watch = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]
-        sentinels, sentinel_kwargs=options
+        [
+            (host, int(port or 26379))
+            for host, _, port in (h.partition(":") for h in hosts.split(","))
+        ],
+        sentinel_kwargs={name: given[name] for name in given.keys() - not_theirs},
     )
-    if parts.scheme == "rediss":
-        credentials["ssl"] = True
-    return watch.master_for(service, db=int(database or 0), **options, **credentials)
+    return [watch.master_for(service, **given), *watch.sentinels]
 
 
 def check_url(url: str) -> None:
@@ -183,7 +220,7 @@ def check_url(url: str) -> None:
     if scheme not in {"redis", "rediss", "unix"} and scheme not in {
         f"{kind}+{topology}" for kind in ("redis", "rediss") for topology in ("cluster", "sentinel")
     }:
-        raise ValueError(f"{url!r} names no Redis: write redis://host:6379/0")
+        raise ValueError(f"{_without_secret(url)!r} names no Redis: write redis://host:6379/0")
     if scheme.endswith("+sentinel") and not urllib.parse.urlsplit(url).path.strip("/"):
         raise ValueError("a sentinel's URL names the service: redis+sentinel://host:26379/SERVICE")
     try:
@@ -212,16 +249,11 @@ def _without_secret(url: str) -> str:
 def _script(name: str) -> tuple[str, str]:
     """The whole text of a script, and its digest by which the server knows it."""
     folder = importlib.resources.files("scheduler") / "lua"
-    text = (folder / "common.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    parts = ["common", *name.split("+")]
+    text = "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
     return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _may_pass(error: Exception) -> bool:
-    return str(error).startswith(
-        ("LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "OOM")
-    )
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[:300]
+def _text(error: Exception) -> str:
+    codes = [code for kind, code in _CODES.items() if isinstance(error, kind)]
+    return " ".join([*codes, str(error) or type(error).__name__])

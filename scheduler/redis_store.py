@@ -1,6 +1,8 @@
 """The queue of a fleet: one job's tasks in Redis (6.2 or newer) or Valkey.
 
 Every verb is one Lua script, and so one atomic step; what the scripts share is ``lua/common.lua``.
+``reap``, ``requeue`` and ``forget_finished`` are one step for each page of tasks, because a server
+does nothing else while a script runs.
 A pool's queue is a stream with one consumer group. A lease is an entry of the group's pending
 list: ``claim`` reads it (XREADGROUP), ``extend`` sets its delivery time anew (XCLAIM), and ``reap``
 finds by its idle time (XAUTOCLAIM) that it has run out. A stream checks neither owner nor
@@ -77,7 +79,7 @@ class RedisTaskStore(RedisNotes):
         checkpoint: bytes | None = None,
     ) -> int:
         given = (0, b"") if checkpoint is None else (1, checkpoint)
-        answer = await self._run("enqueue", *given, *intake_values(tasks, groups))
+        answer = await self._run("intake+enqueue", *given, *intake_values(tasks, groups))
         if answer[0] == b"closed":
             raise IntakeClosed(tasks=answer[1])
         _check_groups(answer)
@@ -88,7 +90,7 @@ class RedisTaskStore(RedisNotes):
         return checkpoint
 
     async def close_intake(self) -> None:
-        await self._server.do("HSET", self._meta, "intake_closed", 1)
+        await self._run("tell", "meta", "intake_closed", 1, 1)
 
     async def is_drained(self) -> bool:
         return (await self.stats()).is_drained
@@ -148,7 +150,9 @@ class RedisTaskStore(RedisNotes):
         groups: Sequence[NewGroup] = (),
     ) -> Lease:
         held = (lease.task_id, lease.generation, lease.step)
-        answer = await self._run("advance", *held, payload, *intake_values(follow_ups, groups))
+        answer = await self._run(
+            "intake+advance", *held, payload, *intake_values(follow_ups, groups)
+        )
         _check_held(answer, lease)
         _check_groups(answer)
         return replace(lease, payload=payload, step=answer[1])
@@ -163,30 +167,33 @@ class RedisTaskStore(RedisNotes):
         groups: Sequence[NewGroup] = (),
         now_s: float,
     ) -> None:
+        has_more = bool(follow_ups or groups)
         answer = await self._run(
-            "finish",
+            "intake+finish" if has_more else "finish",
             lease.task_id,
             lease.generation,
             *_wish(disposition),
             self._attempts_max,
             repr(float(now_s)),
             result,
-            *intake_values(follow_ups, groups),
+            *(intake_values(follow_ups, groups) if has_more else ()),
         )
         _check_held(answer, lease)
         _check_groups(answer)
 
     async def reap(self, *, now_s: float, dead: Collection[str] = ()) -> Reaped:
-        reclaimed, discarded = await self._run(
-            "reap", repr(float(now_s)), self._attempts_max, *dead
-        )
+        reclaimed = discarded = 0
+        is_more = 1
+        while is_more:
+            page = await self._run("reap", repr(float(now_s)), self._attempts_max, *dead)
+            reclaimed, discarded, is_more = reclaimed + page[0], discarded + page[1], page[2]
         return Reaped(reclaimed=reclaimed, discarded=discarded)
 
     # --- What became of it ---
 
     async def stats(self) -> StoreStats:
-        tally: dict[bytes, bytes] = await self._server.do("HGETALL", self._key("tally"))
-        is_closed = await self._server.do("HEXISTS", self._meta, "intake_closed")
+        fields, is_closed = await self._run("stats")
+        tally = dict(zip(fields[::2], fields[1::2], strict=True))
         return StoreStats(
             tasks={state: int(tally.get(f"tasks:{state}".encode(), 0)) for state in TaskState},
             weight={state: int(tally.get(f"weight:{state}".encode(), 0)) for state in TaskState},
@@ -203,17 +210,34 @@ class RedisTaskStore(RedisNotes):
         return _finished(await self._run("group_outcomes", group))
 
     async def requeue(self) -> int:
-        return int(await self._run("requeue"))
+        return await self._paged("requeue")
 
     async def forget_finished(self) -> int:
-        return int(await self._run("forget_finished"))
+        forgotten = 0
+        for state in (TaskState.DONE, TaskState.DISCARDED):
+            forgotten += await self._paged("forget_finished", state)
+        cursor = await self._run("forget_groups", 0)
+        while cursor != b"0":
+            cursor = await self._run("forget_groups", cursor)
+        return forgotten
+
+    async def _paged(self, script: str, *arguments: Value) -> int:
+        """Run a script over all finished tasks of this moment, page by page; how many it changed."""
+        changed = after = last = 0
+        while after >= 0:
+            page, after, last = await self._run(script, after, last, *arguments)
+            changed += page
+        return changed
 
     async def clear(self) -> None:
-        await self._run("clear")
+        await self._run("names+clear")
 
     async def expire(self, ttl_s: float | None) -> None:
-        """Let the whole job go ``ttl_s`` seconds from now; None keeps it for good again."""
-        await self._run("expire", -1 if ttl_s is None else max(1, round(ttl_s)))
+        """Let the whole job go ``ttl_s`` seconds from now; None keeps it for good again.
+
+        Only the keys that are there now; for jobs that are over, because a verb may make new ones.
+        """
+        await self._run("names+expire", -1 if ttl_s is None else max(1, round(ttl_s * 1000)))
 
 
 def intake_values(tasks: Sequence[NewTask], groups: Sequence[NewGroup]) -> list[Value]:

@@ -4,7 +4,9 @@ Rules that hold for every verb:
 
 - It is one atomic step. If it raises, or the caller is cancelled, it has happened wholly or not
   at all; after a cancel the caller cannot know which. (A cancelled ``claim`` may leave leases
-  that nobody works on; they come back when they expire.)
+  that nobody works on; they come back when they expire.) A server that others share may do the
+  verbs over many tasks (``reap``, ``requeue``, ``forget_finished``) in several steps; what is
+  left after an error is done by the next call.
 - It may be repeated. ``enqueue`` does so by keys, ``finish`` and ``release`` by the generation.
 - ``StoreUnavailable`` may come out of every verb and is not listed again below.
 - ``now_s`` is the wall clock in seconds, read by the caller; leases are compared across hosts,
@@ -179,6 +181,7 @@ class TaskStore(RateStore):
     ) -> list[FinishedTask]:
         """A page of finished tasks in the order of their ids, after the id given.
 
+        It has up to ``limit`` tasks; only an empty one says that no more follow.
         Complete only when the store is drained: until then a task of a smaller id may finish
         later. Raises ``ValueError`` for a state that is not final.
         """

@@ -15,6 +15,7 @@ if misused then
   return misused
 end
 admit(fresh, opened)
+write_tally()
 task[STEP] = step + 1
 save(ARGV[1], task)
 redis.call("HSET", key("payload"), ARGV[1], ARGV[4])

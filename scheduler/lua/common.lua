@@ -1,20 +1,26 @@
--- What every script below begins with: the keys of a job, and how a task moves between states.
+-- What every script begins with: the keys of a job, and how a task moves between states.
 -- The decisions are those of scheduler/states.py, and the same contract suite holds both to them.
 -- KEYS[1] is the job's "meta" key; all other keys share its hash tag, so they are in its slot.
+
+-- What a script did is replicated, not the script: a 6.2 that is set to do otherwise would refuse
+-- to write after TIME or XADD. Newer servers know nothing else.
+redis.replicate_commands()
+
 local prefix = string.sub(KEYS[1], 1, -string.len("meta") - 1)
 
 local function key(name)
   return prefix .. name
 end
 
--- Every key of a job but "meta" and the pools' queues.
-local NAMES = {
-  "task", "payload", "result", "key", "group", "member", "tally", "delayed", "done", "discarded",
-  "pools", "control", "beat", "budget", "event",
-}
-
 local GROUP = "crew"
 local LEASE_MAX_MS = 3600000
+
+-- A server whose memory is full refuses the first write of a script if that may need memory. What
+-- ends work or steers it must get through, or nothing would ever free memory again and leases would
+-- run out meanwhile: such a script begins with a write that needs none.
+local function even_when_full()
+  redis.call("HDEL", key("meta"), "")
+end
 
 -- A task is one field of the hash "task": an array, because a name per value would double it.
 local STATE, GENERATION, ATTEMPTS, NOT_BEFORE, ENTRY, WORKER = 1, 2, 3, 4, 5, 6
@@ -29,26 +35,52 @@ local function save(id, task)
   redis.call("HSET", key("task"), id, cmsgpack.pack(task))
 end
 
+-- Note that so many tasks, of so much weight together, have come to a state (or left it: negative).
+-- The tally itself is written by "write_tally", once at the end of every script that notes changes.
+local changes = {}
+local function count_many(state, tasks, weight)
+  local change = changes[state] or {0, 0}
+  changes[state] = {change[1] + tasks, change[2] + weight}
+end
+
 local function count(state, weight, by)
-  redis.call("HINCRBY", key("tally"), "tasks:" .. state, by)
-  -- Without "+ 0" a weight of zero taken away would be "-0", which is no integer to Redis.
-  redis.call("HINCRBY", key("tally"), "weight:" .. state, string.format("%.0f", by * weight + 0))
+  count_many(state, by, by * weight)
+end
+
+local function write_tally()
+  for state, change in pairs(changes) do
+    if change[1] ~= 0 then
+      redis.call("HINCRBY", key("tally"), "tasks:" .. state, change[1])
+    end
+    if change[2] ~= 0 then
+      redis.call("HINCRBY", key("tally"), "weight:" .. state, string.format("%.0f", change[2]))
+    end
+  end
 end
 
 -- Put a task into the stream of its pool; the entry is what a worker is given.
+local seen_pools = {}
 local function push(id, task)
   local stream = key("queue:" .. task[POOL])
-  if redis.call("SADD", key("pools"), task[POOL]) == 1 then
-    redis.call("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+  if not seen_pools[task[POOL]] then
+    seen_pools[task[POOL]] = true
+    if redis.call("SADD", key("pools"), task[POOL]) == 1 then
+      redis.call("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM")
+    end
   end
   task[ENTRY] = redis.call("XADD", stream, "*", "task", id)
 end
 
-local function drop_entry(task)
-  local stream = key("queue:" .. task[POOL])
-  redis.call("XACK", stream, GROUP, task[ENTRY])
-  redis.call("XDEL", stream, task[ENTRY])
-  task[ENTRY] = ""
+local function drop_entry(stream, entry)
+  redis.call("XACK", stream, GROUP, entry)
+  redis.call("XDEL", stream, entry)
+end
+
+local function leave_stream(task)
+  if task[ENTRY] ~= "" then
+    drop_entry(key("queue:" .. task[POOL]), task[ENTRY])
+    task[ENTRY] = ""
+  end
 end
 
 local move
@@ -65,12 +97,13 @@ local function settle_member(name)
   end
 end
 
--- Give a task its new state, with all that follows from it. A leased task leaves its stream.
+-- Give a task its new state, with all that follows from it. A leased task leaves its stream, unless
+-- it has left it already.
 move = function(id, task, state, result)
   count(task[STATE], task[WEIGHT], -1)
   count(state, task[WEIGHT], 1)
   if task[STATE] == "leased" then
-    drop_entry(task)
+    leave_stream(task)
     task[WORKER] = ""
   elseif task[STATE] == "discarded" then
     redis.call("ZREM", key("discarded"), id)
@@ -114,140 +147,14 @@ local function delivered_at_ms(expires_at_s)
   return string.format("%.0f", tonumber(expires_at_s) * 1000 - LEASE_MAX_MS)
 end
 
--- Tasks and groups to admit, read from ARGV[at] on: counts, then seven values a task, and for a
--- group its name, its size and the seven values of the task that waits for it.
-local function read_intake(at)
-  local tasks, groups = {}, {}
-  local task_count, group_count = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  local next_at = at + 2
-  local function read_task()
-    local task = {
-      payload = ARGV[next_at], weight = tonumber(ARGV[next_at + 1]), group = ARGV[next_at + 2],
-      key = ARGV[next_at + 3], pool = ARGV[next_at + 4], discarded = ARGV[next_at + 5],
-      result = ARGV[next_at + 6],
-    }
-    next_at = next_at + 7
-    return task
+-- Finished tasks after an id up to a last one ("0" is the newest there is), at most 500: one script
+-- for all of them would stop the server for seconds. Gives their ids, the id after which the next
+-- page begins (-1 when there is none), and the last id.
+local function read_page(state, after, last)
+  if last == "0" then
+    last = redis.call("HGET", KEYS[1], "last_task_id") or "0"
   end
-  for _ = 1, task_count do
-    tasks[#tasks + 1] = read_task()
-  end
-  for _ = 1, group_count do
-    local group = {name = ARGV[next_at], size = tonumber(ARGV[next_at + 1])}
-    next_at = next_at + 2
-    group.waiting = read_task()
-    groups[#groups + 1] = group
-  end
-  return tasks, groups
-end
-
-local function without_known_keys(tasks)
-  local fresh, seen = {}, {}
-  for _, task in ipairs(tasks) do
-    local is_known = task.key ~= ""
-      and (seen[task.key] or redis.call("HEXISTS", key("key"), task.key) == 1)
-    if not is_known then
-      seen[task.key] = true
-      fresh[#fresh + 1] = task
-    end
-  end
-  return fresh
-end
-
--- The complaint about a group that is misused, or nil: {"misused", name, detail}.
-local function complaint(joining, sizes)
-  for name, members in pairs(joining) do
-    local known = redis.call("HGET", key("group"), name)
-    if not known and not sizes[name] then
-      return {"misused", name, "it was never opened"}
-    end
-    local size, there = sizes[name], 0
-    if known then
-      local group = cmsgpack.unpack(known)
-      size, there = group[1], group[3]
-    end
-    if there + members > size then
-      return {"misused", name, (there + members) .. " members for a size of " .. size}
-    end
-  end
-  return nil
-end
-
-local function add(task, state)
-  local id = redis.call("HINCRBY", key("meta"), "last_task_id", 1)
-  local kept = {
-    state, 0, 0, 0, "", "", task.discarded, 0, task.weight, task.group, task.key, task.pool,
-  }
-  redis.call("HSET", key("payload"), id, task.payload)
-  count(state, task.weight, 1)
-  if task.key ~= "" then
-    redis.call("HSET", key("key"), task.key, id)
-  end
-  if task.group ~= "" then
-    local group = cmsgpack.unpack(redis.call("HGET", key("group"), task.group))
-    group[3] = group[3] + 1
-    redis.call("HSET", key("group"), task.group, cmsgpack.pack(group))
-    redis.call("ZADD", key("member"), 0, task.group .. "\0" .. string.format("%016d", id))
-  end
-  if state == "pending" then
-    push(id, kept)
-  elseif state == "discarded" then
-    kept[ATTEMPTS] = 1
-    redis.call("ZADD", key("discarded"), id, id)
-    if task.result ~= "" then
-      redis.call("HSET", key("result"), id, task.result)
-    end
-  end
-  save(id, kept)
-  return id
-end
-
--- Check what read_intake has read, before anything is written: a script that stops half way is not
--- undone. Gives {added, tasks, groups} for admit, or a complaint.
-local function check_intake(tasks, groups)
-  local fresh, opened, sizes, joining = without_known_keys(tasks), {}, {}, {}
-  local function join(task)
-    if task.group ~= "" then
-      joining[task.group] = (joining[task.group] or 0) + 1
-    end
-  end
-  for _, group in ipairs(groups) do
-    if redis.call("HEXISTS", key("group"), group.name) == 0 and not sizes[group.name] then
-      opened[#opened + 1] = group
-      sizes[group.name] = group.size
-      join(group.waiting)
-    end
-  end
-  for _, task in ipairs(fresh) do
-    join(task)
-  end
-  return complaint(joining, sizes), fresh, opened
-end
-
-local function admit(fresh, opened)
-  -- All groups are there before the first task that waits, because that may be a member of another.
-  for _, group in ipairs(opened) do
-    redis.call("HSET", key("group"), group.name, cmsgpack.pack({group.size, 0, 0, 0}))
-  end
-  for _, group in ipairs(opened) do
-    local id = add(group.waiting, "waiting")
-    local kept = cmsgpack.unpack(redis.call("HGET", key("group"), group.name))
-    kept[2] = id
-    redis.call("HSET", key("group"), group.name, cmsgpack.pack(kept))
-  end
-  for _, task in ipairs(fresh) do
-    add(task, task.discarded ~= "" and "discarded" or "pending")
-  end
-  return #fresh
-end
-
--- Empty the job; ids go on from where they were, so that an old lease never fits a new task.
-local function clear()
-  for _, pool in ipairs(redis.call("SMEMBERS", key("pools"))) do
-    redis.call("DEL", key("queue:" .. pool))
-  end
-  for _, name in ipairs(NAMES) do
-    redis.call("DEL", key(name))
-  end
-  redis.call("HDEL", key("meta"), "intake_closed", "checkpoint")
+  local ids = redis.call("ZRANGEBYSCORE", key(state), "(" .. after, last, "LIMIT", 0, 500)
+  local is_end = #ids < 500
+  return ids, is_end and -1 or tonumber(ids[#ids]), tonumber(last)
 end

@@ -8,6 +8,7 @@ if misused then
   return misused
 end
 local added = admit(fresh, opened)
+write_tally()
 if ARGV[1] == "1" then
   redis.call("HSET", key("meta"), "checkpoint", ARGV[2])
 end

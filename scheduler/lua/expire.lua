@@ -1,4 +1,6 @@
--- ARGV: seconds until all keys of the job go, or -1 to keep them.
+-- ARGV: milliseconds until all keys of the job go, in one moment, or -1 to keep them.
+local time = redis.call("TIME")
+local at_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[1])
 local names = {"meta"}
 for _, name in ipairs(NAMES) do
   names[#names + 1] = name
@@ -10,7 +12,7 @@ for _, name in ipairs(names) do
   if ARGV[1] == "-1" then
     redis.call("PERSIST", key(name))
   else
-    redis.call("EXPIRE", key(name), ARGV[1])
+    redis.call("PEXPIREAT", key(name), string.format("%.0f", at_ms))
   end
 end
 return #names

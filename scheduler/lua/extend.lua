@@ -1,5 +1,6 @@
 -- ARGV: expires_at_s, then id and generation of each lease. XCLAIM would take a task back from
 -- whoever has it now, so the generation is compared first. Gives the ids that were prolonged.
+even_when_full()
 local extended = {}
 for at = 2, #ARGV, 2 do
   local task = load(ARGV[at])

@@ -1,5 +1,5 @@
 -- ARGV: id, generation, what (done, discard, release or retry), after_s, reason, attempts_max,
--- now_s, result, then follow-ups and groups.
+-- now_s, result; then, if there are any, follow-ups and groups. Only then "intake" stands before this.
 local id, what, after_s = ARGV[1], ARGV[3], tonumber(ARGV[4])
 local task = load(id)
 if not task or task[GENERATION] ~= tonumber(ARGV[2]) then
@@ -9,11 +9,18 @@ end
 if task[STATE] ~= "leased" then
   return {"ok"}
 end
-local misused, fresh, opened = check_intake(read_intake(9))
-if misused then
-  return misused
+local misused, fresh, opened
+if #ARGV > 8 then
+  misused, fresh, opened = check_intake(read_intake(9))
+  if misused then
+    return misused
+  end
 end
-admit(fresh, opened)
+-- First of all, because this is let through when memory is full (see "even_when_full").
+leave_stream(task)
+if #ARGV > 8 then
+  admit(fresh, opened)
+end
 -- Admitting may have added to the group, never to this task: what was loaded is still right.
 local state = what == "done" and "done" or "pending"
 if what == "discard" then
@@ -33,4 +40,5 @@ if what == "retry" then
 end
 local is_final = state == "done" or state == "discarded"
 move(id, task, state, is_final and ARGV[8] or "")
+write_tally()
 return {"ok"}

@@ -1,37 +1,34 @@
--- Drops finished tasks that no open group needs, and the groups that are over; gives how many.
-local is_open = {}
-local groups = redis.call("HGETALL", key("group"))
-local over = {}
-for at = 1, #groups, 2 do
-  local waiting = load(cmsgpack.unpack(groups[at + 1])[2])
-  if waiting and waiting[STATE] ~= "done" and waiting[STATE] ~= "discarded" then
-    is_open[groups[at]] = true
-  else
-    over[#over + 1] = groups[at]
-  end
+-- ARGV: after, last, state. Drops a page of finished tasks that no open group needs. Gives how many,
+-- and where to go on.
+local ids, next_after, last = read_page(ARGV[3], ARGV[1], ARGV[2])
+local forgotten, weight, is_open = 0, 0, {[""] = false}
+
+local function look(group)
+  local kept = redis.call("HGET", key("group"), group)
+  local waiting = kept and load(cmsgpack.unpack(kept)[2])
+  is_open[group] = waiting and waiting[STATE] ~= "done" and waiting[STATE] ~= "discarded" or false
 end
-local forgotten = 0
-for _, state in ipairs({"done", "discarded"}) do
-  for _, id in ipairs(redis.call("ZRANGE", key(state), 0, -1)) do
-    local task = load(id)
-    if not is_open[task[MEMBER_OF]] then
-      redis.call("HDEL", key("task"), id)
-      redis.call("HDEL", key("payload"), id)
-      redis.call("HDEL", key("result"), id)
-      redis.call("ZREM", key(state), id)
-      if task[KEY] ~= "" then
-        redis.call("HDEL", key("key"), task[KEY])
-      end
-      if task[MEMBER_OF] ~= "" then
-        local member = task[MEMBER_OF] .. "\0" .. string.format("%016d", id)
-        redis.call("ZREM", key("member"), member)
-      end
-      count(state, task[WEIGHT], -1)
-      forgotten = forgotten + 1
+
+for _, id in ipairs(ids) do
+  local task = load(id)
+  local group = task[MEMBER_OF]
+  if is_open[group] == nil then
+    look(group)
+  end
+  if not is_open[group] then
+    redis.call("HDEL", key("task"), id)
+    redis.call("HDEL", key("payload"), id)
+    redis.call("HDEL", key("result"), id)
+    redis.call("ZREM", key(ARGV[3]), id)
+    if task[KEY] ~= "" then
+      redis.call("HDEL", key("key"), task[KEY])
     end
+    if group ~= "" then
+      redis.call("ZREM", key("member"), group .. "\0" .. string.format("%016d", id))
+    end
+    forgotten, weight = forgotten + 1, weight + task[WEIGHT]
   end
 end
-for _, name in ipairs(over) do
-  redis.call("HDEL", key("group"), name)
-end
-return forgotten
+count_many(ARGV[3], -forgotten, -weight)
+write_tally()
+return {forgotten, next_after, last}

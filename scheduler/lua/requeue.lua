@@ -1,6 +1,9 @@
--- Makes discarded tasks claimable again, but for members of groups; gives how many.
+-- ARGV: after, last. Makes a page of discarded tasks claimable again, but for members of groups.
+-- Gives how many, and where to go on.
+even_when_full()
+local ids, next_after, last = read_page("discarded", ARGV[1], ARGV[2])
 local requeued = 0
-for _, id in ipairs(redis.call("ZRANGE", key("discarded"), 0, -1)) do
+for _, id in ipairs(ids) do
   local task = load(id)
   if task[MEMBER_OF] == "" then
     task[GENERATION] = task[GENERATION] + 1
@@ -9,4 +12,5 @@ for _, id in ipairs(redis.call("ZRANGE", key("discarded"), 0, -1)) do
     requeued = requeued + 1
   end
 end
-return requeued
+write_tally()
+return {requeued, next_after, last}

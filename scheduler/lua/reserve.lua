@@ -1,6 +1,8 @@
 -- ARGV: bucket, amount, rate_per_s, burst, now_s, clock_step_s. The arithmetic is that of
 -- scheduler/budgets.py. Gives the seconds to wait, as text.
-local amount, rate, burst, now = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+even_when_full()
+local amount, rate = tonumber(ARGV[2]), tonumber(ARGV[3])
+local burst, now = tonumber(ARGV[4]), tonumber(ARGV[5])
 local ahead, booked_at = 0, now
 local kept = redis.call("HGET", key("budget"), ARGV[1])
 if kept then

@@ -13,4 +13,5 @@ redis.call(
 )
 local _, fresh, opened = check_intake(read_intake(3))
 admit(fresh, opened)
+write_tally()
 return 1
