@@ -163,6 +163,8 @@ async def set_limit(board: JobBoard, name: str, rate: str) -> str:
         return await _set_link(board, name.removeprefix(LINK_PREFIX), rate)
     record = await find_job(board, name)
     async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
+        if (state := await _state(store, await store.stats())) not in {"running", "paused"}:
+            raise Rejected(f"job {record.job} is {state}: there is nothing to limit")
         await store.set_control(LIMIT, rate.encode())
         await store.record(f"limit set to {rate} by an operator", now_s=time.time())
     return record.job

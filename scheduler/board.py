@@ -67,7 +67,10 @@ class FleetBoard(JobBoard):
 
     @abstractmethod
     async def retire(self, job: str, *, ttl_s: float) -> None:
-        """Take a job out of the active ones; it and its record are kept for ``ttl_s`` seconds."""
+        """Take a drained job out of the active ones; it is kept for ``ttl_s`` seconds.
+
+        A job that has tasks to run, because somebody submitted it anew, stays active.
+        """
 
     @abstractmethod
     async def reopen(self, job: str) -> None:

@@ -73,7 +73,7 @@ class RedisBoard(FleetBoard):
             repr(now_s),
             *intake_values(first, ()),
         )
-        await RedisTaskStore(self._server, job).expire(None)
+        await self.reopen(job)  # a worker may just have retired the job's last run
         return bool(answer)
 
     async def active(self) -> list[str]:
@@ -81,8 +81,11 @@ class RedisBoard(FleetBoard):
         return sorted(name.decode() for name in names)
 
     async def retire(self, job: str, *, ttl_s: float) -> None:
-        await RedisTaskStore(self._server, job).expire(ttl_s)
-        await self._server.do("SREM", ACTIVE, job)
+        store = RedisTaskStore(self._server, job)
+        if await store.expire(ttl_s, if_drained=True):
+            await self._server.do("SREM", ACTIVE, job)
+            if not await store.is_drained():  # it was submitted anew in between
+                await self.reopen(job)
 
     async def reopen(self, job: str) -> None:
         await RedisTaskStore(self._server, job).expire(None)

@@ -232,12 +232,14 @@ class RedisTaskStore(RedisNotes):
     async def clear(self) -> None:
         await self._run("names+clear")
 
-    async def expire(self, ttl_s: float | None) -> None:
+    async def expire(self, ttl_s: float | None, *, if_drained: bool = False) -> bool:
         """Let the whole job go ``ttl_s`` seconds from now; None keeps it for good again.
 
         Only the keys that are there now; for jobs that are over, because a verb may make new ones.
+        With ``if_drained`` a job that has tasks to run is left alone, and False comes back.
         """
-        await self._run("names+expire", -1 if ttl_s is None else max(1, round(ttl_s * 1000)))
+        ttl_ms = -1 if ttl_s is None else max(1, round(ttl_s * 1000))
+        return bool(await self._run("names+expire", ttl_ms, int(if_drained)))
 
 
 def intake_values(tasks: Sequence[NewTask], groups: Sequence[NewGroup]) -> list[Value]:

@@ -61,6 +61,11 @@ async def test_a_retired_job_goes_when_its_time_is_over(server: RedisServer) -> 
     for job in ("a", "b"):
         await board.submit(job, b"about " + job.encode(), FIRST, now_s=100)
     await board.retire("a", ttl_s=1)
+    assert await board.active() == ["a", "b"]  # it has a task to run
+    async with board.opened("a", attempts_max=3) as store:
+        (lease,) = await store.claim("w", limit=9, lease_s=30, now_s=100)
+        await store.finish(lease, Done(), now_s=100)
+    await board.retire("a", ttl_s=1)
     assert await board.active() == ["b"]
     assert [record.job for record in await board.jobs()] == ["b", "a"]
     await asyncio.sleep(1.3)
