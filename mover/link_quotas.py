@@ -45,10 +45,13 @@ async def open_link_quotas(
     store: RateStore,
     links: Sequence[Link],
     *,
+    sets_rates: bool = True,
     clock: Callable[[], float] = time.time,
     now: Callable[[], datetime.datetime] = local_now,
 ) -> AsyncGenerator[list[Quota], None]:
     """Quotas of links, in the order given, with their rates set for all and followed.
+
+    Only the leader of a job sets rates: a worker that joins later would undo a change made since.
 
     At the end what was not spent is given back. Raises ``StoreUnavailable`` if the rates cannot
     be set: a job must not start on a budget that nobody keeps.
@@ -58,8 +61,9 @@ async def open_link_quotas(
         Quota(store, link.bucket, rate_per_s=rate, unit=LINK_UNIT_BYTES, clock=clock)
         for link, rate in zip(links, rates, strict=True)
     ]
-    for link in links:
-        await store.set_rate(link.bucket, link.text)
+    if sets_rates:
+        for link in links:
+            await store.set_rate(link.bucket, link.text)
     following = [
         functools.partial(follow_link, store, link.bucket, rate)
         for link, rate in zip(links, rates, strict=True)

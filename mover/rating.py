@@ -22,7 +22,7 @@ from scheduler.quota import CombinedTake, Quota
 from scheduler.rates import RateStore
 from transports.base import Transport
 from transports.gate import Gate
-from transports.throttle import Throttle, slice_bytes_for, slice_requests_for
+from transports.throttle import SLICE_MIN_BYTES, Throttle
 
 Direction = Literal["read", "write"]
 
@@ -47,24 +47,21 @@ class Rates:
         """The transport under these rates. Where none is set at the start, one may be set later."""
         take = self.bytes_by_direction[direction]
         requests = self.requests_by_direction.get(direction)
-        per_s = _requests_per_s(self.spec)
         throttle = Throttle(
             transport,
             take_bytes=take,
             take_requests=None if requests is None else requests.take,
-            slice_bytes=lambda: _slice_bytes(take, self.rate()),
-            slice_requests=lambda: slice_requests_for(per_s or 1.0),
+            slice_bytes=lambda: _slice_bytes(take),
+            slice_requests=lambda: 1 if requests is None else max(1, int(requests.piece or 1)),
         )
         if self.spec.limit or self.spec.rate_links or requests is not None:
             return throttle
         return Gate(throttle, lambda: self.rate() is not None)
 
 
-def _slice_bytes(take: CombinedTake, rate_per_s: float | None) -> int:
+def _slice_bytes(take: CombinedTake) -> int:
     """How much one grant may be: a piece of the narrowest budget."""
-    piece = take.piece
-    own = slice_bytes_for(rate_per_s or BUDGET_BYTES)
-    return own if piece is None else max(1, min(own, int(piece)))
+    return max(SLICE_MIN_BYTES, int(take.piece or BUDGET_BYTES))
 
 
 def _requests_per_s(spec: CopySpec) -> float | None:
@@ -75,9 +72,12 @@ def _requests_per_s(spec: CopySpec) -> float | None:
 
 @asynccontextmanager
 async def open_rates(
-    spec: CopySpec, store: RateStore, link_store: RateStore
+    spec: CopySpec, store: RateStore, link_store: RateStore, *, sets_links: bool
 ) -> AsyncGenerator[Rates, None]:
     """The rates of a job, followed while the block runs; what is not spent is given back at its end.
+
+    With ``sets_links`` the rates of its links are set for all who use them, which the one who began
+    the job does: a worker that joins later would undo a change made since.
 
     Raises ``StoreUnavailable`` when the rate of a link cannot be set: a job must not start on a
     budget that nobody keeps.
@@ -89,8 +89,11 @@ async def open_rates(
     }
     async with AsyncExitStack() as stack:
         links = links_of(parse_links(spec.rate_links))
-        shared = await stack.enter_async_context(open_link_quotas(link_store, links))
-        for quota in own.values():
+        shared = await stack.enter_async_context(
+            open_link_quotas(link_store, links, sets_rates=sets_links)
+        )
+        requests = _request_quotas(spec, store, directions)
+        for quota in (*own.values(), *requests.values()):
             stack.push_async_callback(quota.aclose)
         await stack.enter_async_context(running_beside(lambda: _follow_limit(store, rate)))
         yield Rates(
@@ -98,7 +101,7 @@ async def open_rates(
             store=store,
             rate=rate,
             bytes_by_direction={each: CombinedTake(own[each], *shared) for each in directions},
-            requests_by_direction=_request_quotas(spec, store, directions),
+            requests_by_direction=requests,
         )
 
 

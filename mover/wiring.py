@@ -78,6 +78,7 @@ class Resources:
     concurrency: int | None = None
     shared_rates: RateStore | None = None
     worker_id: str = ""
+    leads: bool = False
 
 
 @asynccontextmanager
@@ -114,7 +115,9 @@ async def open_job_ends(
         rates = None
         shared: RateStore | None = resources.shared_rates or store
         if store is not None and shared is not None:
-            rates = await stack.enter_async_context(open_rates(spec, store, shared))
+            rates = await stack.enter_async_context(
+                open_rates(spec, store, shared, sets_links=resources.leads)
+            )
         # A local end is not throttled, unless both are: then what is read is.
         local, both = (
             target.capabilities.local,
@@ -148,7 +151,12 @@ async def open_job_ends(
 
 @asynccontextmanager
 async def open_resources(
-    spec: CopySpec, directory: JobDirectory, worker_id: str, concurrency: int | None
+    spec: CopySpec,
+    directory: JobDirectory,
+    worker_id: str,
+    concurrency: int | None,
+    *,
+    leads: bool = False,
 ) -> AsyncGenerator[Resources, None]:
     """The resources of a process of a job of this host. Raises ``Rejected``, ``StoreUnavailable``."""
     async with AsyncExitStack() as stack:
@@ -161,6 +169,7 @@ async def open_resources(
             concurrency=concurrency,
             shared_rates=shared,
             worker_id=worker_id,
+            leads=leads,
         )
 
 
@@ -224,7 +233,7 @@ async def run_copy(
     try:
         async with (
             open_queue(directory.queue_path) as store,
-            open_resources(spec, directory, worker_id, concurrency) as resources,
+            open_resources(spec, directory, worker_id, concurrency, leads=True) as resources,
             open_job_ends(
                 spec,
                 directory.job,

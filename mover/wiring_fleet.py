@@ -53,6 +53,9 @@ async def submit_to_fleet(spec: CopySpec, *, queue: str, environment: Mapping[st
 async def _submit(board: FleetBoard, spec: CopySpec) -> tuple[str, bool]:
     _refuse_nonsense(spec)
     job, now_s = job_id(spec), time.time()
+    async with board.rates() as shared:
+        for link in links_of(parse_links(spec.rate_links)):
+            await shared.set_rate(link.bucket, link.text)
     is_new = await flat(board.submit(job, encode_spec(spec), [first_listing(now_s)], now_s=now_s))
     return job, is_new
 

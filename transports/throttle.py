@@ -38,11 +38,11 @@ Take = Callable[[int], Awaitable[None]]
 """Awaited with a number of bytes or requests; returns when they may pass."""
 
 SLICE_MIN_BYTES: Final = 64 * 1024
-SLICE_S: Final = 0.04
-"""What is granted is fetched at once, so a slice is how far a meter on the wire may be off. Quarter
-seconds were 5 % of the five seconds over which a rate is to hold within 3 %; these are 1 %."""
+SLICE_S: Final = 0.02
+"""What is granted is fetched at once, so a slice is how far a meter on the wire may be off: 2 % of
+the second in which a rate is to be exceeded by 5 % at most."""
 
-SLICE_LANES: Final = 3
+SLICE_LANES: Final = 6
 """Slices of one range under way at a time: the next is granted while one still crosses the network,
 or a round trip longer than a slice would set the rate."""
 

@@ -99,6 +99,21 @@ def test_two_jobs_on_one_link_share_it_and_the_rate_set_last_holds() -> None:
     assert together == pytest.approx(3 * 4e6, rel=0.02)
 
 
+def test_a_worker_follows_the_rate_of_a_link_and_does_not_set_it() -> None:
+    async def main() -> tuple[float | None, bytes | None]:
+        store = MemoryTaskStore()
+        links = links_of({"wan": "2MB/s"})
+        async with open_link_quotas(store, links, now=lambda: MONDAY):
+            await store.set_rate(link_bucket("wan"), b"9MB/s")
+            async with open_link_quotas(
+                store, links, sets_rates=False, now=lambda: MONDAY
+            ) as quotas:
+                await asyncio.sleep(1.5)
+                return quotas[0].piece, await store.get_rate(link_bucket("wan"))
+
+    assert run_virtually(main) == (9e6 * 0.008, b"9MB/s")
+
+
 class Recording(MemoryTaskStore):
     """Keeps the amounts of all bookings, by bucket."""
 

@@ -100,7 +100,7 @@ def test_a_clock_set_back_is_told_from_a_caller_that_queued() -> None:
 
 @pytest.mark.parametrize(
     ("amount", "rate_per_s", "burst"),
-    [(1, 0, 1), (1, -1, 1), (1, 1, -1), (math.nan, 1, 1), (1, math.nan, 1)],
+    [(-math.inf, 1, 1), (1, 0, 1), (1, -1, 1), (1, 1, -1), (math.nan, 1, 1), (1, math.nan, 1)],
 )
 def test_impossible_bookings_are_refused(amount: float, rate_per_s: float, burst: float) -> None:
     with pytest.raises(ValueError, match="Cannot book"):
