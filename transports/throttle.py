@@ -38,9 +38,8 @@ Take = Callable[[int], Awaitable[None]]
 """Awaited with a number of bytes or requests; returns when they may pass."""
 
 SLICE_MIN_BYTES: Final = 64 * 1024
-SLICE_S: Final = 0.02
-"""What is granted is fetched at once, so a slice is how far a meter on the wire may be off: 2 % of
-the second in which a rate is to be exceeded by 5 % at most."""
+"""The least that is fetched at once. What is granted is fetched at once, so a slice is how far a
+meter on the wire may be off: whoever gives the rate says how much a slice may be."""
 
 SLICE_LANES: Final = 6
 """Slices of one range under way at a time: the next is granted while one still crosses the network,
@@ -48,16 +47,6 @@ or a round trip longer than a slice would set the rate."""
 
 DEFAULT_SLICE_BYTES: Final = 1024 * 1024
 DEFAULT_SLICE_REQUESTS: Final = 16
-
-
-def slice_bytes_for(rate_bytes_per_s: float) -> int:
-    """How much one grant may be: ``SLICE_S`` of the rate, 64 KiB at least."""
-    return max(SLICE_MIN_BYTES, int(rate_bytes_per_s * SLICE_S))
-
-
-def slice_requests_for(rate_per_s: float) -> int:
-    """How many requests one grant may be: ``SLICE_S`` of the rate, one at least."""
-    return max(1, int(rate_per_s * SLICE_S))
 
 
 class TokenBucket:

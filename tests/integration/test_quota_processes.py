@@ -1,4 +1,4 @@
-"""Real processes that keep one rate through one SQLite file, while they come and go.
+"""Real processes that keep one rate through one store, while they come and go.
 
 Run as a script, this file is one of those processes.
 """
@@ -11,12 +11,18 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.redis_process import RedisProcess
 from scheduler.quota import Quota
+from scheduler.redis_store import RedisTaskStore
 from scheduler.sqlite_store import SqliteTaskStore
 from tests.property.fleets import window_sums
+
+if TYPE_CHECKING:
+    from scheduler.store import TaskStore
 
 ROOT = Path(__file__).parents[2]
 RATE_PER_S = 50e6
@@ -28,11 +34,26 @@ Stays = list[tuple[float, float]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 8])
-async def test_a_fleet_of_processes_holds_its_rate(processes: int, tmp_path: Path) -> None:
+async def test_a_fleet_of_processes_holds_its_rate(tmp_path: Path) -> None:
+    async with await SqliteTaskStore.open(tmp_path / "queue"):
+        pass  # the file is there before they are
+    await hold_rate(1, str(tmp_path / "queue"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [3, 8])
+async def test_a_fleet_holds_its_rate_while_its_redis_restarts(processes: int) -> None:
+    with RedisProcess(durable=True) as redis:
+        await hold_rate(processes, redis.url, redis=redis)
+
+
+async def hold_rate(processes: int, where: str, *, redis: RedisProcess | None = None) -> None:
+    """Run a fleet, restarting its Redis in the middle, and look at every window of its spending."""
     slowest = 0.0
-    for number in range(TRIES):
-        spent, calls_per_s = await run_fleet(processes, tmp_path / f"queue-{number}")
+    for _ in range(TRIES):
+        async with asyncio.TaskGroup() as meanwhile:
+            meanwhile.create_task(_restart(redis), name="restart")
+            spent, calls_per_s = await run_fleet(processes, where)
         tens = [sum_ / (10 * RATE_PER_S) for sum_ in window_sums(spent, 1.0, SECONDS, 10.0)]
         ones = [sum_ / RATE_PER_S for sum_ in window_sums(spent, 0.0, SECONDS, 1.0)]
         assert max(tens) <= 1.02
@@ -44,16 +65,21 @@ async def test_a_fleet_of_processes_holds_its_rate(processes: int, tmp_path: Pat
     pytest.fail(f"{processes} processes came to {slowest:.3f} of the rate in {TRIES} tries")
 
 
-async def run_fleet(processes: int, path: Path) -> tuple[list[tuple[float, float]], float]:
+async def _restart(redis: RedisProcess | None) -> None:
+    if redis is not None:
+        await asyncio.sleep(SECONDS / 2)
+        redis.stop()
+        redis.start()
+
+
+async def run_fleet(processes: int, where: str) -> tuple[list[tuple[float, float]], float]:
     """What all spent, by time since the start; and the calls to the store, a second and process."""
     chance = random.Random(processes)
-    async with await SqliteTaskStore.open(path):
-        pass  # the file is there before they are
     start_s = time.time() + 1.0 + 0.25 * processes  # imports take long when all do it at once
     visits = [[(0.0, SECONDS)], *(_visits(chance) for _ in range(processes - 1))]
     crew = [
         await asyncio.create_subprocess_exec(
-            *(sys.executable, __file__, str(path), str(start_s), json.dumps(stays)),
+            *(sys.executable, __file__, where, str(start_s), json.dumps(stays)),
             cwd=ROOT,
             env={"PYTHONPATH": str(ROOT)},
             stdout=asyncio.subprocess.PIPE,
@@ -82,19 +108,24 @@ def _visits(chance: random.Random) -> Stays:
     return stays
 
 
-class _Counting(SqliteTaskStore):
+async def open_store(where: str) -> TaskStore:
+    """The store that a fleet shares: an SQLite file, or a Redis."""
+    if where.startswith("redis://"):
+        return await RedisTaskStore.open(where, "rates")
+    return await SqliteTaskStore.open(Path(where))
+
+
+class _Counting(Quota):
+    """Counts its calls to the store."""
+
     calls = 0
 
-    async def reserve(
-        self, bucket: str, amount: float, *, rate_per_s: float, burst: float, now_s: float
-    ) -> float:
-        self.calls += 1
-        return await super().reserve(
-            bucket, amount, rate_per_s=rate_per_s, burst=burst, now_s=now_s
-        )
+    async def _call(self, amount: float, rate_per_s: float) -> float:
+        _Counting.calls += 1
+        return await super()._call(amount, rate_per_s)
 
 
-async def spend(path: Path, start_s: float, stays: Stays) -> None:
+async def spend(where: str, start_s: float, stays: Stays) -> None:
     spent: list[tuple[float, float]] = []
 
     async def taker(quota: Quota, leave_s: float) -> None:
@@ -104,18 +135,16 @@ async def spend(path: Path, start_s: float, stays: Stays) -> None:
             spent.append((time.time() - start_s, amount))
             await asyncio.sleep(random.random() * 0.002)
 
-    opened = await _Counting.open(path)
-    assert isinstance(opened, _Counting)
-    async with opened as store:
+    async with await open_store(where) as store:
         for join_s, leave_s in stays:
             await asyncio.sleep(max(0.0, start_s + join_s - time.time()))
-            quota = Quota(store, "bytes", rate_per_s=lambda: RATE_PER_S, unit=16_384)
+            quota = _Counting(store, "bytes", rate_per_s=lambda: RATE_PER_S, unit=16_384)
             async with asyncio.TaskGroup() as crew:
                 for number in range(3):
                     crew.create_task(taker(quota, leave_s), name=f"taker-{number}")
             await quota.aclose()
-        sys.stdout.write(json.dumps({"spent": spent, "calls": store.calls}))
+        sys.stdout.write(json.dumps({"spent": spent, "calls": _Counting.calls}))
 
 
 if __name__ == "__main__":
-    asyncio.run(spend(Path(sys.argv[1]), float(sys.argv[2]), json.loads(sys.argv[3])))
+    asyncio.run(spend(sys.argv[1], float(sys.argv[2]), json.loads(sys.argv[3])))

@@ -24,7 +24,7 @@ from transports.model import (
     PartSpec,
     Proof,
 )
-from transports.throttle import Throttle, TokenBucket, paced, slice_bytes_for, slice_requests_for
+from transports.throttle import Throttle, TokenBucket, paced
 
 
 class Grants:
@@ -51,18 +51,6 @@ def worn(
         slice_requests=lambda: slice_requests,
     )
     return throttle, grants
-
-
-@pytest.mark.parametrize(
-    ("rate", "slice_bytes"), [(1, 65_536), (1_000_000, 65_536), (400_000_000, 8_000_000)]
-)
-def test_slices(rate: float, slice_bytes: int) -> None:
-    assert slice_bytes_for(rate) == slice_bytes
-
-
-@pytest.mark.parametrize(("rate", "count"), [(0.5, 1), (10, 1), (500, 10)])
-def test_request_slices(rate: float, count: int) -> None:
-    assert slice_requests_for(rate) == count
 
 
 async def test_a_range_is_read_in_slices() -> None:
