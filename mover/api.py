@@ -22,6 +22,7 @@ from mover.model import Action, Compare, CopySpec, Links, Report, Verify
 from mover.progress import Monitor, Silent
 from mover.queues import is_fleet, jobs_directory
 from mover.stopping import Stop
+from scheduler.model import ANY_POOL
 from transports.location import parse_location
 
 __all__ = [
@@ -61,6 +62,7 @@ def specification(
     ignore_existing: bool = False,
     manifest: str = "",
     rate_links: Sequence[str] = (),
+    pool: str = ANY_POOL,
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense."""
     try:
@@ -78,6 +80,7 @@ def specification(
             ignore_existing=ignore_existing,
             manifest=_text(manifest) if manifest else "",
             rate_links=tuple(sorted(rate_links)),
+            pool=pool,
         )
     except ValueError as error:
         raise Rejected(str(error)) from error
@@ -120,6 +123,10 @@ async def copy(
             monitor=monitor or Silent(),
             environment=environment,
             stop=stop or Stop(),
+        )
+    if spec.pool != ANY_POOL and not dry_run:
+        raise Rejected(
+            f"--pool {spec.pool}: pools are of a fleet; give --queue redis://HOST:PORT/0"
         )
     jobs = None if is_fleet(queue) else jobs_directory(queue, environment)
     return await run_copy(

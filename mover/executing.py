@@ -30,6 +30,7 @@ from mover.model import (
     TaskResult,
 )
 from mover.payloads import Payload, decode_payload, decode_result, encode_payload, encode_result
+from mover.pools import outcome_in
 from mover.ranging import RangeLister
 from mover.recording import now_ms
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
@@ -53,7 +54,7 @@ class Executor:
         """
         task = decode_payload(lease.payload)
         rows: list[Row] | None = None if self._ends.manifest is None else []
-        outcome = await self._run(task, lease, rows)
+        outcome = outcome_in(await self._run(task, lease, rows), self._ends.spec.pool)
         if rows is not None:
             await self._record(task, lease, rows, outcome)
         return outcome

@@ -18,12 +18,11 @@ from mover.errors import MoverError
 from mover.executing import Executor
 from mover.model import CopySpec
 from mover.payloads import decode_spec
-from mover.ranging import LISTING_POOL
+from mover.pools import listing_pool
 from mover.settings import ATTEMPTS_MAX, JOB_TTL_S, LISTING_SLOTS
 from mover.stopping import Stop
 from scheduler.board import FleetBoard
 from scheduler.model import (
-    ANY_POOL,
     JOB_STATE,
     Discard,
     Disposition,
@@ -98,6 +97,10 @@ class FleetWorker:
                 await asyncio.sleep(0.05)
             watch.cancel()
 
+    @property
+    def _listing_pools(self) -> tuple[str, ...]:
+        return tuple(listing_pool(pool) for pool in self.policy.pools)
+
     async def _active(self) -> list[str]:
         return await patiently(
             self.board.active,
@@ -130,7 +133,11 @@ class FleetWorker:
                 self._resting[job] = time.monotonic() + LOOK_EVERY_S * 4
                 return
             async with self.board.opened(job, attempts_max=ATTEMPTS_MAX) as store:
-                await self._serve_in(job, decode_spec(record.description), store)
+                spec = decode_spec(record.description)
+                if spec.pool in self.policy.pools:
+                    await self._serve_in(job, spec, store)
+                else:
+                    self._resting[job] = time.monotonic() + REST_S
         finally:
             self._serving.discard(job)
 
@@ -161,7 +168,7 @@ class FleetWorker:
             limit=1,
             lease_s=self.policy.lease_s,
             now_s=self.clock(),
-            pools=(LISTING_POOL,),
+            pools=self._listing_pools,
         )
         for lease in leases:
             wish: Disposition = Release(after_s=REST_S / 2)
@@ -185,10 +192,9 @@ class FleetWorker:
                 disown=executor.disown,
             )
         ]
-        if ANY_POOL in self.policy.pools:
-            policy = replace(self.policy, slots=LISTING_SLOTS, pools=(LISTING_POOL,))
-            name = f"{self.worker_id}/listing"
-            lanes.append(Worker(store, executor.run, worker_id=name, policy=policy))
+        policy = replace(self.policy, slots=LISTING_SLOTS, pools=self._listing_pools)
+        name = f"{self.worker_id}/listing"
+        lanes.append(Worker(store, executor.run, worker_id=name, policy=policy))
         await self._run_all(lanes)
         if await store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
             await self._run_all([self._sweeper(executor, store)])
@@ -196,7 +202,7 @@ class FleetWorker:
     def _sweeper(self, executor: Executor, store: TaskStore) -> Worker:
         """Gives up what is left of a cancelled job, so that no upload stays open."""
         policy = replace(
-            self.policy, pools=(*self.policy.pools, LISTING_POOL), obeys_job_state=False
+            self.policy, pools=(*self.policy.pools, *self._listing_pools), obeys_job_state=False
         )
         return Worker(store, executor.give_up, worker_id=self.worker_id, policy=policy)
 

@@ -46,6 +46,7 @@ class CopySpec:
     ``split_bytes`` is the size above which an object is cut into parts that workers share;
     ``part_bytes`` is the part size wished for, 0 to choose by the object and the stores.
     ``manifest`` is the location of the job's record, "" for the job's own directory.
+    ``pool`` names the workers of a fleet that may take the job's tasks.
     ``rate_links`` are budgets shared with other jobs, each as ``"NAME=RATE"``.
     """
 
@@ -63,6 +64,7 @@ class CopySpec:
     ignore_existing: bool = False
     manifest: str = ""
     rate_links: tuple[str, ...] = ()
+    pool: str = "any"
 
 
 class Copy(NamedTuple):

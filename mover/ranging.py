@@ -18,15 +18,12 @@ from mover.listing import PairPage
 from mover.model import Listing, Tally, TaskResult
 from mover.payloads import encode_payload
 from mover.planning import Planned, Planner, Policy, ShardLimits
+from mover.pools import listing_pool, put_in
 from mover.settings import WORKER_POLICY
 from mover.sharding import KeyRange
 from mover.splitting import split_range
-from scheduler.model import Lease, NewTask, TaskState
+from scheduler.model import ANY_POOL, Lease, NewTask, TaskState
 from scheduler.store import TaskStore
-
-LISTING_POOL = "listing"
-"""The pool of listing tasks. Workers take them on a lane of their own, so that a job whose listing
-is far ahead still copies, and one whose copying is slow still lists."""
 
 RANGES = 8
 """Ranges that the first listing task of a job cuts the whole into, once it has seen that there is
@@ -41,14 +38,14 @@ HEARD_S = 10.0
 """A worker that has said nothing for this long takes no part in how shards are cut."""
 
 
-def first_listing(now_s: float) -> NewTask:
+def first_listing(now_s: float, pool: str = ANY_POOL) -> NewTask:
     """The task that a job begins with: all keys, to be cut into ranges."""
     listing = Listing(after="", upto=None, now_s=now_s, ranges=RANGES)
-    return _listing_task(listing)
+    return _listing_task(listing, pool)
 
 
-def _listing_task(listing: Listing) -> NewTask:
-    return NewTask(payload=encode_payload(listing), pool=LISTING_POOL)
+def _listing_task(listing: Listing, pool: str) -> NewTask:
+    return NewTask(payload=encode_payload(listing), pool=listing_pool(pool))
 
 
 class RangeLister:
@@ -106,13 +103,16 @@ class RangeLister:
         given_away = await self._cut(listing, page)
         if given_away:
             listing = replace(listing, upto=given_away[0].upto, ranges=1)
+        pool = self._ends.spec.pool
         cuts = [
-            _listing_task(Listing(after=span.after, upto=span.upto, now_s=listing.now_s, ranges=1))
+            _listing_task(
+                Listing(after=span.after, upto=span.upto, now_s=listing.now_s, ranges=1), pool
+            )
             for span in given_away[1:]
         ]
         self._listing = listing
         if planned.has_work or cuts or self._pages % CUT_EVERY_PAGES == 0:
-            follow_ups = [*cuts, *shard_tasks(planned)]
+            follow_ups = [*cuts, *put_in(shard_tasks(planned), pool)]
             self._lease = await self._store.advance(
                 self._lease, encode_payload(listing), follow_ups=follow_ups
             )

@@ -56,7 +56,9 @@ async def _submit(board: FleetBoard, spec: CopySpec) -> tuple[str, bool]:
     async with board.rates() as shared:
         for link in links_of(parse_links(spec.rate_links)):
             await shared.set_rate(link.bucket, link.text)
-    is_new = await flat(board.submit(job, encode_spec(spec), [first_listing(now_s)], now_s=now_s))
+    is_new = await flat(
+        board.submit(job, encode_spec(spec), [first_listing(now_s, spec.pool)], now_s=now_s)
+    )
     return job, is_new
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -114,6 +115,38 @@ def test_a_paused_job_waits_and_a_resumed_one_ends(
     fleet.command("resume", job)
     assert fleet.wait_for_end(job)["state"] == "done"
     assert len(seaweed_bucket.list_keys("p/")) == 1500
+
+
+def test_a_job_goes_to_the_workers_of_its_pool(fleet: Fleet, tmp_path: Path) -> None:
+    objects = make_objects(40, seed=9, large={"large.bin": 40 * MIB})
+    write_tree(tmp_path / "in", objects)
+    job = fleet.submit(f"{tmp_path}/in/", f"{tmp_path}/out/", "--pool", "eu")
+    fleet.start_worker()
+    time.sleep(3.0)
+    assert fleet.show(job)["workers"] == []
+    fleet.start_worker("--pool", "us,eu")
+    assert fleet.wait_for_end(job)["state"] == "done"
+    assert_equal_trees(read_tree(tmp_path / "out"), objects)
+
+
+def test_a_link_is_shared_and_its_rate_can_be_changed(
+    fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    write_tree(tmp_path / "in", {f"{n}.bin": os.urandom(MIB) for n in range(60)})
+    fleet.start_worker()
+    link = ("--link", "wan=10MiB/s")
+    jobs = [
+        fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location(f"{n}/"), *link) for n in range(2)
+    ]
+    started_s = time.monotonic()
+    time.sleep(4.0)
+    done = sum(fleet.show(job)["bytes"]["done"] for job in jobs)
+    seconds = time.monotonic() - started_s
+    assert done <= 10 * MIB * (seconds + 1.0)
+    fleet.command("limit", "link:wan", "off")
+    for job in jobs:
+        assert fleet.wait_for_end(job)["state"] == "done"
+    assert time.monotonic() - started_s < 11.0  # at 10 MiB/s it would take twelve
 
 
 def test_cancel_leaves_no_upload_and_no_half_object(

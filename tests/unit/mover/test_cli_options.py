@@ -124,6 +124,7 @@ DEFAULTS: dict[str, Any] = {
     "ignore_existing": False,
     "manifest": "",
     "rate_links": (),
+    "pool": "any",
 }
 
 

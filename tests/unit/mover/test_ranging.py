@@ -10,7 +10,8 @@ import pytest
 from mover import ranging
 from mover.model import Listing, SmallShard, TaskResult
 from mover.payloads import decode_payload, decode_result
-from mover.ranging import LISTING_POOL, first_listing
+from mover.pools import LISTING
+from mover.ranging import first_listing
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import FINAL_STATES, TaskState
 from tests.unit.mover.engine import fill, make_ends, make_executor
@@ -38,7 +39,7 @@ async def list_all(
     while True:
         now_s += 100.0
         await store.reap(now_s=now_s)
-        leases = await store.claim("w", limit=1, lease_s=30.0, now_s=now_s, pools=(LISTING_POOL,))
+        leases = await store.claim("w", limit=1, lease_s=30.0, now_s=now_s, pools=(LISTING,))
         if not leases:
             break
         try:
