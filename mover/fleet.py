@@ -22,6 +22,7 @@ from mover.pools import listing_pool
 from mover.settings import ATTEMPTS_MAX, JOB_TTL_S, LISTING_SLOTS
 from mover.stopping import Stop
 from scheduler.board import FleetBoard
+from scheduler.errors import StoreUnavailable
 from scheduler.model import (
     JOB_STATE,
     Discard,
@@ -138,6 +139,12 @@ class FleetWorker:
                     await self._serve_in(job, spec, store)
                 else:
                     self._resting[job] = time.monotonic() + REST_S
+        except StoreUnavailable as error:
+            if error.permanent:
+                raise
+            # What was held comes back to others; whether the queue comes back, the board will tell.
+            self._resting[job] = time.monotonic() + REST_S
+            self.note(f"job {job}: {error}; trying again")
         finally:
             self._serving.discard(job)
 

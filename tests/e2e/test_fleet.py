@@ -239,6 +239,34 @@ def test_a_stopped_worker_that_wakes_up_late_changes_nothing(
     assert seaweed_bucket.upload_keys() == []
 
 
+def test_a_worker_outlives_a_queue_that_is_away(
+    seaweed: SeaweedServer, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    objects = make_objects(400, seed=10, large={"large.bin": 60 * MIB})
+    write_tree(tmp_path / "in", objects)
+    with RedisProcess(durable=True) as redis:
+        fleet = Fleet(redis=redis, environment=environment_for(tmp_path / "state", seaweed))
+        try:
+            worker = fleet.start_worker()
+            ends = (f"{tmp_path}/in/", seaweed_bucket.location("q/"))
+            watcher = fleet.start(*ends, "--limit", "10MiB/s")
+            time.sleep(2.5)
+            redis.stop()
+            time.sleep(4.0)
+            redis.start()
+            ended = fleet.mover.finish(watcher)
+            assert (ended.code, ended.copied) == (0, 401), ended
+            redis.freeze()
+            time.sleep(7.0)
+            redis.thaw()
+            again = fleet.copy(*ends, "--limit", "10MiB/s")
+            assert (again.code, again.copied) == (0, 0), again
+            assert worker.poll() is None
+        finally:
+            fleet.close()
+    assert_equal_trees(read_bucket(seaweed_bucket, "q/"), objects)
+
+
 def test_a_request_that_no_worker_can_carry_out_ends_with_the_reason(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
