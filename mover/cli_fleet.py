@@ -21,7 +21,7 @@ Examples:
 
 _JOBS_EXAMPLES = """\b
 Examples:
-  mover jobs
+  mover jobs                                            # of this host
   mover jobs --queue redis://queue:6379/0
   mover jobs --queue redis://queue:6379/0 --json | jq '.[] | select(.state == "running") | .job'
 """

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+import urllib.error
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -301,3 +305,37 @@ def test_bad_requests_are_refused_in_one_line(
     assert words in done.stderr
     assert "secret" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_limiter_of_a_link_is_served(fleet: Fleet) -> None:
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mover", "serve", "--queue", fleet.redis.url),
+            *("--listen", "127.0.0.1:0", "--link", "served=50MB/s"),
+        ],
+        env=fleet.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stderr is not None
+        said = server.stderr.readline()
+        address = said.split()[-1].removesuffix("NAME")
+        assert _ask(address + "served", {"bytes": 1000}) == (200, 1000)
+        assert _ask(address + "served", {"bytes": -1000}) == (200, 0)
+        assert _ask(address + "nobody", {"bytes": 1000})[0] == 404
+        assert _ask(address + "served", {"octets": 1})[0] == 400
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=10)
+        assert server.returncode == 0
+
+
+def _ask(url: str, question: dict[str, int]) -> tuple[int, int]:
+    """The status, and what was granted."""
+    request = urllib.request.Request(url, data=json.dumps(question).encode(), method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, int(json.load(answer)["granted"])
+    except urllib.error.HTTPError as error:
+        return error.code, 0
