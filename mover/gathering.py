@@ -16,6 +16,7 @@ from mover.model import (
     Failure,
     LargeObject,
     Listing,
+    Report,
     SmallShard,
     State,
     Tally,
@@ -37,6 +38,17 @@ class Gathered:
     tally: Tally = field(default_factory=Tally)
     failures: list[Failure] = field(default_factory=list)
     retry_file: str = ""
+
+    def report(self, job: str, *, seconds: float, state: State | None = None) -> Report:
+        """The end of a job; ``state`` where it is another than what the counts say."""
+        return Report(
+            job=job,
+            state=state or self.state,
+            tally=self.tally,
+            seconds=seconds,
+            failures=self.failures,
+            retry_file=self.retry_file,
+        )
 
     @property
     def state(self) -> State:

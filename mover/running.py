@@ -15,7 +15,7 @@ from mover.crew import Crew, beat
 from mover.ends import Ends
 from mover.executing import Executor
 from mover.feeding import Checkpoint, Feeder, load_checkpoint
-from mover.gathering import Gathered, gather_results, tally_so_far
+from mover.gathering import gather_results, tally_so_far
 from mover.jobs import JobDirectory
 from mover.model import Report, State, Tally
 from mover.progress import Monitor, Progress, WorkerProgress
@@ -147,19 +147,10 @@ class Leader:
         if finished:
             await self.ends.target.clean(self.ends.token)
         self.monitor.update(await self._progress(feeder))
-        state = gathered.state if finished else State.INTERRUPTED
+        state = None if finished else State.INTERRUPTED
         if finished and await self._is_cancelled():
             state = State.CANCELLED
-        return self._as_report(gathered, state)
-
-    def _as_report(self, gathered: Gathered, state: State) -> Report:
-        report = Report(
-            job=self.directory.job,
-            state=state,
-            tally=gathered.tally,
-            seconds=time.monotonic() - self._started_s,
-            failures=gathered.failures,
-            retry_file=gathered.retry_file,
-        )
+        seconds = time.monotonic() - self._started_s
+        report = gathered.report(self.directory.job, seconds=seconds, state=state)
         self.monitor.end(report)
         return report

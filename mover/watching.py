@@ -99,16 +99,10 @@ class Watcher:
 
     async def _report(self, *, is_over: bool) -> Report:
         gathered = await gather_results(self.store, self.retry_path)
-        state = gathered.state if is_over else State.INTERRUPTED
-        if await self.store.get_control(JOB_STATE) == JobState.CANCELLED.encode() and is_over:
+        state = None if is_over else State.INTERRUPTED
+        if is_over and await self.store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
             state = State.CANCELLED
-        report = Report(
-            job=self.job,
-            state=state,
-            tally=gathered.tally,
-            seconds=time.monotonic() - self._started_s,
-            failures=gathered.failures,
-            retry_file=gathered.retry_file,
-        )
+        seconds = time.monotonic() - self._started_s
+        report = gathered.report(self.job, seconds=seconds, state=state)
         self.monitor.end(report)
         return report
