@@ -8,7 +8,6 @@ cost: with enough processor time, N workers need an N-th of the time of one.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,7 +58,7 @@ def small_objects(count: int, *, concurrency: int) -> Load:
         source="s3://source/",
         target="s3://sink/",
         keys=count,
-        options=("--concurrency", str(concurrency)),
+        options=("--concurrency", str(concurrency), "--slots", "2"),
     )
 
 

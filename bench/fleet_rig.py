@@ -251,7 +251,9 @@ def _one_object(size_bytes: int) -> SmallShard:
 @contextlib.asynccontextmanager
 async def opened_rig(shape: Shape) -> AsyncGenerator[Rig, None]:
     """Start everything, and end it. The workers are warm when the body begins."""
-    root = Path(tempfile.mkdtemp(prefix="mover-fleet-", dir=RAM_DISK if RAM_DISK.is_dir() else None))
+    root = Path(
+        tempfile.mkdtemp(prefix="mover-fleet-", dir=RAM_DISK if RAM_DISK.is_dir() else None)
+    )
     arguments = (str(shape.keys), str(shape.key_bytes), str(shape.latency_ms))
     try:
         with RedisProcess() as redis, script_server("latent_store.py", *arguments) as port:

@@ -78,7 +78,9 @@ class Pages:
         first, end = 0, 0
         if bucket == SOURCE:
             first = bisect.bisect_left(self._keys, prefix, key=name_of) if prefix else 0
-            first = max(first, bisect.bisect_right(self._keys, after, key=name_of)) if after else first
+            first = (
+                max(first, bisect.bisect_right(self._keys, after, key=name_of)) if after else first
+            )
             end = bisect.bisect_left(self._keys, prefix + HIGHEST, key=name_of)
         stop = min(first + most, end)
         count = max(0, stop - first)
@@ -129,7 +131,9 @@ class Answers:
         if method == "GET" and not key:
             query = {n: v[-1] for n, v in parse_qs(text, keep_blank_values=True).items()}
             if "uploads" in query:
-                return "uploads", _xml("ListMultipartUploadsResult", "<IsTruncated>false</IsTruncated>")
+                return "uploads", _xml(
+                    "ListMultipartUploadsResult", "<IsTruncated>false</IsTruncated>"
+                )
             page = self._pages.page(query, bucket).encode()
             return "list", Answer(_head("200 OK", len(page)) + page)
         if method in ("GET", "HEAD"):
@@ -190,13 +194,13 @@ def _completed(head: bytes) -> Answer:
     return _xml("CompleteMultipartUploadResult", text)
 
 
-def _head(
-    status: str, length: int, etag: str = "", extra: Sequence[tuple[str, str]] = ()
-) -> bytes:
+def _head(status: str, length: int, etag: str = "", extra: Sequence[tuple[str, str]] = ()) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in extra)
     if etag:
         lines += f'ETag: "{etag}"\r\nLast-Modified: {MODIFIED_HTTP}\r\n'
-    return f"HTTP/1.1 {status}\r\nServer: latent\r\nContent-Length: {length}\r\n{lines}\r\n".encode()
+    return (
+        f"HTTP/1.1 {status}\r\nServer: latent\r\nContent-Length: {length}\r\n{lines}\r\n".encode()
+    )
 
 
 def _partial(start: int, last: int, size: int, etag: str) -> bytes:
@@ -205,7 +209,9 @@ def _partial(start: int, last: int, size: int, etag: str) -> bytes:
 
 
 def _xml(root: str, inner: str, status: str = "200 OK") -> Answer:
-    body = f'<?xml version="1.0" encoding="UTF-8"?><{root} xmlns="{XMLNS}">{inner}</{root}>'.encode()
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?><{root} xmlns="{XMLNS}">{inner}</{root}>'.encode()
+    )
     return Answer(_head(status, len(body)) + body)
 
 
