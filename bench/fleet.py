@@ -70,7 +70,9 @@ def large_object(size_bytes: int, *, part_bytes: int, lanes: int) -> Load:
         source=f"s3://source/large-{size_bytes}.bin",
         target="s3://sink/large.bin",
         part_bytes=part_bytes,
-        options=("--concurrency", str(lanes), "--memory", str(lanes * part_bytes)),
+        options=(
+            "--concurrency", str(lanes), "--memory", str(lanes * part_bytes), "--slots", "2"
+        ),  # fmt: skip
     )
 
 
