@@ -71,7 +71,12 @@ def large_object(size_bytes: int, *, part_bytes: int, lanes: int) -> Load:
         target="s3://sink/large.bin",
         part_bytes=part_bytes,
         options=(
-            "--concurrency", str(lanes), "--memory", str(lanes * part_bytes), "--slots", "2"
+            "--concurrency",
+            str(lanes),
+            "--memory",
+            str(lanes * part_bytes),
+            "--slots",
+            "2",
         ),  # fmt: skip
     )
 

@@ -27,7 +27,7 @@ from bench.workspace import RAM_DISK
 from mover.jobs import job_id
 from mover.model import CopySpec, SmallShard
 from mover.payloads import encode_payload, encode_spec
-from scheduler.model import NewTask
+from scheduler.model import ANY_POOL, NewTask, TaskState
 from scheduler.redis_board import RedisBoard
 from scheduler.redis_notes import job_key
 from scheduler.redis_server import RedisServer
@@ -153,13 +153,11 @@ class Rig:
                 log = (self._root / f"worker-{number}.log").read_text(errors="replace")
                 raise CommandFailed("mover worker", worker.status, log[-500:])
 
-    async def measure(
-        self, spec: CopySpec, first: NewTask, *, pools: Sequence[str], stop_early: bool = False
-    ) -> Run:
+    async def measure(self, spec: CopySpec, first: NewTask, *, pools: Sequence[str]) -> Run:
         """Submit a job and measure it to its end.
 
-        ``pools`` are those whose tasks count: the end is when none of them is left. With
-        ``stop_early`` the job has other tasks by then, and the workers are killed.
+        ``pools`` are those whose tasks count: the end is when none of these is left. With ``any``
+        among them it is the job's end, and ``CommandFailed`` is raised where it was no success.
         """
         before, store_before_s = self._cpu(), float(self.counts()["cpu_s"])
         watch = _Watch(self._server, job_id(spec), pools)
@@ -170,7 +168,7 @@ class Rig:
             await asyncio.sleep(LOOK_EVERY_S)
         counted = self.counts()
         spent = [late - early for late, early in zip(self._cpu(), before, strict=True)]
-        if not stop_early:
+        if ANY_POOL in pools:
             await self._require_success(spec)
         began_s = min(counted["first_s"].values())
         return Run(
@@ -186,8 +184,8 @@ class Rig:
         )
 
     async def _require_success(self, spec: CopySpec) -> None:
-        events = await RedisTaskStore(self._server, job_id(spec)).stats()
-        failed = {state: n for state, n in events.tasks.items() if n and state != "done"}
+        stats = await RedisTaskStore(self._server, job_id(spec)).stats()
+        failed = {state: n for state, n in stats.tasks.items() if n and state != TaskState.DONE}
         if failed:
             raise CommandFailed("mover worker", 1, f"the job left tasks: {failed}")
 
@@ -213,7 +211,7 @@ class _Watch:
         self._server = server
         self._store = RedisTaskStore(server, job)
         self._streams = [job_key(job, f"queue:{pool}") for pool in pools]
-        self._all_tasks = "any" in pools
+        self._all_tasks = ANY_POOL in pools
         self._had_work_s: dict[str, float] = {}
         self.over_s = 0.0
 

@@ -139,7 +139,9 @@ class Executor:
             if entry.size < 0 or not info.ranges:
                 return _done(await copy_streamed(ends, entry, info, rows))
             repeated = lease.generation > 1
-            chunks, assembly = await open_object(ends, task, info, group, repeated=repeated)
+            chunks, assembly = await open_object(
+                ends, task, info, group, repeated=repeated, tapered=self._shares
+            )
         except Changed as error:
             return await self._again(task.entry, task.again, error)
         except TransportError as error:

@@ -149,7 +149,7 @@ class RangeLister:
         if self._pages % CUT_EVERY_PAGES == 0:
             heard = await self._store.workers(now_s=time.time(), within_s=HEARD_S)
             self._slots = WORKER_POLICY.slots * len([each for each in heard if each.note])
-        while (stats := await self._store.stats()).open_tasks > TASKS_AHEAD:
+        while (stats := await self._store.stats()).open_tasks > TASKS_AHEAD:  # noqa: ASYNC110
             await asyncio.sleep(AHEAD_POLL_S)
         return ShardLimits.towards_end(stats.tasks[TaskState.PENDING], self._slots)
 

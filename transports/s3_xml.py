@@ -11,9 +11,10 @@ every tag of the run, or the whole page goes through defusedxml instead. Measure
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from itertools import repeat
+from typing import Final, NamedTuple, cast
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
@@ -103,14 +104,16 @@ def parse_page(body: bytes) -> Page:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise GarbledAnswer(f"not UTF-8: {error.reason}") from None
-    start, stop = text.find(_OPEN), text.rfind(_CLOSE)
+    # Most of a page's entities are the quotes of its ETags: all at once costs least.
+    plain = text.replace("&quot;", '"')
+    start, stop = plain.find(_OPEN), plain.rfind(_CLOSE)
     rows: Sequence[tuple[str, str, str, str]] | None = None
     if 0 <= start < stop:
         stop += len(_CLOSE)
-        rows = _rows(text, start, stop)
+        rows = _rows(plain, start, stop)
     if rows is None:
-        return _page_of(_parse(text.encode("utf-8"), ("ListBucketResult",)), None)
-    envelope = text[:start] + text[stop:]
+        return _page_of(_parse(body, ("ListBucketResult",)), None)
+    envelope = plain[:start] + plain[stop:]
     return _page_of(_parse(envelope.encode("utf-8"), ("ListBucketResult",)), rows)
 
 
@@ -168,7 +171,9 @@ def _page_of(root: Element, rows: Sequence[tuple[str, str, str, str]] | None) ->
     decode = fields.get("EncodingType") == "url"
     if decode:
         prefixes = [_unquoted(prefix) for prefix in prefixes]
-    entries = list(_entries(slow if rows is None else rows, decode, escaped=rows is not None))
+    entries = None if rows is None else _plain_entries(rows, decode)
+    if entries is None:
+        entries = list(_entries(slow if rows is None else rows, decode, escaped=rows is not None))
     token = ""
     truncated = fields.get("IsTruncated", "").strip().lower()
     if truncated == "true":
@@ -180,15 +185,42 @@ def _page_of(root: Element, rows: Sequence[tuple[str, str, str, str]] | None) ->
     return Page(entries, prefixes, token)
 
 
+_new_entry: Final = cast(Callable[[type[Entry], tuple[object, ...]], Entry], tuple.__new__)
+"""A third cheaper than the named tuple's own constructor."""
+
+
 def _unquoted(text: str) -> str:
     return unquote_plus(text, errors="surrogateescape")
+
+
+def _plain_entries(rows: Sequence[tuple[str, str, str, str]], decode: bool) -> list[Entry] | None:
+    """The entries of a page in which nothing is escaped, encoded or empty; None for any other.
+
+    Column by column, so that the loops are the interpreter's own: a quarter of the time.
+    """
+    keys, moments, etags, size_texts = zip(*rows, strict=True)
+    together = "".join(keys)
+    if "&" in together or (decode and ("%" in together or "+" in together)):
+        return None
+    try:
+        sizes = list(map(int, size_texts))
+    except ValueError:
+        return None
+    if min(sizes) <= 0 or not all(keys) or "&" in "".join(etags):
+        return None
+    known = _INSTANTS.get
+    instants = [known(text) or instant_ns(text) for text in moments]
+    bare = [etag.strip('"') for etag in etags]
+    columns = zip(
+        keys, sizes, instants, bare, repeat(""), repeat(Kind.OBJECT), instants, strict=False
+    )
+    return list(map(_new_entry, repeat(Entry), columns))
 
 
 def _entries(
     rows: Sequence[tuple[str, str, str, str]], decode: bool, *, escaped: bool
 ) -> Iterator[Entry]:
     """Turn texts into entries; ``escaped`` rows still hold XML's entities."""
-    new = tuple.__new__  # a third cheaper than the named tuple's own constructor
     kind_object, kind_directory = Kind.OBJECT, Kind.DIRECTORY
     instants = _INSTANTS
     for key, modified, etag, size_text in rows:
@@ -213,7 +245,7 @@ def _entries(
         if not key or size < 0:
             raise GarbledAnswer("an entry without a key, or of negative size")
         kind = kind_directory if not size and key[-1] == "/" else kind_object
-        yield new(Entry, (key, size, at_ns, etag, "", kind, at_ns))
+        yield _new_entry(Entry, (key, size, at_ns, etag, "", kind, at_ns))
 
 
 def _unescaped(text: str) -> str:
