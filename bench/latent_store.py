@@ -118,8 +118,10 @@ class Answers:
         self._keys = keys
         self._etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         self._pages = Pages(keys, key_bytes, self._etag)
-        crc = (("x-amz-checksum-crc64nvme", crc64nvme_base64(body)),)
-        crc = (*crc, ("x-amz-checksum-type", "FULL_OBJECT"))
+        crc = (
+            ("x-amz-checksum-crc64nvme", crc64nvme_base64(body)),
+            ("x-amz-checksum-type", "FULL_OBJECT"),
+        )
         self._head = _head("200 OK", key_bytes, self._etag)
         self._whole = _head("200 OK", key_bytes, self._etag, crc) + body
         self._body = body
