@@ -1,4 +1,4 @@
-"""The benchmark's command line: ``python -m bench list | run | show | compare``."""
+"""The benchmark's command line: ``python -m bench list | run | show | compare | fleet | listing``."""
 
 import argparse
 import signal
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import report
 from bench.datasets import total
+from bench.fleet_commands import add_fleet_commands, scale_fleet, scale_listing
 from bench.floor_tool import Floor
 from bench.peers import PEERS, Mover
 from bench.results import UnreadableResults, load, save
@@ -24,7 +25,7 @@ SPARE_BYTES = 2 * 2**30  # the server's index and logs, and memory for the tools
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all four commands."""
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="name the scenarios and tools")
@@ -42,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     shower = commands.add_parser("show", help="print the report of a result file")
     shower.add_argument("file", type=Path)
+    add_fleet_commands(commands)
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
     comparer.add_argument("after", type=Path)
@@ -120,6 +122,10 @@ def main() -> int:
                 text = run_all(arguments)
             case "show":
                 text = report.show(load(arguments.file))
+            case "fleet":
+                text = scale_fleet(arguments, _tell)
+            case "listing":
+                text = scale_listing(arguments, _tell)
             case _:
                 text = report.compare(load(arguments.before), load(arguments.after))
     except (UnknownScenario, UnreadableResults, report.UnlikeRuns, ValueError) as error:

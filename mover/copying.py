@@ -5,6 +5,7 @@ or record is made per object; errors of single objects are values that are count
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from mover.attributes import SYMLINK_TYPE, dress
@@ -36,6 +37,8 @@ class ShardCopier:
         self._target = ends.target.capabilities
         self._makes_links = ends.spec.links is Links.PRESERVE and self._target.has_symlinks
         self._changed: list[Entry] = []
+        self._waiting: deque[Entry] = deque()
+        self.taken = 0
         self.result = TaskResult(tally=Tally())
 
     async def run(self, shard: SmallShard, *, repeated: bool) -> TaskResult:
@@ -54,10 +57,22 @@ class ShardCopier:
         await self._again()
         return self.result
 
+    @property
+    def left(self) -> int:
+        """Objects that no lane has taken yet; ``taken`` counts the others."""
+        return len(self._waiting)
+
+    def give_away(self, count: int) -> list[Entry]:
+        """Take the last ``count`` objects out of the shard: somebody else will copy them."""
+        given = [self._waiting.pop() for _ in range(min(count, self.left))]
+        given.reverse()
+        return given
+
     async def _on_lanes(self, copies: Sequence[Entry]) -> None:
         if not copies:
             return
-        batches = self._batches(copies)
+        self._waiting.extend(copies)
+        batches = self._batches()
         move = self._copy_in_store if self._ends.copies_in_store else self._move
 
         async def lane() -> None:
@@ -69,20 +84,19 @@ class ShardCopier:
             for number in range(lanes):
                 crew.create_task(lane(), name=f"lane-{number}")
 
-    def _batches(self, copies: Sequence[Entry]) -> Iterator[list[Entry]]:
-        """Cut by count and bytes; small enough that every lane gets some of them."""
-        count_max = max(self._source.small_batch_count, self._target.small_batch_count)
-        count_max = max(1, min(count_max, -(-len(copies) // (2 * LANES))))
+    def _batches(self) -> Iterator[list[Entry]]:
+        """Cut by count and bytes; small enough that every lane gets some of them, to the end."""
+        waiting = self._waiting
+        most = max(self._source.small_batch_count, self._target.small_batch_count)
         bytes_max = min(self._source.small_batch_bytes, self._target.small_batch_bytes)
-        batch: list[Entry] = []
-        size = 0
-        for entry in copies:
-            if batch and (len(batch) >= count_max or size + entry.size > bytes_max):
-                yield batch
-                batch, size = [], 0
-            batch.append(entry)
-            size += entry.size
-        if batch:
+        while waiting:
+            count_max = max(1, min(most, -(-len(waiting) // (2 * LANES))))
+            batch = [waiting.popleft()]
+            size = batch[0].size
+            while waiting and len(batch) < count_max and size + waiting[0].size <= bytes_max:
+                batch.append(waiting.popleft())
+                size += batch[-1].size
+            self.taken += len(batch)
             yield batch
 
     async def _move(self, batch: list[Entry]) -> None:

@@ -59,7 +59,13 @@ def plan_for(ends: Ends, entry: Entry) -> PartPlan:
 
 
 async def open_object(
-    ends: Ends, task: LargeObject, info: ObjectInfo, group: str, *, repeated: bool
+    ends: Ends,
+    task: LargeObject,
+    info: ObjectInfo,
+    group: str,
+    *,
+    repeated: bool,
+    tapered: bool = False,
 ) -> "Opened":
     """Open the upload, and say which chunk tasks it takes. A cancel may leave an open upload."""
     entry = task.entry
@@ -75,7 +81,7 @@ async def open_object(
         await drop_uploads(ends, key, keep=upload_id)
     chunks = [
         Chunk(entry=entry, upload_id=upload_id, part_bytes=plan.part_bytes, first=first, last=last)
-        for first, last in plan.runs()
+        for first, last in plan.runs(tapered=tapered)
     ]
     assembly = Assembly(
         entry=entry,

@@ -5,6 +5,8 @@ objects are results (the task is done, the report names them); only what another
 whole task can mend is an exception, which the worker turns into a retry.
 """
 
+from collections.abc import Callable
+
 from mover.copying import ShardCopier, copied_in_store_row, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
@@ -33,6 +35,7 @@ from mover.payloads import Payload, decode_payload, decode_result, encode_payloa
 from mover.pools import outcome_in
 from mover.ranging import RangeLister
 from mover.recording import now_ms
+from mover.sharing import Sharer
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
 from scheduler.store import TaskStore
 from transports.errors import Changed, Corrupt, Transient, TransportError
@@ -40,11 +43,24 @@ from transports.model import Entry
 
 
 class Executor:
-    """Runs the tasks of one job in one process; ``store`` is the job's."""
+    """Runs the tasks of one job in one process; ``store`` is the job's.
 
-    def __init__(self, ends: Ends, store: TaskStore) -> None:
+    With ``shares``, shards under way are cut for workers that would have nothing to do. ``notify``
+    is called when a task has enqueued others before its end.
+    """
+
+    def __init__(
+        self,
+        ends: Ends,
+        store: TaskStore,
+        *,
+        shares: bool = False,
+        notify: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ends = ends
         self._store = store
+        self._shares = shares
+        self._notify = notify
 
     async def run(self, lease: Lease) -> Outcome:
         """Run a leased task, and record what it did before it counts as done.
@@ -62,7 +78,13 @@ class Executor:
     async def _run(self, task: Payload, lease: Lease, rows: list[Row] | None) -> Outcome:
         repeated = lease.generation > 1
         if isinstance(task, SmallShard):
-            result = await ShardCopier(self._ends, rows).run(task, repeated=repeated)
+            copier = ShardCopier(self._ends, rows)
+            copying = copier.run(task, repeated=repeated)
+            if self._shares:
+                sharer = Sharer(self._store, lease, task, copier, pool=self._ends.spec.pool)
+                result = await sharer.around(copying)
+            else:
+                result = await copying
             return _done(result, letters=shard_letters(task, result))
         if isinstance(task, LargeObject):
             return await self._open(task, lease, rows)
@@ -88,7 +110,8 @@ class Executor:
 
     async def _list(self, task: Listing, lease: Lease) -> Outcome:
         try:
-            return _done(await RangeLister(self._ends, self._store, task, lease).run())
+            lister = RangeLister(self._ends, self._store, task, lease, notify=self._notify)
+            return _done(await lister.run())
         except Transient:
             raise  # another attempt goes on from the last page
         except TransportError as error:
@@ -118,7 +141,9 @@ class Executor:
             if entry.size < 0 or not info.ranges:
                 return _done(await copy_streamed(ends, entry, info, rows))
             repeated = lease.generation > 1
-            chunks, assembly = await open_object(ends, task, info, group, repeated=repeated)
+            chunks, assembly = await open_object(
+                ends, task, info, group, repeated=repeated, tapered=self._shares
+            )
         except Changed as error:
             return await self._again(task.entry, task.again, error)
         except TransportError as error:

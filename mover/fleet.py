@@ -37,7 +37,7 @@ from scheduler.store import TaskStore
 from scheduler.worker import Worker
 from scheduler.worker_policy import WorkerPolicy
 
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.25
 """How often a worker looks for new jobs."""
 
 REST_S = 4.0
@@ -188,8 +188,14 @@ class FleetWorker:
             await self.board.retire(job, ttl_s=JOB_TTL_S)
 
     async def _work(self, ends: Ends, store: TaskStore) -> None:
-        executor = Executor(ends, store)
-        lanes = [
+        lanes: list[Worker] = []
+
+        def notify() -> None:
+            for lane in lanes:
+                lane.notify()
+
+        executor = Executor(ends, store, shares=True, notify=notify)
+        lanes += [
             Worker(
                 store,
                 executor.run,

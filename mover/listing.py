@@ -43,6 +43,9 @@ async def merge(
             else:
                 waiting.update((entry.key, entry) for entry in targets)
                 reached = targets[-1].key
+        if not waiting:
+            yield PairPage([(entry, None) for entry in page], [], last)
+            continue
         take = waiting.pop
         pairs = [(entry, take(entry.key, None)) for entry in page]
         left_over = [entry for key, entry in waiting.items() if key < last]

@@ -207,7 +207,8 @@ class TaskResult:
 class Listing:
     """A range of keys to list and plan: after ``after``, up to and with ``upto`` (None: all the rest).
 
-    ``ranges`` is how many ranges it is to be cut into as soon as it proves long, 1 for not at all.
+    ``ranges`` is how many ranges it is to be cut into as soon as it proves long, 1 for only
+    when workers are idle, 0 for never.
     ``now_s`` is when the job was submitted, from which ages count back; ``tally`` counts what has
     been planned up to ``after``.
     """

@@ -5,6 +5,8 @@ without asking the store is decided here; adapters refuse the rest (a segment th
 this file system, say) with ``Invalid``.
 """
 
+from collections.abc import Sequence
+
 from mover.model import Links
 from transports.model import Capabilities, Entry, Kind
 
@@ -21,6 +23,16 @@ def refusal(entry: Entry, source: Capabilities, target: Capabilities, links: Lin
     if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
         return "the name is not valid Unicode, which the target's names must be"
     return ""
+
+
+def all_plain(entries: Sequence[Entry], target: Capabilities) -> bool:
+    """Whether these are objects that ``refusal`` refuses none of, told from all names at once.
+
+    False may also mean that it cannot be told so.
+    """
+    if target.has_directories or any(entry.kind is not Kind.OBJECT for entry in entries):
+        return False
+    return "".join([entry.key for entry in entries]).isascii()
 
 
 def _unfit_for_directories(entry: Entry) -> str:

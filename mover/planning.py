@@ -22,7 +22,7 @@ from mover.model import (
     SmallShard,
     Tally,
 )
-from mover.naming import refusal
+from mover.naming import all_plain, refusal
 from mover.selecting import Selector
 from mover.sharding import shard_size
 from transports.model import Capabilities, Entry, Kind
@@ -148,6 +148,34 @@ class Planner:
 
     def feed(self, page: PairPage) -> Planned:
         """Plan a page. Nothing is carried to the next one, so a checkpoint after it is exact."""
+        return self._feed_new(page) or self._feed_any(page)
+
+    def _feed_new(self, page: PairPage) -> Planned | None:
+        """Plan a page of small objects that are all to be copied; None for any other page.
+
+        Most pages of a first copy are such: nothing is decided or made for each of their objects.
+        """
+        policy = self._policy
+        sources = [source for source, target in page.pairs if target is None]
+        if not sources or len(sources) < len(page.pairs) or page.extras:
+            return None
+        sizes = [source.size for source in sources]
+        if min(sizes) < 0 or max(sizes) > policy.spec.split_bytes:
+            return None
+        mtimes_ns = [source.mtime_ns for source in sources]
+        if not policy.selector.wants_all(sizes, mtimes_ns) or not all_plain(sources, policy.target):
+            return None
+        planned = Planned()
+        planned.tally.planned_objects = len(sources)
+        planned.tally.planned_bytes = sum(sizes)
+        shard = _Packer(planned.small, self.limits)
+        for source, size in zip(sources, sizes, strict=True):
+            shard.copies.append(source)
+            shard.grow(size)
+        shard.flush()
+        return planned
+
+    def _feed_any(self, page: PairPage) -> Planned:
         planned = Planned()
         tally = planned.tally
         shard = _Packer(planned.small, self.limits)
@@ -186,14 +214,16 @@ class _Packer:
 
     def _start(self) -> None:
         self._bytes = 0
+        self._objects = 0
         self.copies: list[Entry] = []
         self.probes: list[tuple[Entry, Entry]] = []
         self.refused: list[Failure] = []
 
     def grow(self, size: int) -> None:
+        """Count what was just appended, and close the shard when it is full."""
         self._bytes += size
-        objects = len(self.copies) + len(self.probes) + len(self.refused)
-        if objects >= self._limits.objects or self._bytes >= self._limits.bytes:
+        self._objects += 1
+        if self._objects >= self._limits.objects or self._bytes >= self._limits.bytes:
             self.flush()
 
     def flush(self) -> None:

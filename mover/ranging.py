@@ -9,6 +9,7 @@ copying does, and no process ever holds the dataset.
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -38,10 +39,9 @@ HEARD_S = 10.0
 """A worker that has said nothing for this long takes no part in how shards are cut."""
 
 
-def first_listing(now_s: float, pool: str = ANY_POOL) -> NewTask:
-    """The task that a job begins with: all keys, to be cut into ranges."""
-    listing = Listing(after="", upto=None, now_s=now_s, ranges=RANGES)
-    return _listing_task(listing, pool)
+def first_listing(now_s: float, pool: str = ANY_POOL, *, ranges: int = RANGES) -> NewTask:
+    """The task that a job begins with: all keys, to be cut into ranges; never with ``ranges`` 0."""
+    return _listing_task(Listing(after="", upto=None, now_s=now_s, ranges=ranges), pool)
 
 
 def _listing_task(listing: Listing, pool: str) -> NewTask:
@@ -49,13 +49,25 @@ def _listing_task(listing: Listing, pool: str) -> NewTask:
 
 
 class RangeLister:
-    """Lists one range; ``run`` returns the counts of what it planned."""
+    """Lists one range; ``run`` returns the counts of what it planned.
 
-    def __init__(self, ends: Ends, store: TaskStore, listing: Listing, lease: Lease) -> None:
+    ``notify`` is called when tasks were enqueued.
+    """
+
+    def __init__(
+        self,
+        ends: Ends,
+        store: TaskStore,
+        listing: Listing,
+        lease: Lease,
+        *,
+        notify: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ends = ends
         self._store = store
         self._listing = listing
         self._lease = lease
+        self._notify = notify
         self._pages = 0
         self._slots = 1
         self._policy = Policy.of(
@@ -97,34 +109,47 @@ class RangeLister:
         return PairPage(pairs, extras, upto)
 
     async def _take(self, page: PairPage, planned: Planned) -> None:
+        """Enqueue a page's shards, then give away what others shall list.
+
+        In this order, because finding out where to cut takes some requests, and workers copy
+        meanwhile.
+        """
         self._count(planned.tally)
         self._pages += 1
-        listing = replace(self._listing, after=page.last_key)
-        given_away = await self._cut(listing, page)
+        self._listing = replace(self._listing, after=page.last_key)
+        if planned.has_work or self._pages % CUT_EVERY_PAGES == 0:
+            await self._advance(put_in(shard_tasks(planned), self._ends.spec.pool))
+        given_away = await self._cut(page)
         if given_away:
-            listing = replace(listing, upto=given_away[0].upto, ranges=1)
-        pool = self._ends.spec.pool
-        cuts = [
-            _listing_task(
-                Listing(after=span.after, upto=span.upto, now_s=listing.now_s, ranges=1), pool
+            self._listing = replace(self._listing, upto=given_away[0].upto, ranges=1)
+        if given_away[1:]:
+            now_s, pool = self._listing.now_s, self._ends.spec.pool
+            await self._advance(
+                [
+                    _listing_task(
+                        Listing(after=span.after, upto=span.upto, now_s=now_s, ranges=1), pool
+                    )
+                    for span in given_away[1:]
+                ]
             )
-            for span in given_away[1:]
-        ]
-        self._listing = listing
-        if planned.has_work or cuts or self._pages % CUT_EVERY_PAGES == 0:
-            follow_ups = [*cuts, *put_in(shard_tasks(planned), pool)]
-            self._lease = await self._store.advance(
-                self._lease, encode_payload(listing), follow_ups=follow_ups
-            )
-            await self._wait_for_workers()
+
+    async def _advance(self, follow_ups: Sequence[NewTask]) -> None:
+        self._lease = await self._store.advance(
+            self._lease, encode_payload(self._listing), follow_ups=follow_ups
+        )
+        self._notify()
 
     async def _limits(self) -> ShardLimits:
-        """Large shards while workers have enough to do, small ones where some would be idle."""
+        """Large shards while workers have enough to do, small ones where some would be idle.
+
+        Waits while ``TASKS_AHEAD`` tasks are open: the queue's memory is bounded too.
+        """
         if self._pages % CUT_EVERY_PAGES == 0:
             heard = await self._store.workers(now_s=time.time(), within_s=HEARD_S)
             self._slots = WORKER_POLICY.slots * len([each for each in heard if each.note])
-        waiting = (await self._store.stats()).tasks[TaskState.PENDING]
-        return ShardLimits.towards_end(waiting, self._slots)
+        while (stats := await self._store.stats()).open_tasks > TASKS_AHEAD:  # noqa: ASYNC110
+            await asyncio.sleep(AHEAD_POLL_S)
+        return ShardLimits.towards_end(stats.tasks[TaskState.PENDING], self._slots)
 
     def _count(self, tally: Tally) -> None:
         self._listing.tally.add(tally)
@@ -133,11 +158,11 @@ class RangeLister:
         live.planned_bytes += tally.planned_bytes
         live.skipped_objects += tally.skipped_objects
 
-    async def _cut(self, listing: Listing, page: PairPage) -> list[KeyRange]:
+    async def _cut(self, page: PairPage) -> list[KeyRange]:
         """The ranges that what is left of this one is cut into; empty to go on as it is."""
-        if self._ends.single is not None:
+        wanted = self._listing.ranges
+        if self._ends.single is not None or not wanted:
             return []
-        wanted = listing.ranges
         if wanted == 1 and self._pages % CUT_EVERY_PAGES == 0:
             waiting = (await self._store.stats()).tasks[TaskState.PENDING]
             wanted = 1 if waiting else 2
@@ -146,12 +171,7 @@ class RangeLister:
         return await split_range(
             self._ends.source,
             self._policy.selector.literal_prefix,
-            KeyRange(page.last_key, listing.upto),
+            KeyRange(page.last_key, self._listing.upto),
             wanted=wanted,
             seen=[source.key for source, _ in page.pairs],
         )
-
-    async def _wait_for_workers(self) -> None:
-        """Plan no further ahead than ``TASKS_AHEAD``: the queue's memory is bounded too."""
-        while (await self._store.stats()).open_tasks > TASKS_AHEAD:  # noqa: ASYNC110
-            await asyncio.sleep(AHEAD_POLL_S)

@@ -217,12 +217,11 @@ async def _has_content(tree: Transport) -> bool:
 
 async def _look(tree: Transport, *, must_exist: bool = False) -> None:
     """One look, so that a missing bucket or a wrong key is said at once and not object by object."""
-    async with closing_pages(Retry(tree).list()) as pages:
-        try:
-            await anext(pages, None)
-        except NotFound:
-            if must_exist or not tree.capabilities.local:
-                raise
+    try:
+        await Retry(tree).first_after("")
+    except NotFound:
+        if must_exist or not tree.capabilities.local:
+            raise
 
 
 def _refuse_overlap(source: Location, target: Location, opened: Transport, root: Transport) -> None:

@@ -122,6 +122,13 @@ class Selector:
         # Only includes carry a group, so a match without one is an exclude.
         return match is None or match.lastindex is not None
 
+    def wants_all(self, sizes: Sequence[int], mtimes_ns: Sequence[int]) -> bool:
+        """Whether entries of these sizes and times are all taken, whatever their keys; not empty."""
+        if self._names is not None or self._choices:
+            return False
+        sized = self._size_min <= min(sizes) and max(sizes) <= self._size_max
+        return sized and self._time_min <= min(mtimes_ns) and max(mtimes_ns) < self._time_stop
+
     def wants_directory(self, key_with_slash: str) -> bool:
         """Whether anything below a directory may be taken; if not, a walk need not enter it."""
         if not key_with_slash:

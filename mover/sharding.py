@@ -9,10 +9,18 @@ key after it (or None). So they need no store to be tested, and no event loop.
 """
 
 import bisect
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
+
+PIECES_MAX: Final = 8
+"""Pieces that a shard under way is cut into at a time; each may be cut again."""
+
+PIECE_S: Final = 0.25
+PIECE_OBJECTS_MIN: Final = 8
+"""The smallest piece: less work than this, or fewer objects, are not worth a step of the queue."""
 
 HIGHEST: Final = "\U0010ffff"
 """Sorts after every character that a key may hold at its place."""
@@ -194,6 +202,17 @@ def _last_character(base: str, alphabet: str) -> Generator[str, str | None, tupl
         else:
             high = middle
     return character, found
+
+
+def piece_size(left: int, per_s: float) -> int:
+    """How many objects of a shard under way to keep, for a fleet in which nothing waits.
+
+    The rest goes into pieces of the same size: a few, of no less than ``PIECE_S`` of work. Returns
+    ``left`` where that is too little to be cut.
+    """
+    smallest = max(PIECE_OBJECTS_MIN, math.ceil(per_s * PIECE_S))
+    pieces = min(PIECES_MAX, left // smallest)
+    return left if pieces < 2 else -(-left // pieces)
 
 
 def shard_size(open_tasks: int, slots: int, *, largest: int, smallest: int) -> int:

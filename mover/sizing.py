@@ -16,6 +16,9 @@ POURED_PART_BYTES = 32 * MIB
 CHUNK_BYTES = 64 * MIB
 """What one chunk task carries: what a killed worker may have to send again."""
 
+TAPER = 32
+"""A tapered run takes at most this part of what is left: eight workers of four slots each get one."""
+
 PART_COUNT_SLACK = 0.9
 """Plan for at most this share of the store's part count, so that a grown object still fits."""
 
@@ -37,13 +40,21 @@ class PartPlan:
         stop = min(start + self.part_bytes, self.size)
         return PartSpec(number=number, range=ByteRange(start, stop))
 
-    def runs(self, chunk_bytes: int = CHUNK_BYTES) -> list[tuple[int, int]]:
-        """Cut the parts into runs of about ``chunk_bytes``: (first, last) numbers, inclusive."""
-        length = max(1, chunk_bytes // self.part_bytes)
-        return [
-            (first, min(first + length - 1, self.count))
-            for first in range(1, self.count + 1, length)
-        ]
+    def runs(
+        self, chunk_bytes: int = CHUNK_BYTES, *, tapered: bool = False
+    ) -> list[tuple[int, int]]:
+        """Cut the parts into runs of about ``chunk_bytes``: (first, last) numbers, inclusive.
+
+        Tapered runs get shorter towards the end, so that many workers end at about the same time.
+        """
+        longest = max(1, chunk_bytes // self.part_bytes)
+        found, first = [], 1
+        while first <= self.count:
+            left = self.count + 1 - first
+            length = max(1, min(longest, left // TAPER)) if tapered else min(longest, left)
+            found.append((first, first + length - 1))
+            first += length
+        return found
 
 
 def plan_parts(size: int, target: Capabilities, *, wished_bytes: int = 0) -> PartPlan:

@@ -18,7 +18,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from transports.base import Pace, Sink, Transport
@@ -236,7 +236,11 @@ class Limit(Decorator):
         super().__init__(inner)
         self._brake = brake or Brake()
         self._brake.attach(self)
-        self.adaptive = AdaptiveLimit(policy or LimitPolicy.of(inner.capabilities))
+        policy = policy or LimitPolicy.of(inner.capabilities)
+        self.capabilities = replace(
+            inner.capabilities, concurrency_start=policy.start, concurrency_max=policy.maximum
+        )
+        self.adaptive = AdaptiveLimit(policy)
         self.in_use = 0
         self._waiters: deque[asyncio.Future[None]] = deque()  # bounded by the callers' own crews
         self._clock = clock

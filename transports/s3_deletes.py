@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from transports import s3_xml
+from transports import s3_delete_xml, s3_xml
 from transports.digests import base64_of, md5_hex
 from transports.errors import Invalid, NotFound, TransportError
 from transports.s3_errors import Refusal, error_from
@@ -109,14 +109,14 @@ class Deleter:
         """Failures by key, or None where the store does not delete in bulk."""
         if not keys:
             return {}
-        body = s3_xml.delete_body(keys)
+        body = s3_delete_xml.delete_body(keys)
         headers = (
             ("content-md5", base64_of(md5_hex(body))),
             ("content-type", "application/xml"),
         )
         try:
             reply = await self._client.send("POST", None, (("delete", ""),), headers, body=body)
-            refused = s3_xml.parse_deleted(reply.body)
+            refused = s3_delete_xml.parse_deleted(reply.body)
         except (Invalid, s3_xml.GarbledAnswer):
             self._in_bulk = False
             return None
@@ -133,6 +133,6 @@ class Deleter:
 
 def _fits_bulk(key: str) -> bool:
     """Whether a key can be named in the body of a bulk delete, on any store."""
-    if not key or not s3_xml.fits_xml(key) or is_foldable(key):
+    if not key or not s3_delete_xml.fits_xml(key) or is_foldable(key):
         return False
     return len(key) <= KEY_BYTES_MAX // 4 or len(key.encode()) <= KEY_BYTES_MAX

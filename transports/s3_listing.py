@@ -176,7 +176,7 @@ class Lister:
         except GarbledAnswer as error:
             kind = Invalid if error.hostile else Unavailable
             raise kind(location, f"the listing cannot be read: {error}") from error
-        for entry in page.entries:
+        for entry in page.entries if prefix else ():
             if not entry.key.startswith(prefix):
                 raise Invalid(location, f"the listing holds a foreign key: {entry.key!r}")
         return page

@@ -11,9 +11,10 @@ every tag of the run, or the whole page goes through defusedxml instead. Measure
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from itertools import repeat
+from typing import Final, NamedTuple, cast
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
@@ -32,25 +33,28 @@ class GarbledAnswer(ValueError):
         super().__init__(detail)
 
 
-def _parse(body: bytes | str, root_names: Sequence[str]) -> Element:
+def parse_root(body: bytes | str, root_names: Sequence[str]) -> Element:
+    """The root of a document, which must have one of these names. Raises ``GarbledAnswer``."""
     try:
         root: Element = fromstring(body, forbid_dtd=True)
     except DefusedXmlException as error:
         raise GarbledAnswer(f"refused: {type(error).__name__}", hostile=True) from None
     except (ParseError, UnicodeDecodeError, LookupError) as error:
         raise GarbledAnswer(f"not well-formed XML: {error}") from None
-    name = _local(root.tag)
+    name = local_name(root.tag)
     if name not in root_names:
         raise GarbledAnswer(f"<{name[:40]}> where <{root_names[0]}> was expected")
     return root
 
 
-def _local(tag: str) -> str:
+def local_name(tag: str) -> str:
+    """A tag without its namespace."""
     return tag.rpartition("}")[2]
 
 
-def _fields(element: Element) -> dict[str, str]:
-    return {_local(child.tag): child.text or "" for child in element}
+def fields_of(element: Element) -> dict[str, str]:
+    """The texts of an element's children by their names."""
+    return {local_name(child.tag): child.text or "" for child in element}
 
 
 def parse_error(body: bytes) -> dict[str, str]:
@@ -58,7 +62,7 @@ def parse_error(body: bytes) -> dict[str, str]:
     if b"<Error" not in body[:512]:
         return {}
     try:
-        return _fields(_parse(body, ("Error",)))
+        return fields_of(parse_root(body, ("Error",)))
     except GarbledAnswer:
         return {}
 
@@ -69,7 +73,7 @@ def parse_fields(body: bytes, *root_names: str) -> dict[str, str]:
     Control characters are dropped first: some stores repeat the key as it is, and XML cannot hold
     all of them. So no key is ever taken from here.
     """
-    return _fields(_parse(body.translate(None, _CONTROLS).strip(), root_names))
+    return fields_of(parse_root(body.translate(None, _CONTROLS).strip(), root_names))
 
 
 _CONTROLS: Final = bytes(set(range(32)) - {9, 10, 13})
@@ -103,15 +107,17 @@ def parse_page(body: bytes) -> Page:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise GarbledAnswer(f"not UTF-8: {error.reason}") from None
-    start, stop = text.find(_OPEN), text.rfind(_CLOSE)
+    # Most of a page's entities are the quotes of its ETags: all at once costs least.
+    plain = text.replace("&quot;", '"')
+    start, stop = plain.find(_OPEN), plain.rfind(_CLOSE)
     rows: Sequence[tuple[str, str, str, str]] | None = None
     if 0 <= start < stop:
         stop += len(_CLOSE)
-        rows = _rows(text, start, stop)
+        rows = _rows(plain, start, stop)
     if rows is None:
-        return _page_of(_parse(text.encode("utf-8"), ("ListBucketResult",)), None)
-    envelope = text[:start] + text[stop:]
-    return _page_of(_parse(envelope.encode("utf-8"), ("ListBucketResult",)), rows)
+        return _page_of(parse_root(body, ("ListBucketResult",)), None)
+    envelope = plain[:start] + plain[stop:]
+    return _page_of(parse_root(envelope.encode("utf-8"), ("ListBucketResult",)), rows)
 
 
 def _rows(text: str, start: int, stop: int) -> list[tuple[str, str, str, str]] | None:
@@ -156,19 +162,21 @@ def _page_of(root: Element, rows: Sequence[tuple[str, str, str, str]] | None) ->
     slow: list[tuple[str, str, str, str]] = []
     prefixes: list[str] = []
     for child in root:
-        name = _local(child.tag)
+        name = local_name(child.tag)
         if name == "Contents":
-            inner = _fields(child)
+            inner = fields_of(child)
             slow.append((inner.get("Key", ""), inner.get("LastModified", ""),
                          inner.get("ETag", ""), inner.get("Size", "")))  # fmt: skip
         elif name == "CommonPrefixes":
-            prefixes.append(_fields(child).get("Prefix", ""))
+            prefixes.append(fields_of(child).get("Prefix", ""))
         else:
             fields[name] = child.text or ""
     decode = fields.get("EncodingType") == "url"
     if decode:
         prefixes = [_unquoted(prefix) for prefix in prefixes]
-    entries = list(_entries(slow if rows is None else rows, decode, escaped=rows is not None))
+    entries = None if rows is None else _plain_entries(rows, decode)
+    if entries is None:
+        entries = list(_entries(slow if rows is None else rows, decode, escaped=rows is not None))
     token = ""
     truncated = fields.get("IsTruncated", "").strip().lower()
     if truncated == "true":
@@ -180,15 +188,44 @@ def _page_of(root: Element, rows: Sequence[tuple[str, str, str, str]] | None) ->
     return Page(entries, prefixes, token)
 
 
+_new_entry: Final = cast(Callable[[type[Entry], tuple[object, ...]], Entry], tuple.__new__)
+"""A third cheaper than the named tuple's own constructor."""
+
+
 def _unquoted(text: str) -> str:
     return unquote_plus(text, errors="surrogateescape")
+
+
+def _plain_entries(rows: Sequence[tuple[str, str, str, str]], decode: bool) -> list[Entry] | None:
+    """The entries of a page in which nothing is escaped, encoded or empty; None for any other.
+
+    Column by column, so that the loops are the interpreter's own: a quarter of the time.
+    """
+    keys, moments, etags, size_texts = zip(*rows, strict=True)
+    together = "".join(keys)
+    if "&" in together or (decode and ("%" in together or "+" in together)):
+        return None
+    try:
+        sizes = list(map(int, size_texts))
+    except ValueError:
+        return None
+    if min(sizes) <= 0 or not all(keys) or "&" in "".join(etags):
+        return None
+    try:
+        instants = [_MINUTES[text[:16]] + _SECONDS[text[16:]] for text in moments]
+    except KeyError:
+        instants = [instant_ns(text) for text in moments]
+    bare = [etag.strip('"') for etag in etags]
+    columns = zip(
+        keys, sizes, instants, bare, repeat(""), repeat(Kind.OBJECT), instants, strict=False
+    )
+    return list(map(_new_entry, repeat(Entry), columns))
 
 
 def _entries(
     rows: Sequence[tuple[str, str, str, str]], decode: bool, *, escaped: bool
 ) -> Iterator[Entry]:
     """Turn texts into entries; ``escaped`` rows still hold XML's entities."""
-    new = tuple.__new__  # a third cheaper than the named tuple's own constructor
     kind_object, kind_directory = Kind.OBJECT, Kind.DIRECTORY
     instants = _INSTANTS
     for key, modified, etag, size_text in rows:
@@ -213,7 +250,7 @@ def _entries(
         if not key or size < 0:
             raise GarbledAnswer("an entry without a key, or of negative size")
         kind = kind_directory if not size and key[-1] == "/" else kind_object
-        yield new(Entry, (key, size, at_ns, etag, "", kind, at_ns))
+        yield _new_entry(Entry, (key, size, at_ns, etag, "", kind, at_ns))
 
 
 def _unescaped(text: str) -> str:
@@ -239,6 +276,7 @@ _CACHED_MAX: Final = 4096
 # one minute begins with one text.
 _INSTANTS: Final[dict[str, int]] = {}
 _MINUTES: Final[dict[str, int]] = {}
+_SECONDS: Final[dict[str, int]] = {}  # by the rest of such a text, as in ":07.000Z"
 
 
 def instant_ns(text: str) -> int:
@@ -247,7 +285,9 @@ def instant_ns(text: str) -> int:
     if minute_ns is not None and len(text) == 24 and text[16] == ":" and text[23] == "Z":
         digits = text[17:19] + text[20:23]
         if text[19] == "." and digits.isdecimal():
-            return minute_ns + int(digits) * 1_000_000
+            past_ns = int(digits) * 1_000_000
+            _remember(_SECONDS, text[16:], past_ns)
+            return minute_ns + past_ns
     try:
         at_ns = (datetime.fromisoformat(text.strip()) - _EPOCH) // _MICROSECOND * 1000
     except (ValueError, TypeError):
@@ -279,12 +319,12 @@ class ListedPart(NamedTuple):
 def parse_parts(body: bytes) -> tuple[list[ListedPart], int]:
     """Parts and the marker of the next page, 0 on the last. Raises ``GarbledAnswer``."""
     cleaned = body.translate(None, _CONTROLS)  # as in parse_fields
-    root = _parse(cleaned, ("ListPartsResult", "ListPartsResponse"))
-    fields = _fields(root)
+    root = parse_root(cleaned, ("ListPartsResult", "ListPartsResponse"))
+    fields = fields_of(root)
     parts = []
     for child in root:
-        if _local(child.tag) == "Part":
-            part = _fields(child)
+        if local_name(child.tag) == "Part":
+            part = fields_of(child)
             parts.append(
                 ListedPart(
                     _whole(part, "PartNumber"),
@@ -308,13 +348,13 @@ class ListedUpload(NamedTuple):
 
 def parse_uploads(body: bytes) -> tuple[list[ListedUpload], tuple[str, str] | None]:
     """Uploads and the markers (key, upload id) of the next page. Raises ``GarbledAnswer``."""
-    root = _parse(body, ("ListMultipartUploadsResult",))
-    fields = _fields(root)
+    root = parse_root(body, ("ListMultipartUploadsResult",))
+    fields = fields_of(root)
     decode = fields.get("EncodingType") == "url"
     uploads = []
     for child in root:
-        if _local(child.tag) == "Upload":
-            upload = _fields(child)
+        if local_name(child.tag) == "Upload":
+            upload = fields_of(child)
             started = upload.get("Initiated", "")
             key = upload.get("Key", "")
             uploads.append(
@@ -352,36 +392,3 @@ def complete_body(parts: Sequence[tuple[int, str, str]]) -> bytes:
         '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         f"{rows}</CompleteMultipartUpload>"
     ).encode()
-
-
-# -- deletes -----------------------------------------------------------------------------------
-
-# Characters that XML 1.0 cannot hold at all, not even escaped (§2.2).
-_NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def fits_xml(key: str) -> bool:
-    """Whether a key can be named in an XML body."""
-    return _NOT_XML.search(key) is None
-
-
-def delete_body(keys: Sequence[str]) -> bytes:
-    """The body that deletes keys and reports failures only."""
-    rows = "".join(
-        f"<Object><Key>{escape(key, {chr(13): '&#13;', chr(10): '&#10;'})}</Key></Object>"
-        for key in keys
-    )
-    return (
-        '<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<Quiet>true</Quiet>{rows}</Delete>"
-    ).encode()
-
-
-def parse_deleted(body: bytes) -> dict[str, tuple[str, str]]:
-    """Failures by key: (code, message). Raises ``GarbledAnswer``."""
-    failures = {}
-    for child in _parse(body, ("DeleteResult", "DeleteObjectsResult")):
-        if _local(child.tag) == "Error":
-            fields = _fields(child)
-            failures[fields.get("Key", "")] = (fields.get("Code", ""), fields.get("Message", ""))
-    return failures

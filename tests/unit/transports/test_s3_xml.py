@@ -2,7 +2,7 @@
 
 import pytest
 
-from transports import s3_xml
+from transports import s3_delete_xml, s3_xml
 from transports.model import Entry, Kind
 from transports.s3_xml import GarbledAnswer
 
@@ -213,7 +213,7 @@ def test_bodies_escape_what_they_carry() -> None:
     body = s3_xml.complete_body([(1, 'a"&b', "")])
     assert b"<ETag>&quot;a" in body
     assert b"&amp;b" in body
-    deleting = s3_xml.delete_body(["a&b\r\n", "<c>"])
+    deleting = s3_delete_xml.delete_body(["a&b\r\n", "<c>"])
     assert b"<Key>a&amp;b&#13;&#10;</Key>" in deleting
     assert b"<Key>&lt;c&gt;</Key>" in deleting
 
@@ -224,7 +224,7 @@ def test_bodies_escape_what_they_carry() -> None:
      ("\U0001f600", True), ("\udc80", False)],
 )  # fmt: skip
 def test_what_fits_into_xml(key: str, fits: bool) -> None:
-    assert s3_xml.fits_xml(key) is fits
+    assert s3_delete_xml.fits_xml(key) is fits
 
 
 def test_failures_of_a_bulk_delete() -> None:
@@ -232,4 +232,4 @@ def test_failures_of_a_bulk_delete() -> None:
         b"<DeleteResult><Deleted><Key>a</Key></Deleted>"
         b"<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
     )
-    assert s3_xml.parse_deleted(body) == {"b": ("AccessDenied", "no")}
+    assert s3_delete_xml.parse_deleted(body) == {"b": ("AccessDenied", "no")}

@@ -1,0 +1,76 @@
+"""The command lines of the fleet's benchmarks; ``bench.__main__`` has the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench import fleet, fleet_listing
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+MIB = 1024 * 1024
+
+
+def add_fleet_commands(commands: Commands) -> None:
+    """Add ``fleet`` and ``listing`` to the benchmark's command line."""
+    fleets = commands.add_parser("fleet", help="copy with 1, 2, 4 and 8 workers from a slow store")
+    fleets.add_argument("loads", nargs="*", choices=[[], "small", "large"], metavar="small|large")
+    fleets.add_argument("--workers", default="1,2,4,8", help="numbers of workers, by commas")
+    fleets.add_argument("--objects", type=int, default=5000)
+    fleets.add_argument("--concurrency", type=int, default=4, help="requests a worker and store")
+    fleets.add_argument("--large-mib", type=int, default=8192)
+    fleets.add_argument("--part-mib", type=int, default=5)
+    fleets.add_argument("--lanes", type=int, default=1, help="parts a worker has in memory")
+    listings = commands.add_parser("listing", help="plan a flat prefix, cut into ranges or not")
+    listings.add_argument("--keys", default="100000,1000000", help="numbers of keys, by commas")
+    listings.add_argument("--ranges", default="1,8", help="numbers of ranges, by commas")
+    listings.add_argument("--workers", type=int, default=2)
+    for parser in (fleets, listings):
+        parser.add_argument("--latency", type=float, default=20.0, help="milliseconds an answer")
+        parser.add_argument("--repeats", type=int, default=1)
+
+
+def scale_fleet(arguments: argparse.Namespace, tell: Callable[[str], None]) -> str:
+    """Run the loads that were asked for, and return their tables."""
+    small = fleet.small_objects(arguments.objects, concurrency=arguments.concurrency)
+    large = fleet.large_object(
+        arguments.large_mib * MIB, part_bytes=arguments.part_mib * MIB, lanes=arguments.lanes
+    )
+    tables = []
+    for name, load in (("small", small), ("large", large)):
+        if not arguments.loads or name in arguments.loads:
+            tell(load.name)
+            tables.append(
+                fleet.scale(
+                    load,
+                    crews=_numbers(arguments.workers),
+                    latency_ms=arguments.latency,
+                    repeats=arguments.repeats,
+                    tell=tell,
+                )
+            )
+    return "\n".join(tables)
+
+
+def scale_listing(arguments: argparse.Namespace, tell: Callable[[str], None]) -> str:
+    """List with the numbers of keys and ranges that were asked for, and return a table."""
+    return fleet_listing.compare(
+        _numbers(arguments.keys),
+        ranges=_numbers(arguments.ranges),
+        workers=arguments.workers,
+        latency_ms=arguments.latency,
+        repeats=arguments.repeats,
+        tell=tell,
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Numbers by commas. Raises ``ValueError``."""
+    numbers = tuple(int(part) for part in text.split(","))
+    if min(numbers) < 1:
+        raise ValueError(f"numbers must be at least 1: {text}")
+    return numbers
