@@ -1,4 +1,4 @@
-"""The benchmark's command line: ``python -m bench list | run | show | compare``."""
+"""The benchmark's command line: ``python -m bench list | run | show | compare | simulate``."""
 
 import argparse
 import signal
@@ -14,6 +14,7 @@ from bench.peers import PEERS, Mover
 from bench.results import UnreadableResults, load, save
 from bench.runner import Plan, run
 from bench.scenarios import SCENARIOS, Direction, Scenario, UnknownScenario, choose
+from bench.simulation import command as simulation
 from bench.tools import Tool
 from bench.workspace import open_workspace
 
@@ -24,7 +25,7 @@ SPARE_BYTES = 2 * 2**30  # the server's index and logs, and memory for the tools
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all four commands."""
+    """Return the parser of all five commands."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="name the scenarios and tools")
@@ -45,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
     comparer.add_argument("after", type=Path)
+    simulation.add_arguments(
+        commands.add_parser("simulate", help="a fleet of any size on a virtual clock")
+    )
     return parser
 
 
@@ -120,6 +124,8 @@ def main() -> int:
                 text = run_all(arguments)
             case "show":
                 text = report.show(load(arguments.file))
+            case "simulate":
+                text = simulation.run(arguments)
             case _:
                 text = report.compare(load(arguments.before), load(arguments.after))
     except (UnknownScenario, UnreadableResults, report.UnlikeRuns, ValueError) as error:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import random
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
-from bench.simulation.scenario import Data, Scenario
+if TYPE_CHECKING:
+    from bench.simulation.scenario import Data, Scenario
 
 _NORMAL = NormalDist()
 _TINY = 1e-12
@@ -89,7 +91,9 @@ class Sizes:
 def speeds(scenario: Scenario, rng: random.Random) -> list[float]:
     """The speed of each worker: log-uniform over the spread, a tenth of that for stragglers."""
     bound = math.log(scenario.spread)
-    drawn = [math.exp(rng.uniform(-bound, bound)) if bound else 1.0 for _ in range(scenario.workers)]
+    drawn = [
+        math.exp(rng.uniform(-bound, bound)) if bound else 1.0 for _ in range(scenario.workers)
+    ]
     slow = rng.sample(range(scenario.workers), round(scenario.stragglers * scenario.workers))
     for number in slow:
         drawn[number] /= 10

@@ -24,6 +24,8 @@ class Clock:
         planned, pop = self._planned, heapq.heappop
         while not is_over():
             if not planned:
-                raise RuntimeError(f"Nothing more happens after {self.now_s:.3f} s, and work is left")
+                raise RuntimeError(
+                    f"Nothing more happens after {self.now_s:.3f} s, and work is left"
+                )
             self.now_s, _, act, arguments = pop(planned)
             act(*arguments)

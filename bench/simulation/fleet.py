@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import random
 from functools import cache
+from typing import TYPE_CHECKING
 
 from bench.simulation.chance import LogNormal, Sizes, speeds
 from bench.simulation.clock import Clock
 from bench.simulation.listing import Around
 from bench.simulation.outcome import Marks, Outcome, sum_up
 from bench.simulation.queue import Queue
-from bench.simulation.scenario import Scenario
 from bench.simulation.server import Server
 from bench.simulation.tasks import listing, opening
 from bench.simulation.workers import SimWorker, Waste
@@ -19,6 +19,9 @@ from mover.model import CopySpec, SmallShard
 from mover.payloads import encode_payload
 from scheduler.leases import RENEWALS_PER_LEASE
 from transports.model import Entry
+
+if TYPE_CHECKING:
+    from bench.simulation.scenario import Scenario
 
 TICK_S = 0.1
 """How often the chores of the whole fleet (beats, looks, reaps) are charged, all of a tick at once."""
@@ -34,6 +37,7 @@ class Fleet:
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
+        self._nearly_all = 0.99 * scenario.data.objects
         self._rng = random.Random(scenario.seed)
         self._clock = Clock()
         self._server = Server(self._clock, scenario.stores.round_trip_s)
@@ -54,15 +58,21 @@ class Fleet:
             self._marks.planned = scenario.data.objects
             self._queue.submit([opening(scenario.data.single_bytes)])
         else:
-            self._queue.submit([listing(-1, None, ranges=scenario.rules.ranges)])
+            self._queue.submit([listing(-1, None, ranges=2)])
         clock.run(self._is_over)
         return sum_up(
-            scenario, clock, self._queue, self._server.close(), self._workers, self._marks, self._waste
+            scenario,
+            clock,
+            self._queue,
+            self._server.close(),
+            self._workers,
+            self._marks,
+            self._waste,
         )
 
     def _is_over(self) -> bool:
         queue, marks = self._queue, self._marks
-        if marks.after_99_s is None and queue.moved_objects >= 0.99 * self._scenario.data.objects:
+        if marks.after_99_s is None and queue.moved_objects >= self._nearly_all:
             marks.after_99_s = self._clock.now_s
         return queue.is_drained
 
@@ -99,7 +109,9 @@ class Fleet:
 
     def _heard(self) -> int:
         since_s = self._clock.now_s - self._scenario.rules.heard_s
-        heard = [each for each in self._workers if each.is_alive or since_s <= each.died_at_s < math.inf]
+        heard = [
+            each for each in self._workers if each.is_alive or since_s <= each.died_at_s < math.inf
+        ]
         return max(1, len(heard))
 
     # --- Marks ---
@@ -130,10 +142,12 @@ class Fleet:
     def _chores(self) -> None:
         rules = self._scenario.rules
         alive = sum(each.is_alive for each in self._workers)
-        if reaps := self._ripe("reap", alive * rules.reapers_per_worker * RENEWALS_PER_LEASE / rules.lease_s):
+        if reaps := self._ripe(
+            "reap", alive * rules.reapers_per_worker * RENEWALS_PER_LEASE / rules.lease_s
+        ):
             self._queue.reap(reaps)
-        # Each of the two lanes leaves a sign of life and reads the job's state.
-        if beats := self._ripe("beat", alive * 2 / rules.beat_every_s):
+        # Each lane leaves a sign of life and reads the job's state.
+        if beats := self._ripe("beat", alive * rules.beats_per_worker / rules.beat_every_s):
             self._queue.small("beat", beats)
             self._queue.small("control", beats)
         if looks := self._ripe("look", alive * rules.looks_per_s):

@@ -31,7 +31,9 @@ def first_after(key: str, count: int) -> str | None:
     return name_of(number) if number < count else None
 
 
-def cut(after: int, upto: int | None, *, wanted: int, count: int) -> tuple[list[tuple[int, int | None]], int]:
+def cut(
+    after: int, upto: int | None, *, wanted: int, count: int
+) -> tuple[list[tuple[int, int | None]], int]:
     """Cut the numbers after one up to another, as ``mover.splitting`` cuts a flat range of keys.
 
     Returns the ranges, and how many questions to the store that took.

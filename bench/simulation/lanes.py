@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from bench.simulation.clock import Clock
-from bench.simulation.queue import Queue
-from bench.simulation.scenario import Rules
-from bench.simulation.tasks import Held
 from scheduler.leases import RENEWALS_PER_LEASE
 from scheduler.worker_policy import POLL_MIN_S
+
+if TYPE_CHECKING:
+    from bench.simulation.clock import Clock
+    from bench.simulation.queue import Queue
+    from bench.simulation.scenario import Rules
+    from bench.simulation.tasks import Held
 
 
 class Lane:
@@ -27,6 +30,7 @@ class Lane:
         name: str,
         pool: str,
         slots: int,
+        idle_poll_s: float,
         start: Callable[[Held], None],
         on_nothing: Callable[[], None],
     ) -> None:
@@ -36,6 +40,7 @@ class Lane:
         self._name = name
         self._pool = pool
         self._slots = slots
+        self._idle_poll_s = idle_poll_s
         self._start = start
         self._on_nothing = on_nothing
         self._pause_s = POLL_MIN_S
@@ -117,5 +122,5 @@ class Lane:
             self._is_woken = False
             self._pause_s = POLL_MIN_S
         else:
-            self._pause_s = min(2 * self._pause_s, self._rules.idle_poll_s)
+            self._pause_s = min(2 * self._pause_s, self._idle_poll_s)
         self._claim()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from bench.simulation.chance import LogNormal, Sizes
-from bench.simulation.clock import Clock
 from bench.simulation.keys import cut
-from bench.simulation.queue import Queue
 from bench.simulation.scenario import PAGE_OBJECTS, Data, Rules, Stores
 from bench.simulation.tasks import Held, Task, listing, opening, shard
 from mover.planning import ShardLimits
 from scheduler.model import Done
+
+if TYPE_CHECKING:
+    from bench.simulation.chance import LogNormal, Sizes
+    from bench.simulation.clock import Clock
+    from bench.simulation.queue import Queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,9 @@ class Around:
 class Lister:
     """One range; it ends with a finish, or without a word when its lease or its worker is gone."""
 
-    def __init__(self, around: Around, held: Held, speed: float, ended: Callable[[Held], None]) -> None:
+    def __init__(
+        self, around: Around, held: Held, speed: float, ended: Callable[[Held], None]
+    ) -> None:
         self._around = around
         self._held = held
         self._speed = speed
@@ -84,7 +89,10 @@ class Lister:
             self._slots = around.rules.slots * heard
         if not around.rules.stats_with_advance:
             around.queue.stats()
-        return ShardLimits.towards_end(around.queue.pending, self._slots)
+        queue, rules = around.queue, around.rules
+        waiting = queue.open_tasks if rules.fits_open else queue.pending
+        limits = ShardLimits.towards_end(waiting, self._slots)
+        return replace(limits, objects=max(limits.objects, rules.shard_objects_min))
 
     def _plan(self, objects: int, limits: ShardLimits) -> list[Task]:
         around = self._around
@@ -103,7 +111,9 @@ class Lister:
         """The ranges given away, and how long the store was asked where to cut."""
         around, task = self._around, self._held.task
         wanted = task.ranges
-        if wanted == 1 and self._pages % around.rules.cut_every_pages == 0:
+        if wanted > 1:
+            wanted = around.rules.first_ranges(self._slots)
+        elif self._pages % around.rules.cut_every_pages == 0:
             if not around.rules.stats_with_advance:
                 around.queue.stats()
             wanted = 1 if around.queue.pending else 2

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.simulation.clock import Clock
-from bench.simulation.queue import Queue
-from bench.simulation.scenario import Scenario
-from bench.simulation.server import Load
 from scheduler.model import TaskState
 
 if TYPE_CHECKING:
+    from bench.simulation.clock import Clock
+    from bench.simulation.queue import Queue
+    from bench.simulation.scenario import Scenario
+    from bench.simulation.server import Load
     from bench.simulation.workers import SimWorker, Waste
 
 

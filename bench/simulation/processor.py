@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bench.simulation.clock import Clock
-from bench.simulation.tasks import Held
+if TYPE_CHECKING:
+    from bench.simulation.clock import Clock
+    from bench.simulation.tasks import Held
 
 
 @dataclass(slots=True, eq=False)

@@ -10,14 +10,17 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from bench.simulation.clock import Clock
-from bench.simulation.scenario import Costs, Rules
-from bench.simulation.server import Server
 from bench.simulation.tasks import Held, Task
 from scheduler import states
 from scheduler.model import Disposition, TaskState
-from scheduler.states import Standing
+
+if TYPE_CHECKING:
+    from bench.simulation.clock import Clock
+    from bench.simulation.scenario import Costs, Rules
+    from bench.simulation.server import Server
+    from scheduler.states import Standing
 
 
 class Queue:
@@ -32,6 +35,7 @@ class Queue:
         self._delayed: list[tuple[float, int, Task]] = []
         self._leases: list[tuple[float, int, int, Task]] = []
         self._number = 0
+        self.pending = 0
         self.leased = 0
         self.waiting = 0
         self.ended = dict.fromkeys((TaskState.DONE, TaskState.DISCARDED), 0)
@@ -42,16 +46,12 @@ class Queue:
         self.open_max = 0
 
     @property
-    def pending(self) -> int:
-        return sum(map(len, self._ready.values()))
-
-    @property
     def open_tasks(self) -> int:
         return self.pending + self.leased + len(self._delayed)
 
     @property
     def is_drained(self) -> bool:
-        return self.open_tasks == 0
+        return not (self.pending or self.leased or self._delayed)
 
     # --- Verbs: each returns what it found and when the answer is there ---
 
@@ -65,13 +65,14 @@ class Queue:
         while self._delayed and self._delayed[0][0] <= now_s:
             self._push(heapq.heappop(self._delayed)[2])
         ready = self._ready.setdefault(pool, deque())
-        held = []
+        held: list[Held] = []
         while ready and len(held) < limit:
             task = ready.popleft()
             leased = states.claim(
                 task.standing, worker_id=worker_id, lease_s=self._rules.lease_s, now_s=now_s
             )
             task.standing = _sure(leased)
+            self.pending -= 1
             self.leased += 1
             self._watch(task)
             held.append(Held(task, task.standing.generation))
@@ -98,9 +99,7 @@ class Queue:
     def advance(self, held: Held, follow_ups: Sequence[Task]) -> float | None:
         """Note a listing's page with the tasks it came to; None if the lease is lost."""
         task = held.task
-        further = states.advance(
-            task.standing, generation=held.generation, step=task.standing.step
-        )
+        further = states.advance(task.standing, generation=held.generation, step=task.standing.step)
         size = task.payload_bytes + sum(each.payload_bytes for each in follow_ups)
         self._server.load.bytes_in += size
         answered_s = self._server.ask("advance", self._scripted(len(follow_ups), size))
@@ -183,6 +182,7 @@ class Queue:
         self.open_max = max(self.open_max, self.open_tasks)
 
     def _push(self, task: Task) -> None:
+        self.pending += 1
         self._ready.setdefault(task.pool, deque()).append(task)
 
     def _watch(self, task: Task) -> None:

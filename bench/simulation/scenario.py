@@ -38,12 +38,18 @@ def _fixed(_slots: int) -> int:
     return TASKS_AHEAD
 
 
+def _ranges(_slots: int) -> int:
+    return RANGES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """The product's numbers, taken from where it keeps them; changed only to try another rule.
 
-    ``tasks_ahead`` says how many tasks may be open for a fleet of so many slots.
-    ``stats_with_advance``: the answer of ``advance`` brings the counts that a listing else asks for.
+    ``tasks_ahead`` says how many tasks may be open for a fleet of so many slots, ``first_ranges``
+    how many ranges its first listing is cut into. ``fits_open``: shards are cut for slots that have
+    no task, not for slots that have none waiting. ``stats_with_advance``: the answer of ``advance``
+    brings the counts that a listing else asks for.
     """
 
     slots: int = FLEET_POLICY.slots
@@ -51,14 +57,18 @@ class Rules:
     lease_s: float = FLEET_POLICY.lease_s
     idle_poll_s: float = FLEET_POLICY.idle_poll_s
     beat_every_s: float = FLEET_POLICY.beat_every_s
-    ranges: int = RANGES
+    listing_poll_s: float = FLEET_POLICY.idle_poll_s
+    first_ranges: Callable[[int], int] = _ranges
     cut_every_pages: int = CUT_EVERY_PAGES
     heard_s: float = HEARD_S
     ahead_poll_s: float = AHEAD_POLL_S
     attempts_max: int = ATTEMPTS_MAX
     tasks_ahead: Callable[[int], int] = _fixed
+    fits_open: bool = False
+    shard_objects_min: int = 1
     stats_with_advance: bool = False
     reapers_per_worker: float = 2.0
+    beats_per_worker: float = 2.0
     looks_per_s: float = 2.0
 
 

@@ -60,12 +60,26 @@ class SimWorker:
         self.died_at_s = float("inf")
         clock, queue, rules = around.clock, around.queue, around.rules
         self._moving = Lane(
-            clock, queue, rules, name=name, pool=ANY_POOL, slots=rules.slots,
-            start=self._move, on_nothing=on_nothing,
+            clock,
+            queue,
+            rules,
+            name=name,
+            pool=ANY_POOL,
+            slots=rules.slots,
+            idle_poll_s=rules.idle_poll_s,
+            start=self._move,
+            on_nothing=on_nothing,
         )
         self._listing = Lane(
-            clock, queue, rules, name=f"{name}/listing", pool=LISTING_POOL,
-            slots=rules.listing_slots, start=self._list, on_nothing=_nothing,
+            clock,
+            queue,
+            rules,
+            name=f"{name}/listing",
+            pool=LISTING_POOL,
+            slots=rules.listing_slots,
+            idle_poll_s=rules.listing_poll_s,
+            start=self._list,
+            on_nothing=_nothing,
         )
 
     def join(self) -> None:
@@ -117,7 +131,9 @@ class SimWorker:
             parts = max(1, -(-round(task.size * task.left) // task.part_bytes))
             lanes = min(PART_LANES, parts)
             body_s = task.size * task.left / (lanes * stores.connection_bytes_per_s)
-            return self._latency.on_lanes(parts, lanes) + body_s, task.size * task.left / stores.bytes_per_s
+            return self._latency.on_lanes(
+                parts, lanes
+            ) + body_s, task.size * task.left / stores.bytes_per_s
         requests = OPENING_REQUESTS if task.kind is Kind.OPENING else ASSEMBLY_REQUESTS
         return self._latency.total(requests), stores.cpu_per_object_s
 
@@ -126,7 +142,9 @@ class SimWorker:
         if self._failing and self._rng.random() < self._failing:
             self._cut_short(held.task, self._rng.random())
             wish = self._retries.decide(
-                Retry(reason="failed"), attempt=held.task.standing.attempts + 1, rng=self._rng.random
+                Retry(reason="failed"),
+                attempt=held.task.standing.attempts + 1,
+                rng=self._rng.random,
             )
             answered_s = self._around.queue.finish(held, wish)
         else:
