@@ -19,7 +19,7 @@ from mover.model import Listing, Tally, TaskResult
 from mover.payloads import encode_payload
 from mover.planning import Planned, Planner, Policy, ShardLimits
 from mover.settings import WORKER_POLICY
-from mover.sharding import KeyRange
+from mover.sharding import KeyRange, first_ranges, tasks_ahead
 from mover.splitting import split_range
 from scheduler.model import Lease, NewTask, TaskState
 from scheduler.store import TaskStore
@@ -30,7 +30,7 @@ is far ahead still copies, and one whose copying is slow still lists."""
 
 RANGES = 8
 """Ranges that the first listing task of a job cuts the whole into, once it has seen that there is
-more than a page."""
+more than a page; more for a large fleet (``first_ranges``)."""
 
 CUT_EVERY_PAGES = 20
 """How often a long range looks whether workers are idle, and gives half of its rest away."""
@@ -138,7 +138,9 @@ class RangeLister:
         if self._ends.single is not None:
             return []
         wanted = listing.ranges
-        if wanted == 1 and self._pages % CUT_EVERY_PAGES == 0:
+        if wanted > 1:
+            wanted = first_ranges(self._slots, least=wanted)
+        elif self._pages % CUT_EVERY_PAGES == 0:
             waiting = (await self._store.stats()).tasks[TaskState.PENDING]
             wanted = 1 if waiting else 2
         if wanted == 1:
@@ -152,6 +154,7 @@ class RangeLister:
         )
 
     async def _wait_for_workers(self) -> None:
-        """Plan no further ahead than ``TASKS_AHEAD``: the queue's memory is bounded too."""
-        while (await self._store.stats()).open_tasks > TASKS_AHEAD:  # noqa: ASYNC110
+        """Plan no further ahead than the fleet needs: the queue's memory is bounded too."""
+        ahead = tasks_ahead(self._slots, least=TASKS_AHEAD)
+        while (await self._store.stats()).open_tasks > ahead:  # noqa: ASYNC110
             await asyncio.sleep(AHEAD_POLL_S)

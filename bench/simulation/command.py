@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.simulation import tables
 from bench.simulation.fleet import simulate
-from bench.simulation.rules import PROPOSED
+from bench.simulation.rules import NAMED
 from bench.simulation.scenario import Costs, Data, Rules, Scenario, Stores
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", type=kind, default=default, help=text)
     parser.add_argument(
-        "--proposed", action="store_true", help="with the rules that docs/scaling.md proposes"
+        "--rules", choices=sorted(NAMED), default="product", help="see docs/scaling.md"
     )
 
 
@@ -48,7 +48,7 @@ def scenario_of(arguments: argparse.Namespace) -> Scenario:
     """What the arguments ask for. Raises ``ValueError`` for a request that makes no sense."""
     if min(arguments.worker_rate, arguments.worker_bytes, arguments.latency, arguments.lease) <= 0:
         raise ValueError("Rates, latencies and leases must be above 0")
-    rules = PROPOSED if arguments.proposed else Rules()
+    rules = NAMED[arguments.rules]
     single_bytes = round(arguments.single_gib * GIB)
     return Scenario(
         workers=arguments.workers,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.simulation.keys import cut
 from bench.simulation.scenario import PAGE_OBJECTS, Data, Rules, Stores
 from bench.simulation.tasks import Held, Task, listing, opening, shard
-from mover.planning import ShardLimits
 from scheduler.model import Done
 
 if TYPE_CHECKING:
     from bench.simulation.chance import LogNormal, Sizes
     from bench.simulation.clock import Clock
     from bench.simulation.queue import Queue
+    from mover.planning import ShardLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +89,7 @@ class Lister:
             self._slots = around.rules.slots * heard
         if not around.rules.stats_with_advance:
             around.queue.stats()
-        queue, rules = around.queue, around.rules
-        waiting = queue.open_tasks if rules.fits_open else queue.pending
-        limits = ShardLimits.towards_end(waiting, self._slots)
-        return replace(limits, objects=max(limits.objects, rules.shard_objects_min))
+        return around.rules.limits(around.queue.pending, self._slots)
 
     def _plan(self, objects: int, limits: ShardLimits) -> list[Task]:
         around = self._around
@@ -103,7 +100,7 @@ class Lister:
         most = max(1, min(limits.objects, fitting))
         for first in range(0, small, most):
             count = min(most, small - first)
-            payload_bytes = 40 + round(count * around.entry_bytes)
+            payload_bytes = 40 + round(count * around.entry_bytes * around.rules.packed)
             tasks.append(shard(count, round(count * mean), payload_bytes))
         return tasks
 

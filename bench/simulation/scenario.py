@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mover.feeding import AHEAD_POLL_S, TASKS_AHEAD
+from mover.planning import ShardLimits
 from mover.ranging import CUT_EVERY_PAGES, HEARD_S, RANGES
 from mover.settings import ATTEMPTS_MAX, FLEET_POLICY, LISTING_SLOTS
+from mover.sharding import first_ranges, tasks_ahead
 
 PAGE_OBJECTS = 1000
 """Keys of a page, as every S3 listing has them."""
@@ -34,12 +36,12 @@ class Costs:
     beats_us_per_worker: float = 0.25
 
 
-def _fixed(_slots: int) -> int:
-    return TASKS_AHEAD
+def _ahead(slots: int) -> int:
+    return tasks_ahead(slots, least=TASKS_AHEAD)
 
 
-def _ranges(_slots: int) -> int:
-    return RANGES
+def _ranges(slots: int) -> int:
+    return first_ranges(slots, least=RANGES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +49,9 @@ class Rules:
     """The product's numbers, taken from where it keeps them; changed only to try another rule.
 
     ``tasks_ahead`` says how many tasks may be open for a fleet of so many slots, ``first_ranges``
-    how many ranges its first listing is cut into. ``fits_open``: shards are cut for slots that have
-    no task, not for slots that have none waiting. ``stats_with_advance``: the answer of ``advance``
-    brings the counts that a listing else asks for.
+    how many ranges its first listing is cut into, ``limits`` how large a shard may be where so many
+    tasks wait. ``stats_with_advance``: the answer of ``advance`` brings the counts that a listing
+    else asks for. ``packed`` is the share that is left of a payload in the queue.
     """
 
     slots: int = FLEET_POLICY.slots
@@ -63,9 +65,9 @@ class Rules:
     heard_s: float = HEARD_S
     ahead_poll_s: float = AHEAD_POLL_S
     attempts_max: int = ATTEMPTS_MAX
-    tasks_ahead: Callable[[int], int] = _fixed
-    fits_open: bool = False
-    shard_objects_min: int = 1
+    tasks_ahead: Callable[[int], int] = _ahead
+    limits: Callable[[int, int], ShardLimits] = ShardLimits.towards_end
+    packed: float = 1.0
     stats_with_advance: bool = False
     reapers_per_worker: float = 2.0
     beats_per_worker: float = 2.0
