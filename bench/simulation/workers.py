@@ -14,7 +14,7 @@ from bench.simulation.tasks import Held, Kind, Task, parts_of
 from mover.copying import LANES
 from mover.copying_large import PART_LANES
 from mover.ranging import LISTING_POOL
-from mover.sizing import POURED_PART_BYTES, plan_parts
+from mover.sizing import plan_parts
 from scheduler.model import ANY_POOL, Done, Retry
 from scheduler.retries import RetryPolicy
 from transports.model import Capabilities
@@ -154,7 +154,7 @@ class SimWorker:
     def _follow_ups(self, task: Task) -> list[Task]:
         if task.kind is not Kind.OPENING:
             return []
-        plan = plan_parts(task.size, TARGET, wished_bytes=POURED_PART_BYTES)
+        plan = plan_parts(task.size, TARGET)
         return parts_of(task.size, plan.part_bytes, plan.runs())
 
     def _cut_short(self, task: Task, left: float) -> None:
