@@ -1,4 +1,4 @@
-"""The benchmark's command line: ``python -m bench list | run | show | compare | fleet | listing``."""
+"""The benchmark's command line; ``python -m bench -h`` lists the commands."""
 
 import argparse
 import signal
@@ -15,6 +15,7 @@ from bench.peers import PEERS, Mover
 from bench.results import UnreadableResults, load, save
 from bench.runner import Plan, run
 from bench.scenarios import SCENARIOS, Direction, Scenario, UnknownScenario, choose
+from bench.simulation import command as simulation
 from bench.tools import Tool
 from bench.workspace import open_workspace
 
@@ -47,6 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
     comparer.add_argument("after", type=Path)
+    simulation.add_arguments(
+        commands.add_parser("simulate", help="a fleet of any size on a virtual clock")
+    )
     return parser
 
 
@@ -126,6 +130,8 @@ def main() -> int:
                 text = scale_fleet(arguments, _tell)
             case "listing":
                 text = scale_listing(arguments, _tell)
+            case "simulate":
+                text = simulation.run(arguments)
             case _:
                 text = report.compare(load(arguments.before), load(arguments.after))
     except (UnknownScenario, UnreadableResults, report.UnlikeRuns, ValueError) as error:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from bench import report
 from bench.fleet_rig import Run, Shape, opened_rig
 from mover.model import CopySpec
-from mover.ranging import LISTING_POOL, RANGES, first_listing
+from mover.pools import LISTING
+from mover.ranging import RANGES, first_listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ async def measure(keys: int, ranges: int, *, workers: int, latency_ms: float) ->
     shape = Shape(workers=workers, keys=keys, latency_ms=latency_ms, options=("--concurrency", "1"))
     first = first_listing(time.time(), ranges=0 if ranges == UNCUT else ranges)
     async with opened_rig(shape) as rig:
-        return await rig.measure(spec, first, pools=(LISTING_POOL,))
+        return await rig.measure(spec, first, pools=(LISTING,))
 
 
 def compare(

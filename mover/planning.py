@@ -24,7 +24,7 @@ from mover.model import (
 )
 from mover.naming import all_plain, refusal
 from mover.selecting import Selector
-from mover.sharding import shard_size
+from mover.sharding import shard_size, smallest_shard
 from transports.model import Capabilities, Entry, Kind
 
 SHARD_OBJECTS = 1000
@@ -111,10 +111,12 @@ class ShardLimits:
     @classmethod
     def towards_end(cls, waiting_tasks: int, slots: int) -> "ShardLimits":
         """Smaller shards where fewer tasks wait than the fleet has slots; see ``shard_size``."""
-        return cls(
-            shard_size(waiting_tasks, slots, largest=SHARD_OBJECTS, smallest=SHARD_OBJECTS_MIN),
-            shard_size(waiting_tasks, slots, largest=SHARD_BYTES, smallest=SHARD_BYTES_MIN),
-        )
+
+        def fitting(largest: int, smallest: int) -> int:
+            least = smallest_shard(slots, largest=largest, smallest=smallest)
+            return shard_size(waiting_tasks, slots, largest=largest, smallest=least)
+
+        return cls(fitting(SHARD_OBJECTS, SHARD_OBJECTS_MIN), fitting(SHARD_BYTES, SHARD_BYTES_MIN))
 
 
 class Planner:

@@ -21,14 +21,14 @@ from mover.payloads import encode_payload
 from mover.planning import Planned, Planner, Policy, ShardLimits
 from mover.pools import listing_pool, put_in
 from mover.settings import WORKER_POLICY
-from mover.sharding import KeyRange
+from mover.sharding import KeyRange, first_ranges, tasks_ahead
 from mover.splitting import split_range
 from scheduler.model import ANY_POOL, Lease, NewTask, TaskState
 from scheduler.store import TaskStore
 
 RANGES = 8
 """Ranges that the first listing task of a job cuts the whole into, once it has seen that there is
-more than a page."""
+more than a page; more for a large fleet (``first_ranges``)."""
 
 CUT_EVERY_PAGES = 20
 """How often a long range looks whether workers are idle, and gives half of its rest away."""
@@ -142,12 +142,13 @@ class RangeLister:
     async def _limits(self) -> ShardLimits:
         """Large shards while workers have enough to do, small ones where some would be idle.
 
-        Waits while ``TASKS_AHEAD`` tasks are open: the queue's memory is bounded too.
+        Waits while more tasks are open than the fleet needs: the queue's memory is bounded too.
         """
         if self._pages % CUT_EVERY_PAGES == 0:
             heard = await self._store.workers(now_s=time.time(), within_s=HEARD_S)
             self._slots = WORKER_POLICY.slots * len([each for each in heard if each.note])
-        while (stats := await self._store.stats()).open_tasks > TASKS_AHEAD:  # noqa: ASYNC110
+        ahead = tasks_ahead(self._slots, least=TASKS_AHEAD)
+        while (stats := await self._store.stats()).open_tasks > ahead:  # noqa: ASYNC110
             await asyncio.sleep(AHEAD_POLL_S)
         return ShardLimits.towards_end(stats.tasks[TaskState.PENDING], self._slots)
 
@@ -163,7 +164,9 @@ class RangeLister:
         wanted = self._listing.ranges
         if self._ends.single is not None or not wanted:
             return []
-        if wanted == 1 and self._pages % CUT_EVERY_PAGES == 0:
+        if wanted > 1:
+            wanted = first_ranges(self._slots, least=wanted)
+        elif self._pages % CUT_EVERY_PAGES == 0:
             waiting = (await self._store.stats()).tasks[TaskState.PENDING]
             wanted = 1 if waiting else 2
         if wanted == 1:

@@ -225,3 +225,33 @@ def shard_size(open_tasks: int, slots: int, *, largest: int, smallest: int) -> i
     if slots < 1 or open_tasks >= slots:
         return largest
     return max(smallest, largest // -(-slots // max(open_tasks, 1)))
+
+
+SLOTS_WHOLE: Final = 4000
+"""A fleet of so many slots (a thousand workers) is given whole shards only."""
+
+
+def smallest_shard(slots: int, *, largest: int, smallest: int) -> int:
+    """The least that a shard may be cut down to for a fleet of so many slots.
+
+    It grows with the fleet, because a fleet works off objects as fast as it is large, and the queue
+    bears the same number of steps a second whoever asks. Cut to the least for a thousand workers, a
+    job asked for twenty times the steps, the queue was busy with them, the listing waited for the
+    queue, and the workers, who still had nothing to do, were the reason to cut on
+    (docs/scaling.md).
+    """
+    return min(largest, max(smallest, largest * slots // SLOTS_WHOLE))
+
+
+def tasks_ahead(slots: int, *, least: int) -> int:
+    """How many tasks may be open before planning waits: one at work and one waiting for each slot."""
+    return max(least, 2 * slots)
+
+
+def first_ranges(slots: int, *, least: int) -> int:
+    """How many ranges a long listing is first cut into: one for every sixteen slots.
+
+    A worker of four slots moves up to 2,500 small objects a second; a range, with a page of a
+    thousand keys in 40 ms, brings 25,000. One range for four workers is twice what they need.
+    """
+    return max(least, slots // 16)

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mover.sharding import KeyRange, find_last, points_between, shard_size
+from mover.sharding import (
+    KeyRange,
+    find_last,
+    first_ranges,
+    points_between,
+    shard_size,
+    smallest_shard,
+    tasks_ahead,
+)
 from mover.splitting import split_range
 from tests.unit.mover.engine import fill
 from transports.memory import MemoryTransport
@@ -106,3 +114,16 @@ def test_shards_get_smaller_towards_the_end() -> None:
     ]
     assert sizes == [1000, 1000, 500, 250, 62, 62]
     assert shard_size(5, 0, largest=1000, smallest=50) == 1000
+
+
+def test_shards_are_cut_less_for_larger_fleets() -> None:
+    least = [
+        smallest_shard(slots, largest=1000, smallest=50) for slots in (0, 8, 200, 400, 2000, 4000)
+    ]
+    assert least == [50, 50, 50, 100, 500, 1000]
+    assert smallest_shard(40_000, largest=1000, smallest=50) == 1000
+
+
+def test_what_waits_and_how_many_list_grow_with_the_fleet() -> None:
+    assert [tasks_ahead(slots, least=2000) for slots in (8, 1000, 4000)] == [2000, 2000, 8000]
+    assert [first_ranges(slots, least=8) for slots in (8, 128, 4000)] == [8, 8, 250]
