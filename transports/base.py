@@ -17,7 +17,7 @@ Promises that hold for every verb:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
 from transports.errors import Changed, Invalid, TransportError, Truncated
 from transports.model import (
@@ -90,6 +90,35 @@ class Transport(ABC):
         ``Invalid`` when the store lists out of order although its capabilities say otherwise.
         Close the iterator (``contextlib.aclosing``) when leaving early.
         """
+
+    async def first_after(self, key: str, prefix: str = "") -> str | None:
+        """Return the first key after ``key`` that starts with ``prefix``; None when there is none.
+
+        "First" is in the order of ``list``; ``key`` need not be there. One cheap request where the
+        capabilities say ``seeks``; elsewhere as dear as the first page of a listing. Raises what
+        ``list`` raises.
+        """
+        pages = self.list(prefix, start_after=key)
+        try:
+            async for page in pages:
+                return page[0].key
+            return None
+        finally:
+            if isinstance(pages, AsyncGenerator):
+                await pages.aclose()
+
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
+        """Return names directly under ``prefix``, as keys in order, from one look at the store.
+
+        A name is a key without a slash behind ``prefix``, or the common beginning of all keys that
+        have one there, up to and with that slash. Only names after ``start_after`` come, and at
+        most ``limit``. The answer is for choosing where to cut a listing and for nothing else: it
+        may be old, and names may be missing. () from a store that cannot fold, as here. Raises
+        what ``list`` raises.
+        """
+        return ()
 
     @abstractmethod
     async def head(self, key: str) -> ObjectInfo:

@@ -85,6 +85,20 @@ class Faults(Decorator):
                 yield page
                 _raise_after(fault)
 
+    async def first_after(self, key: str, prefix: str = "") -> str | None:
+        fault = await self._before("first_after", key)
+        found = await self.inner.first_after(key, prefix)
+        _raise_after(fault)
+        return found
+
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
+        fault = await self._before("children", prefix)
+        names = await self.inner.children(prefix, start_after=start_after, limit=limit)
+        _raise_after(fault)
+        return names
+
     async def head(self, key: str) -> ObjectInfo:
         fault = await self._before("head", key)
         info = await self.inner.head(key)

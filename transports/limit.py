@@ -6,7 +6,7 @@ goes back when it does not, and halves it when the store asks to slow down. It i
 additive increase and multiplicative decrease (Chiu and Jain 1989), on throughput and not on loss.
 
 Control traffic takes no slot: aborting an upload, cleaning and closing never queue behind data, nor
-do listings, of which a job has two.
+do listings and the looks that cut them, of which a job has few.
 """
 
 import asyncio

@@ -52,13 +52,51 @@ class Lister:
                     return
                 yield entries
 
-    async def _ordered(self, prefix: str, after: str) -> AsyncGenerator[Sequence[Entry], None]:
+    async def first_after(self, key: str, prefix: str) -> str | None:
+        """The first full key after ``key`` with the prefix: one request, or a page for some walks.
+
+        Raises ``Invalid`` as ``in_key_order`` does.
+        """
+        after = key if key >= prefix else ""
+        if after and not after.startswith(prefix):
+            return None
+        page = await self._fetch(prefix, after, "", keys_max=1)
+        while page.token and not page.entries:
+            page = await self._fetch(prefix, "", page.token, keys_max=1)
+        found = page.entries[0].key if page.entries else ""
+        late = bool(found) and found <= after
+        if await self._walks(prefix) and (
+            late or _directories(found, prefix) or _walked_before(prefix, after)
+        ):
+            # What a walk brings first need not be the first key where directories are around.
+            pages = self.in_key_order(prefix, after, None)
+            async with aclosing(pages):
+                async for entries in pages:
+                    return entries[0].key
+            return None
+        if late:
+            raise self._backwards(after, found)
+        return found or None
+
+    async def children(self, prefix: str, after: str, limit: int) -> list[str]:
+        """The full names directly under a prefix, after a key, from one page of a listing."""
+        after = after if after >= prefix else ""
+        keys_max = min(limit, PAGE_KEYS)
+        page = await self._fetch(prefix, after, "", delimiter="/", keys_max=keys_max)
+        names = sorted([*(entry.key for entry in page.entries), *page.prefixes])
+        return [name for name in names if name > after and name.startswith(prefix)][:limit]
+
+    async def _walks(self, prefix: str) -> bool:
+        """Whether the store lists in the order of a directory walk."""
         if self._order == "auto" and not self._client.server:
             await self._fetch(prefix, "", "", keys_max=1)  # only to learn the server's name
-        tree = self._order == "tree" or (
+        return self._order == "tree" or (
             self._order == "auto" and self._client.server.startswith("SeaweedFS")
         )
-        pages = TreeOrder(self).pages(prefix, after) if tree else self._plain(prefix, after)
+
+    async def _ordered(self, prefix: str, after: str) -> AsyncGenerator[Sequence[Entry], None]:
+        walks = await self._walks(prefix)
+        pages = TreeOrder(self).pages(prefix, after) if walks else self._plain(prefix, after)
         last = after
         async with aclosing(pages):
             async for entries in pages:

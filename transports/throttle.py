@@ -139,6 +139,16 @@ class Throttle(Decorator):
                 yield page
                 await self._request()
 
+    async def first_after(self, key: str, prefix: str = "") -> str | None:
+        await self._request()
+        return await self.inner.first_after(key, prefix)
+
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
+        await self._request()
+        return await self.inner.children(prefix, start_after=start_after, limit=limit)
+
     async def head(self, key: str) -> ObjectInfo:
         await self._request()
         return await self.inner.head(key)
