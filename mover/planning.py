@@ -6,6 +6,7 @@ so the same pages always make the same plan, and printing the plan is the dry ru
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from mover.comparing import Verdict, compare
 from mover.listing import PairPage
@@ -31,6 +32,17 @@ SHARD_OBJECTS = 1000
 
 SHARD_BYTES = 64 * 1024 * 1024
 """Bytes in a shard: what a killed worker may have to look at again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardLimits:
+    """How large a shard may grow: it is full when it has reached one of the two."""
+
+    objects: int = SHARD_OBJECTS
+    size_bytes: int = SHARD_BYTES
+
+
+DEFAULT_LIMITS: Final = ShardLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +108,14 @@ class Planned:
 
 
 class Planner:
-    """Turns pages of pairs into actions, and packs a page's actions into shards."""
+    """Turns pages of pairs into actions, and packs a page's actions into shards.
 
-    def __init__(self, policy: Policy) -> None:
+    ``limits`` holds for the shards of the next page and may be set anew before each.
+    """
+
+    def __init__(self, policy: Policy, limits: ShardLimits = DEFAULT_LIMITS) -> None:
         self._policy = policy
+        self.limits = limits
 
     def actions(self, page: PairPage) -> Iterator[Action | None]:
         """The actions of a page in key order; None stands for a pair that is the same already."""
@@ -124,7 +140,7 @@ class Planner:
         """Plan a page. Nothing is carried to the next one, so a checkpoint after it is exact."""
         planned = Planned()
         tally = planned.tally
-        shard = _Packer(planned.small)
+        shard = _Packer(planned.small, self.limits)
         for action in self.actions(page):
             count_action(tally, action)
             if isinstance(action, Copy):
@@ -151,10 +167,11 @@ class Planner:
 
 
 class _Packer:
-    """Fills shards up to ``SHARD_OBJECTS`` and ``SHARD_BYTES`` and appends them to ``shards``."""
+    """Fills shards up to their limits and appends them to ``shards``."""
 
-    def __init__(self, shards: list[SmallShard]) -> None:
+    def __init__(self, shards: list[SmallShard], limits: ShardLimits) -> None:
         self._shards = shards
+        self._limits = limits
         self._start()
 
     def _start(self) -> None:
@@ -166,7 +183,7 @@ class _Packer:
     def grow(self, size: int) -> None:
         self._bytes += size
         objects = len(self.copies) + len(self.probes) + len(self.refused)
-        if objects >= SHARD_OBJECTS or self._bytes >= SHARD_BYTES:
+        if objects >= self._limits.objects or self._bytes >= self._limits.size_bytes:
             self.flush()
 
     def flush(self) -> None:
