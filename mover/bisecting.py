@@ -48,7 +48,7 @@ PLACES_MAX: Final = 4
 """Places of the last key that are looked for."""
 
 TURNS_MAX: Final = 6
-"""Turns of looks for one place of it."""
+"""Turns of looks for one place of it, and for what all keys have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +292,9 @@ class _Flat:
         if self.span.upto is not None:
             shared = max(shared, common_length(first, self.span.upto))
         longest = common_length(first, self.samples[-1])
-        while shared < longest:
+        for _ in range(TURNS_MAX):
+            if shared >= longest:
+                break
             lengths = spread(range(shared + 1, longest + 1), FAN_OUT)
             answers = yield [FirstAfter(first[:n] + BEYOND, self.prefix) for n in lengths]
             self.learn(answers)
@@ -309,10 +311,10 @@ class _Flat:
             yield from self._find_character(place)
             if len(self.last) <= place or fineness <= TOLERANCE:
                 return
-            alphabet = self._alphabet(place)
+            first, alphabet = self.samples[0], self._alphabet(place)
             steps = alphabet.index(self.last[place]) + 1
-            if place == common_length(self.samples[0], self.last):
-                steps -= alphabet.index(self.samples[0][place])
+            if len(first) > place == common_length(first, self.last):
+                steps -= alphabet.index(first[place])
             fineness /= max(1, steps)
             if fineness <= TOLERANCE:
                 return
@@ -324,7 +326,11 @@ class _Flat:
 
     def _find_character(self, place: int) -> Steps[None]:
         """Add the last character that keys with the beginning ``last`` have at ``place``."""
+        if not self._alphabet(place):
+            self.learn((yield [FirstAfter(self.last, self.last)]))
         alphabet = self._alphabet(place)
+        if not alphabet:
+            return  # all keys end before it
         top, closed = len(alphabet), False  # nothing known lies at ``top`` and beyond
         for _ in range(TURNS_MAX):
             low = max(0, bisect_right(alphabet, self._best(place)) - 1)

@@ -19,6 +19,9 @@ from transports.s3_xml import GarbledAnswer, Page, parse_page
 
 PAGE_KEYS: Final = 1000
 
+SORTED_SERVERS: Final = ("AmazonS3",)
+"""Servers whose documentation promises the order of keys, so that no request need ask."""
+
 HELD_KEYS_MAX: Final = 2 * PAGE_KEYS
 """So many entries of a directory walk are held back before a request asks what may precede them."""
 
@@ -66,7 +69,7 @@ class Lister:
         found = page.entries[0].key if page.entries else ""
         late = bool(found) and found <= after
         if await self._walks(prefix) and (
-            late or _directories(found, prefix) or _walked_before(prefix, after)
+            late or _directories(found, prefix) or await self._left_behind(prefix, after)
         ):
             # What a walk brings first need not be the first key where directories are around.
             pages = self.in_key_order(prefix, after, None)
@@ -97,12 +100,37 @@ class Lister:
     async def _ordered(self, prefix: str, after: str) -> AsyncGenerator[Sequence[Entry], None]:
         walks = await self._walks(prefix)
         pages = TreeOrder(self).pages(prefix, after) if walks else self._plain(prefix, after)
+        surely_sorted = walks or self._client.server.startswith(SORTED_SERVERS)
+        due = [] if surely_sorted else await self._left_behind(prefix, after)
         last = after
         async with aclosing(pages):
             async for entries in pages:
                 self._check_order(entries, last)
                 last = entries[-1].key
+                if due and due[0] <= last:
+                    await self._check_due([key for key in due if key <= last], entries, after)
+                    due = [key for key in due if key > last]
                 yield entries
+        await self._check_due(due, (), after)
+
+    async def _left_behind(self, prefix: str, after: str) -> list[str]:
+        """First keys of the directories that a walk has behind it at ``after``, in order.
+
+        They sort after it, so a listing from there has to bring them. A store that walks although
+        nobody knew would leave them out, and what ended before them never saw them either.
+        """
+        found: list[str] = []
+        for directory in _walked_before(prefix, after):
+            page = await self._fetch(directory, "", "", keys_max=1)
+            found += [entry.key for entry in page.entries]
+        return found
+
+    async def _check_due(self, due: Sequence[str], entries: Sequence[Entry], after: str) -> None:
+        """Raise ``Invalid`` for keys that should be among the entries, and are still there."""
+        for key in set(due).difference(entry.key for entry in entries):
+            page = await self._fetch(key, "", "", keys_max=1)
+            if any(entry.key == key for entry in page.entries):
+                raise self._backwards(key, after)
 
     async def _plain(self, prefix: str, after: str) -> AsyncGenerator[list[Entry], None]:
         pages = self.pages(prefix, after)
