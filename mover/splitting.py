@@ -47,7 +47,9 @@ async def split_range(
         while True:
             left -= len(looks)
             # A search that went too far is told that there is nothing more, and ends with a guess.
-            answers = await _look_together(transport, looks) if left >= 0 else [()] * len(looks)
+            answers: list[Sequence[str]] = [()] * len(looks)
+            if left >= 0:
+                answers = await _look_together(transport, looks)
             looks = steps.send(answers)
     except StopIteration as end:
         return span.split(_sendable(point) for point in end.value)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mover.bisecting import Search, find_points
 from mover.interpolating import interpolate
-from mover.sharding import KeyRange, ShardLimits, shard_limits
+from mover.planning import ShardLimits
+from mover.sharding import KeyRange, shard_limits
 from mover.splitting import split_range
 from tests.unit.mover.sorted_store import SortedStore
 from transports.memory import MemoryTransport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mover.bisecting import FirstAfter, Search, find_points, spread, together
+from mover.bisecting import FirstAfter, Search, Steps, find_points, spread, together
 from mover.interpolating import alphabet_at, interpolate, narrowest
 from mover.listing import PairPage
 from mover.model import CopySpec
@@ -139,14 +139,14 @@ def test_prefixes_that_are_keys_and_short_keys() -> None:
 
 
 def test_searches_side_by_side_ask_together() -> None:
-    def search(count: int) -> object:
+    def search(count: int) -> Steps[int]:
         total = 0
         for number in range(count):
-            (answer,) = yield [FirstAfter(str(number), "")]
-            total += len(answer)
+            answers = yield [FirstAfter(str(number), "")]
+            total += len(answers[0])
         return total
 
-    steps = together([search(0), search(2), search(1)])  # type: ignore[list-item]
+    steps = together([search(0), search(2), search(1)])
     assert len(next(steps)) == 2
     assert len(steps.send([("x",), ()])) == 1
     with pytest.raises(StopIteration) as end:
