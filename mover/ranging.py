@@ -79,6 +79,10 @@ class RangeLister:
 
         Raises ``TransportError`` for a listing that fails, ``LeaseLost``, ``StoreUnavailable``.
         """
+        if self._listing.upto is not None and self._listing.after >= self._listing.upto:
+            return TaskResult(
+                tally=self._listing.tally
+            )  # it ended between its last page and its end
         span = KeyRange(self._listing.after, self._listing.upto)
         pages = pair_pages(
             self._ends,
@@ -162,7 +166,8 @@ class RangeLister:
     async def _cut(self, page: PairPage) -> list[KeyRange]:
         """The ranges that what is left of this one is cut into; empty to go on as it is."""
         wanted = self._listing.ranges
-        if self._ends.single is not None or not wanted:
+        upto = self._listing.upto
+        if self._ends.single is not None or not wanted or (upto and page.last_key >= upto):
             return []
         if wanted > 1:
             wanted = first_ranges(self._slots, least=wanted)

@@ -1,84 +1,92 @@
-"""Ask a store where to cut a range of keys, in few requests."""
+"""Cut a range of keys of a store, so that several workers list it side by side.
 
+What to ask is decided in ``bisecting``; this runs the looks, a few at a time, and cuts. It costs one
+request for a tree whose top level has many names, about two dozen for a flat prefix, five to nine a
+range where few directories hold very many names each, and never more than ``REQUESTS_PER_RANGE``.
+"""
+
+import asyncio
 from collections.abc import Sequence
+from typing import Final
 
-from mover.sharding import (
-    KeyRange,
-    Search,
-    common_prefix,
-    even_points,
-    find_last,
-    points_between,
-)
+from mover.bisecting import FirstAfter, Look, Search, find_points
+from mover.sharding import KeyRange
 from transports.base import Transport
-from transports.errors import NotFound
+from transports.errors import NotFound, TransportError
 
-CHILDREN_MAX = 1000
-"""Names of one level that one request may bring; a level with more is cut like a flat one."""
+LOOKS_AT_A_TIME: Final = 8
 
-DEPTH_MAX = 8
-"""Levels with a single directory that are passed through."""
+REQUESTS_PER_RANGE: Final = 16
+
+NAMES_MAX: Final = 1000
+"""Names of one look where a store gives pages of them."""
+
+WHOLE_NAMES_MAX: Final = 10_000_000
+"""Names of one look where a directory is read whole anyway, as its listing will do."""
 
 
 async def split_range(
     transport: Transport, prefix: str, span: KeyRange, *, wanted: int, seen: Sequence[str] = ()
 ) -> list[KeyRange]:
-    """Cut a range into about ``wanted`` ranges that hold about the same number of keys.
+    """Cut ``span`` of ``prefix`` into about ``wanted`` ranges of about equal size, in order.
 
-    ``seen`` are some keys of the range or of just before it, in order. Where the tree has
-    directories, the range is cut between them; a flat one is cut by interpolating between its keys.
-    Returns the range itself where nothing is left to cut. Raises what the store raises, but for
-    ``NotFound``: then there is nothing to cut.
+    ``seen`` are keys of it that somebody has listed. Returns ``[span]`` where it is not worth a cut,
+    where the store cannot tell, or where there is nothing. Raises what the looks raise, but
+    ``NotFound``: a prefix that is not there is for the listing to report.
     """
+    cheap = transport.capabilities.seeks and not transport.capabilities.has_directories
+    search = Search(
+        limit=NAMES_MAX if cheap else WHOLE_NAMES_MAX,
+        seeks=transport.capabilities.seeks,
+        seen=seen,
+    )
+    steps = find_points(search, prefix, span, wanted)
+    left = REQUESTS_PER_RANGE * wanted
     try:
-        points = await _between_directories(transport, prefix, span, wanted)
-        if not points:
-            points = await _between_keys(transport, prefix, span, wanted, seen)
+        looks = next(steps)
+        while True:
+            left -= len(looks)
+            # A search that went too far is told that there is nothing more, and ends with a guess.
+            answers: list[Sequence[str]] = [()] * len(looks)
+            if left >= 0:
+                answers = await _look_together(transport, looks)
+            looks = steps.send(answers)
+    except StopIteration as end:
+        return span.split(_sendable(point) for point in end.value)
     except NotFound:
         return [span]
-    return span.split(points)
+    finally:
+        steps.close()
 
 
-async def _between_directories(
-    transport: Transport, prefix: str, span: KeyRange, wanted: int
-) -> list[str]:
-    level = prefix[: prefix.rfind("/") + 1]
-    for _ in range(DEPTH_MAX):
-        names = await transport.children(level, limit=CHILDREN_MAX)
-        within = [name for name in names if name.startswith(prefix) and span.holds(name)]
-        directories = [name for name in within if name.endswith("/")]
-        if len(names) >= CHILDREN_MAX or not directories:
-            return []
-        if len(directories) >= wanted:
-            return even_points(directories, wanted)
-        if len(within) > 1:
-            return []
-        level = directories[0]
-    return []
+async def _look_together(transport: Transport, looks: Sequence[Look]) -> list[Sequence[str]]:
+    """The answers in the order of the looks; the first error ends them all."""
+    answers: dict[int, Sequence[str]] = {}
+    waiting = iter(enumerate(looks))
 
+    async def lane() -> None:
+        for place, look in waiting:
+            answers[place] = await _look(transport, look)
 
-async def _between_keys(
-    transport: Transport, prefix: str, span: KeyRange, wanted: int, seen: Sequence[str]
-) -> list[str]:
-    low = await transport.first_after(span.after, prefix)
-    if low is None or not span.holds(low):
-        return []
-    high = span.upto
-    if high is None:
-        high = await _answered(transport, prefix, find_last(low, prefix, seen))
-    if high is None or high <= low:
-        return []
-    shared = common_prefix(low, high)
-    nearby = [key for key in seen if key.startswith(shared)]
-    return points_between(low, high, wanted, nearby)
-
-
-async def _answered(transport: Transport, prefix: str, search: Search) -> str | None:
-    """Run a search to its end with answers from the store."""
     try:
-        question = next(search)
-        while True:
-            question = search.send(await transport.first_after(question, prefix))
-    except StopIteration as end:
-        found: str | None = end.value
-        return found
+        async with asyncio.TaskGroup() as group:
+            for number in range(min(LOOKS_AT_A_TIME, len(looks))):
+                group.create_task(lane(), name=f"look-{number}")
+    except* TransportError as failed:
+        error = failed.exceptions[0]
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+    return [answers[place] for place in range(len(looks))]
+
+
+async def _look(transport: Transport, look: Look) -> Sequence[str]:
+    if isinstance(look, FirstAfter):
+        key = await transport.first_after(look.key, look.prefix)
+        return () if key is None else (key,)
+    return await transport.children(look.prefix, start_after=look.start_after, limit=look.limit)
+
+
+def _sendable(point: str) -> str:
+    """As much of a point as every store can be sent: a file's name need not be valid Unicode."""
+    return next((point[:n] for n, c in enumerate(point) if "\ud800" <= c <= "\udfff"), point)

@@ -94,9 +94,9 @@ class Transport(ABC):
     async def first_after(self, key: str, prefix: str = "") -> str | None:
         """Return the first key after ``key`` that starts with ``prefix``; None when there is none.
 
-        One small request where the store can; by default the beginning of a listing. ``key`` need
-        not exist. It is a hint where to cut a listing, no more: a store that walks directories may
-        pass over keys beside the directories that ``key`` is in. Raises ``NotFound`` as ``list``.
+        "First" is in the order of ``list``; ``key`` need not be there. One cheap request where the
+        capabilities say ``seeks``; elsewhere as dear as the first page of a listing. Raises what
+        ``list`` raises.
         """
         pages = self.list(prefix, start_after=key)
         try:
@@ -107,11 +107,16 @@ class Transport(ABC):
             if isinstance(pages, AsyncGenerator):
                 await pages.aclose()
 
-    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
-        """Return names right under ``prefix``, in order: keys, and directories with their slash.
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
+        """Return names directly under ``prefix``, as keys in order, from one look at the store.
 
-        One request. They are hints where to cut a listing: at most ``limit``, perhaps not the
-        newest, and empty from a store that cannot fold (the default).
+        A name is a key without a slash behind ``prefix``, or the common beginning of all keys that
+        have one there, up to and with that slash. Only names after ``start_after`` come, and at
+        most ``limit``. The answer is for choosing where to cut a listing and for nothing else: it
+        may be old, and names may be missing. () from a store that cannot fold, as here. Raises
+        what ``list`` raises.
         """
         return ()
 

@@ -44,8 +44,10 @@ class Decorator(Transport):
     async def first_after(self, key: str, prefix: str = "") -> str | None:
         return await self.inner.first_after(key, prefix)
 
-    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
-        return await self.inner.children(prefix, limit=limit)
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
+        return await self.inner.children(prefix, start_after=start_after, limit=limit)
 
     async def head(self, key: str) -> ObjectInfo:
         return await self.inner.head(key)

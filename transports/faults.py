@@ -91,9 +91,11 @@ class Faults(Decorator):
         _raise_after(fault)
         return found
 
-    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
         fault = await self._before("children", prefix)
-        names = await self.inner.children(prefix, limit=limit)
+        names = await self.inner.children(prefix, start_after=start_after, limit=limit)
         _raise_after(fault)
         return names
 

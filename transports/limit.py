@@ -11,7 +11,7 @@ bounded by the ceiling of the store's capabilities; memory is bounded elsewhere,
 call gets here. A ``Brake`` joins it with the limits of other processes.
 
 Control traffic takes no slot: aborting an upload, cleaning and closing never queue behind data, nor
-do listings, of which a job has two.
+do listings and the looks that cut them, of which a job has few.
 """
 
 import asyncio

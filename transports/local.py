@@ -116,7 +116,7 @@ class LocalTransport(Transport):
         Raises ``Denied`` for a directory that cannot be read: a listing that ends was complete.
         """
         bounds = Bounds(prefix=prefix, start_after=start_after, stop_at=stop_at)
-        pages = Walk(self._root, bounds, self._links, self._wants_directory).pages()
+        pages = self._walk(bounds).pages()
         ahead = self._executor.submit(next, pages, None)
         try:
             while (page := await _result(ahead)) is not None:
@@ -125,6 +125,16 @@ class LocalTransport(Transport):
         finally:
             await _settled(ahead)
             pages.close()
+
+    async def first_after(self, key: str, prefix: str = "") -> str | None:
+        """See the port. Reads the directories on the way to the key whole."""
+        return await self._run(self._walk(Bounds(prefix=prefix, start_after=key)).first)
+
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
+        walk = self._walk(Bounds(prefix=prefix, start_after=start_after))
+        return await self._run(walk.children, limit)
 
     async def head(self, key: str) -> ObjectInfo:
         return await self._run(self._reader.head, key)
@@ -339,6 +349,9 @@ class LocalTransport(Transport):
             if stage is None:
                 stage = self._stages[token] = Stage(self._root, token, nonce=self._nonce)
             return stage
+
+    def _walk(self, bounds: Bounds) -> Walk:
+        return Walk(self._root, bounds, self._links, self._wants_directory)
 
     def _naming(self, key: str) -> contextlib.AbstractContextManager[None]:
         """Turn what the blocking side raises into the transport's errors, naming the key."""

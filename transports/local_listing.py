@@ -11,10 +11,12 @@ Blocks: the transport runs ``next`` of the walk in a thread. Measured on tmpfs, 
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Literal, TypeAlias
 
-from transports.errors import NotFound
+from transports.errors import Invalid, NotFound
 from transports.local_files import DIRECTORY_FLAGS, STAGE_PREFIX, Root, failure, version_of
 from transports.model import Entry, Kind
 
@@ -87,6 +89,7 @@ class Walk:
     ) -> None:
         self._root = root
         self._bounds = bounds
+        self._page_entries = PAGE_ENTRIES
         self._follow = links == "follow"
         self._skip_links = links == "skip"
         self._wants_directory = wants_directory
@@ -99,7 +102,7 @@ class Walk:
             self._enter("", page)
             while self._levels:
                 self._fill(self._levels[-1], page)
-                if len(page) >= PAGE_ENTRIES:
+                if len(page) >= self._page_entries:
                     yield page
                     page = []
             if page:
@@ -108,13 +111,60 @@ class Walk:
             while self._levels:
                 os.close(self._levels.pop().fd)
 
+    def first(self) -> str | None:
+        """Return the first wanted key."""
+        self._page_entries = 1
+        with closing(self.pages()) as pages:
+            return next((page[0].key for page in pages), None)
+
+    def children(self, limit: int) -> list[str]:
+        """Return names directly below the bounds' prefix, from one look; see the port.
+
+        The directories on the way are opened one by one, as a walk does, but not read.
+        """
+        prefix, start_after = self._bounds.prefix, self._bounds.start_after
+        directory = prefix[: prefix.rfind("/") + 1]
+        try:
+            for stop in (0, *(n for n, character in enumerate(directory, 1) if character == "/")):
+                self._descend(directory[:stop])
+            names = self._names(self._levels[-1].fd, directory) or []
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        finally:
+            while self._levels:
+                os.close(self._levels.pop().fd)
+        wants = self._wants_directory
+        wanted = (
+            key
+            for key in (directory + name for name in names)
+            if key.startswith(prefix)
+            and key > start_after
+            and (wants is None or key[-1] != "/" or wants(key))
+        )
+        return list(islice(wanted, limit))
+
+    def _descend(self, directory: str) -> None:
+        """Open a directory on the way to a prefix. Raises ``FileNotFoundError`` where none can be."""
+        if directory:
+            # The name is the caller's and not the kernel's: it must not lead out of the root.
+            segment = directory[len(self._levels[-1].key) : -1]
+            try:
+                self._root.check_segment(directory, segment)
+            except Invalid:
+                raise FileNotFoundError(directory) from None
+        fd = self._open(directory)
+        found = os.fstat(fd)
+        self._levels.append(
+            _Level(directory, fd, iter(()), (found.st_dev, found.st_ino), unbounded=False)
+        )
+
     def _fill(self, level: _Level, page: list[Entry]) -> None:
         """Add entries of one directory until the page is full, a directory begins, or it ends."""
         key_prefix, fd, unbounded = level.key, level.fd, level.unbounded
         for name in level.names:
             key = key_prefix + name
             if name[-1] == "/":
-                if self._enter(key, page) or len(page) >= PAGE_ENTRIES:
+                if self._enter(key, page) or len(page) >= self._page_entries:
                     return
                 continue
             if not unbounded and not self._bounds.has(key):
@@ -140,7 +190,7 @@ class Walk:
                 )
             else:
                 self._add_other(name, key, found, fd, page)
-            if len(page) >= PAGE_ENTRIES:
+            if len(page) >= self._page_entries:
                 return
         self._levels.pop()
         os.close(fd)

@@ -35,6 +35,7 @@ PAGE_ENTRIES: Final = 1_000
 
 CAPABILITIES: Final = Capabilities(
     scheme="memory",
+    seeks=True,
     part_size_min=1,
     part_count_max=10_000,
     small_batch_count=16,
@@ -128,10 +129,8 @@ class MemoryTransport(Transport):
         root = self._prefix
         keys = sorted(
             key
-            for full in self.store.objects
-            if full.startswith(root + prefix)
-            and (key := full[len(root) :]) > start_after
-            and (stop_at is None or key < stop_at)
+            for key in self._below(prefix)
+            if key > start_after and (stop_at is None or key < stop_at)
         )
         for first in range(0, len(keys), PAGE_ENTRIES):
             await asyncio.sleep(0)
@@ -144,24 +143,15 @@ class MemoryTransport(Transport):
                 yield page
 
     async def first_after(self, key: str, prefix: str = "") -> str | None:
-        root = self._prefix
-        return min(
-            (
-                relative
-                for full in self.store.objects
-                if full.startswith(root + prefix) and (relative := full[len(root) :]) > key
-            ),
-            default=None,
-        )
+        await asyncio.sleep(0)
+        return min((name for name in self._below(prefix) if name > key), default=None)
 
-    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
-        start = len(self._prefix)
-        names = set()
-        for full in self.store.objects:
-            if full.startswith(self._prefix + prefix):
-                rest = full[start + len(prefix) :]
-                names.add(prefix + rest[: rest.find("/") + 1 or None])
-        return sorted(names)[:limit]
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
+        await asyncio.sleep(0)
+        names = {key[: key.find("/", len(prefix)) + 1] or key for key in self._below(prefix)}
+        return sorted(name for name in names if name > start_after)[:limit]
 
     async def head(self, key: str) -> ObjectInfo:
         await asyncio.sleep(0)
@@ -339,6 +329,10 @@ class MemoryTransport(Transport):
 
     def _name(self, key: str) -> str:
         return self.location + key
+
+    def _below(self, prefix: str) -> Sequence[str]:
+        root = self._prefix
+        return [name[len(root) :] for name in self.store.objects if name.startswith(root + prefix)]
 
     def _checked(self, key: str) -> str:
         if not key:

@@ -173,6 +173,7 @@ class Capabilities:
     scheme: str
     writable: bool = True
     ordered: bool = True  # lists in the order of str comparison of keys
+    seeks: bool = False  # `first_after` is one cheap request
     ranges: bool = True  # read_into may start anywhere
     pours: bool = False  # `read_to` works: a range is handed on while it arrives
     takes_pours: bool = False  # `open_part` works: a part is taken piece by piece

@@ -80,9 +80,11 @@ class Record(Decorator):
         self.log.add("first_after", key)
         return await self.inner.first_after(key, prefix)
 
-    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
         self.log.add("children", prefix)
-        return await self.inner.children(prefix, limit=limit)
+        return await self.inner.children(prefix, start_after=start_after, limit=limit)
 
     async def head(self, key: str) -> ObjectInfo:
         self.log.add("head", key)

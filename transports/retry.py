@@ -105,14 +105,14 @@ class Retry(Decorator):
                 await tries.failed(error)
 
     async def first_after(self, key: str, prefix: str = "") -> str | None:
-        return await self._call(
-            "first_after", lambda: self.inner.first_after(key, prefix), key=prefix, patient=True
-        )
+        look = partial(self.inner.first_after, key, prefix)
+        return await self._call("first_after", look, patient=True)
 
-    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
-        return await self._call(
-            "children", lambda: self.inner.children(prefix, limit=limit), key=prefix, patient=True
-        )
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
+        look = partial(self.inner.children, prefix, start_after=start_after, limit=limit)
+        return await self._call("children", look, patient=True)
 
     async def head(self, key: str) -> ObjectInfo:
         return await self._call("head", lambda: self.inner.head(key), key=key, patient=True)

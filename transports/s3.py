@@ -73,6 +73,7 @@ class S3Transport(Transport):
         )
         self.capabilities = Capabilities(
             scheme="s3",
+            seeks=True,
             pours=self._client.pours,
             has_etags=True,
             server_copy=bool(account),
@@ -127,13 +128,16 @@ class S3Transport(Transport):
                     yield [Entry(entry[0][cut:], *entry[1:]) for entry in entries]
 
     async def first_after(self, key: str, prefix: str = "") -> str | None:
-        root = self._root
-        found = await self._lister.first_after(root + prefix, root + key)
+        root = self._root  # its own marker has no key below it, so the search begins behind that
+        found = await self._lister.first_after(root + key, root + prefix)
         return None if found is None else found[len(root) :]
 
-    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
-        names = await self._lister.children(self._root + prefix, limit)
-        return [name[len(self._root) :] for name in names if name != self._root]
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
+        root = self._root
+        names = await self._lister.children(root + prefix, root + start_after, limit)
+        return [name[len(root) :] for name in names]
 
     async def head(self, key: str) -> ObjectInfo:
         reply = await self._client.send("HEAD", self._full(key), (), (_CHECKSUMS,))

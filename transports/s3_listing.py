@@ -19,6 +19,9 @@ from transports.s3_xml import GarbledAnswer, Page, parse_page
 
 PAGE_KEYS: Final = 1000
 
+SORTED_SERVERS: Final = ("AmazonS3",)
+"""Servers whose documentation promises the order of keys, so that no request need ask."""
+
 HELD_KEYS_MAX: Final = 2 * PAGE_KEYS
 """So many entries of a directory walk are held back before a request asks what may precede them."""
 
@@ -52,33 +55,82 @@ class Lister:
                     return
                 yield entries
 
-    async def first_after(self, prefix: str, after: str) -> str | None:
-        """The first key after ``after`` in the store's own order, in one request."""
-        if after < prefix:
-            after = ""
-        elif not after.startswith(prefix):
+    async def first_after(self, key: str, prefix: str) -> str | None:
+        """The first full key after ``key`` with the prefix: one request, or a page for some walks.
+
+        Raises ``Invalid`` as ``in_key_order`` does.
+        """
+        after = key if key >= prefix else ""
+        if after and not after.startswith(prefix):
             return None
         page = await self._fetch(prefix, after, "", keys_max=1)
-        return page.entries[0].key if page.entries else None
+        while page.token and not page.entries:
+            page = await self._fetch(prefix, "", page.token, keys_max=1)
+        found = page.entries[0].key if page.entries else ""
+        late = bool(found) and found <= after
+        if await self._walks(prefix) and (
+            late or _directories(found, prefix) or await self._left_behind(prefix, after)
+        ):
+            # What a walk brings first need not be the first key where directories are around.
+            pages = self.in_key_order(prefix, after, None)
+            async with aclosing(pages):
+                async for entries in pages:
+                    return entries[0].key
+            return None
+        if late:
+            raise self._backwards(after, found)
+        return found or None
 
-    async def children(self, prefix: str, limit: int) -> list[str]:
-        """Names right under a prefix, directories with their slash, in one request."""
-        page = await self._fetch(prefix, "", "", delimiter="/", keys_max=min(limit, PAGE_KEYS))
-        return sorted([*(entry.key for entry in page.entries), *page.prefixes])
+    async def children(self, prefix: str, after: str, limit: int) -> list[str]:
+        """The full names directly under a prefix, after a key, from one page of a listing."""
+        after = after if after >= prefix else ""
+        keys_max = min(limit, PAGE_KEYS)
+        page = await self._fetch(prefix, after, "", delimiter="/", keys_max=keys_max)
+        names = sorted([*(entry.key for entry in page.entries), *page.prefixes])
+        return [name for name in names if name > after and name.startswith(prefix)][:limit]
 
-    async def _ordered(self, prefix: str, after: str) -> AsyncGenerator[Sequence[Entry], None]:
+    async def _walks(self, prefix: str) -> bool:
+        """Whether the store lists in the order of a directory walk."""
         if self._order == "auto" and not self._client.server:
             await self._fetch(prefix, "", "", keys_max=1)  # only to learn the server's name
-        tree = self._order == "tree" or (
+        return self._order == "tree" or (
             self._order == "auto" and self._client.server.startswith("SeaweedFS")
         )
-        pages = TreeOrder(self).pages(prefix, after) if tree else self._plain(prefix, after)
+
+    async def _ordered(self, prefix: str, after: str) -> AsyncGenerator[Sequence[Entry], None]:
+        walks = await self._walks(prefix)
+        pages = TreeOrder(self).pages(prefix, after) if walks else self._plain(prefix, after)
+        surely_sorted = walks or self._client.server.startswith(SORTED_SERVERS)
+        due = [] if surely_sorted else await self._left_behind(prefix, after)
         last = after
         async with aclosing(pages):
             async for entries in pages:
                 self._check_order(entries, last)
                 last = entries[-1].key
+                if due and due[0] <= last:
+                    await self._check_due([key for key in due if key <= last], entries, after)
+                    due = [key for key in due if key > last]
                 yield entries
+        await self._check_due(due, (), after)
+
+    async def _left_behind(self, prefix: str, after: str) -> list[str]:
+        """First keys of the directories that a walk has behind it at ``after``, in order.
+
+        They sort after it, so a listing from there has to bring them. A store that walks although
+        nobody knew would leave them out, and what ended before them never saw them either.
+        """
+        found: list[str] = []
+        for directory in _walked_before(prefix, after):
+            page = await self._fetch(directory, "", "", keys_max=1)
+            found += [entry.key for entry in page.entries]
+        return found
+
+    async def _check_due(self, due: Sequence[str], entries: Sequence[Entry], after: str) -> None:
+        """Raise ``Invalid`` for keys that should be among the entries, and are still there."""
+        for key in set(due).difference(entry.key for entry in entries):
+            page = await self._fetch(key, "", "", keys_max=1)
+            if any(entry.key == key for entry in page.entries):
+                raise self._backwards(key, after)
 
     async def _plain(self, prefix: str, after: str) -> AsyncGenerator[list[Entry], None]:
         pages = self.pages(prefix, after)

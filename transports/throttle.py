@@ -132,9 +132,11 @@ class Throttle(Decorator):
         await self._request()
         return await self.inner.first_after(key, prefix)
 
-    async def children(self, prefix: str = "", *, limit: int = 1000) -> Sequence[str]:
+    async def children(
+        self, prefix: str = "", *, start_after: str = "", limit: int = 1000
+    ) -> Sequence[str]:
         await self._request()
-        return await self.inner.children(prefix, limit=limit)
+        return await self.inner.children(prefix, start_after=start_after, limit=limit)
 
     async def head(self, key: str) -> ObjectInfo:
         await self._request()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mover.sharding import KeyRange, find_last, points_between
+from mover.bisecting import FirstAfter, Look, Search, find_points
+from mover.sharding import KeyRange
+from mover.splitting import NAMES_MAX
 
 WIDTH = 12
 
@@ -14,7 +16,7 @@ def name_of(number: int) -> str:
 
 def last_at(key: str) -> int:
     """The number of the last key that is not after ``key`` (of decimal digits, maybe fewer)."""
-    value = int(key.ljust(WIDTH, "0"))
+    value = int(key.ljust(WIDTH, "0")) if key else 0
     return value if len(key) >= WIDTH else value - 1
 
 
@@ -36,22 +38,20 @@ def cut(
 ) -> tuple[list[tuple[int, int | None]], int]:
     """Cut the numbers after one up to another, as ``mover.splitting`` cuts a flat range of keys.
 
-    Returns the ranges, and how many questions to the store that took.
+    Returns the ranges, and how many turns of questions to the store that took.
     """
-    low = first_after(name_of(after), count) if after >= 0 else name_of(0)
     span = KeyRange(name_of(after), None if upto is None else name_of(upto))
-    questions = 2  # the names of the level, and the first key
-    if low is None or not span.holds(low):
-        return [(after, upto)], questions
     seen = [name_of(each) for each in range(max(0, after - 9), after + 1)]
-    high = span.upto
-    if high is None:
-        high, asked = _found_last(low, seen, count)
-        questions += asked
-    if high is None or high <= low:
-        return [(after, upto)], questions
-    ranges = span.split(points_between(low, high, wanted, seen))
-    return [_numbers(each, after) for each in ranges], questions
+    steps = find_points(Search(limit=NAMES_MAX, seen=seen), "", span, wanted)
+    turns = 0
+    try:
+        looks = next(steps)
+        while True:
+            turns += 1
+            looks = steps.send([_answer(look, count) for look in looks])
+    except StopIteration as end:
+        ranges = span.split(end.value)
+    return [_numbers(each, after) for each in ranges], turns
 
 
 def _numbers(span: KeyRange, after: int) -> tuple[int, int | None]:
@@ -59,14 +59,10 @@ def _numbers(span: KeyRange, after: int) -> tuple[int, int | None]:
     return low, None if span.upto is None else last_at(span.upto)
 
 
-def _found_last(low: str, seen: list[str], count: int) -> tuple[str | None, int]:
-    search = find_last(low, "", seen)
-    asked = 0
-    try:
-        question = next(search)
-        while True:
-            asked += 1
-            question = search.send(first_after(question, count))
-    except StopIteration as end:
-        found: str | None = end.value
-        return found, asked
+def _answer(look: Look, count: int) -> list[str]:
+    if isinstance(look, FirstAfter):
+        key = first_after(look.key, count)
+        return [] if key is None or not key.startswith(look.prefix) else [key]
+    first = max(last_at(look.start_after) + 1 if look.start_after else 0, last_at(look.prefix) + 1)
+    names = (name_of(number) for number in range(first, min(first + look.limit, count)))
+    return [name for name in names if name.startswith(look.prefix)]

@@ -38,6 +38,8 @@ class FilesystemContract(
 ):
     """Everything but copies within the store, which fsspec does not promise."""
 
+    folds = False
+
 
 class TestMemory(FilesystemContract):
     @pytest.fixture

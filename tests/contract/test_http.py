@@ -16,6 +16,7 @@ from transports.testing import ListingContract, ReadingContract
 
 class HttpContract(ListingContract, ReadingContract):
     manner = "nginx"
+    folds = False
 
     @pytest.fixture
     def root(self, http_server: HttpServer) -> Path:

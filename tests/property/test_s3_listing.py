@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 from unittest import mock
 
@@ -225,3 +226,75 @@ async def test_foreign_keys_are_refused() -> None:
     bucket = Broken(at=1, body=page_of("other/x"))
     with pytest.raises(Invalid, match="foreign"):
         await listed(bucket, "mine/")
+
+
+# -- looks, and ranges of a listing ----------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    keys=keys_of_trees,
+    prefix=st.one_of(st.just(""), segments, segments.map(lambda s: s + "/")),
+    after=bounds,
+    walks=st.booleans(),
+    page_keys=st.integers(1, 5),
+)
+async def test_the_first_key_after_any_text(
+    keys: list[str], prefix: str, after: str, walks: bool, page_keys: int
+) -> None:
+    bucket = FakeBucket(keys, walks=walks, page_keys=page_keys)
+    found = await lister(bucket).first_after(after, prefix)
+    assert found == next(iter(expected(keys, prefix, after, None)), None)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    keys=st.lists(
+        st.lists(st.sampled_from(["a", "a-", "a-b", "b"]), min_size=1, max_size=2).map("/".join),
+        max_size=9,
+        unique=True,
+    ),
+    cut_at=st.sets(st.integers(0, 8), min_size=1, max_size=3),
+    page_keys=st.integers(1, 3),
+)
+async def test_ranges_of_an_unknown_walker_are_complete_or_refused(
+    keys: list[str], cut_at: set[int], page_keys: int
+) -> None:
+    """Cut at any key, a store that does not list in the order of keys never loses one in silence."""
+    points = ["", *sorted(key for place, key in enumerate(keys) if place in cut_at), None]
+    found: list[str] = []
+    try:
+        for after, upto in pairwise(points):
+            bucket = FakeBucket(keys, walks=True, page_keys=page_keys)
+            bucket.server = "other"
+            stop_at = None if upto is None else upto + "\0"
+            found += await listed(bucket, "", after or "", stop_at)
+    except Invalid:
+        return
+    assert found == sorted(keys)
+
+
+async def test_a_directory_that_ranges_would_lose_is_refused_by_name() -> None:
+    """Of two ranges neither sees ``a/x``: the first ends before it, the second begins behind it."""
+    bucket = FakeBucket(["a/x", "a-b", "c"], walks=True, page_keys=1)
+    bucket.server = "other"
+    with pytest.raises(Invalid, match="s3://fake/.*order of keys"):
+        await listed(bucket, "", "a-b")
+
+
+async def test_a_store_that_ignores_the_beginning_of_a_range_is_refused() -> None:
+    bucket = Broken(at=1, body=page_of("0001"))
+    with pytest.raises(Invalid, match="s3://fake/.*order of keys"):
+        await listed(bucket, "", "0005")
+    with pytest.raises(Invalid, match="s3://fake/.*order of keys"):
+        await lister(bucket).first_after("0005", "")
+
+
+async def test_looks_cost_one_request() -> None:
+    keys = [f"data/f{n:05}" for n in range(3_000)]
+    bucket = FakeBucket(keys, walks=False, page_keys=1000)
+    looking = lister(bucket, "key")
+    assert await looking.first_after("data/f01000", "data/") == "data/f01001"
+    assert await looking.children("data/", "", 1000) == keys[:1000]
+    assert await looking.children("", "", 1000) == ["data/"]
+    assert bucket.requests == 3

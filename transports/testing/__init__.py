@@ -17,7 +17,7 @@ A store that cannot do everything composes the contracts that apply, instead of 
 """
 
 from transports.testing.names import NamesContract
-from transports.testing.reading import CuttingContract, ListingContract, ReadingContract
+from transports.testing.reading import ListingContract, ReadingContract
 from transports.testing.support import Subject, blob, contents, listed, put
 from transports.testing.uploads import CopyContract, UploadContract
 from transports.testing.writing import WritingContract
@@ -25,7 +25,6 @@ from transports.testing.writing import WritingContract
 
 class TransportContract(
     ListingContract,
-    CuttingContract,
     ReadingContract,
     WritingContract,
     NamesContract,
@@ -37,7 +36,6 @@ class TransportContract(
 
 __all__ = [
     "CopyContract",
-    "CuttingContract",
     "ListingContract",
     "NamesContract",
     "ReadingContract",

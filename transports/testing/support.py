@@ -16,6 +16,9 @@ class Subject:
     many = 25
     """Objects in the test of long listings; more than a page where the store is quick."""
 
+    folds = True
+    """False where the store cannot tell what lies directly under a prefix."""
+
     pins_content = True
     """False where the store cannot tell that an object was replaced (no etag, no version)."""
 

@@ -91,7 +91,7 @@ def test_cuts_hold_every_key_exactly_once(
         assert end == start
         assert end is not None
         assert after <= end < count or end >= count
-    assert questions >= 2
+    assert questions >= 1
 
 
 def test_a_flat_range_is_cut_evenly() -> None:
