@@ -65,6 +65,7 @@ def mover(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)
 
 
+@pytest.mark.alone
 def test_version_and_help_are_quick(mover: CommandLine) -> None:
     # The best of three: another process may hold the processor during one.
     for arguments in (("--version",), ("--help",), ("-h",), ("copy", "-h"), ("check", "--help")):

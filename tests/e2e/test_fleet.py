@@ -133,6 +133,7 @@ def test_a_job_goes_to_the_workers_of_its_pool(fleet: Fleet, tmp_path: Path) -> 
     assert_equal_trees(read_tree(tmp_path / "out"), objects)
 
 
+@pytest.mark.alone
 def test_a_link_is_shared_and_its_rate_can_be_changed(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.conftest import ProxyFactory
     from tests.servers.buckets import Bucket
 
+pytestmark = pytest.mark.alone
+
 # Cases that run side by side: together they use a fraction of a core.
 GROUPS = (
     (Case(1, up=False, huge=True, workers=2), Case(8, up=True, huge=False, workers=2)),

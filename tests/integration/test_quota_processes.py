@@ -24,6 +24,8 @@ from tests.property.fleets import window_sums
 if TYPE_CHECKING:
     from scheduler.store import TaskStore
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 RATE_PER_S = 50e6
 SECONDS = 13.0
