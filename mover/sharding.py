@@ -72,8 +72,8 @@ def shard_size(open_tasks: int, slots: int, *, largest: int, smallest: int) -> i
     return max(smallest, largest // -(-slots // max(open_tasks, 1)))
 
 
-SLOTS_WHOLE: Final = 4000
-"""A fleet of so many slots (a thousand workers) is given whole shards only."""
+SLOTS_WHOLE: Final = 2000
+"""A fleet of so many slots (five hundred workers) is given whole shards only."""
 
 
 def smallest_shard(slots: int, *, largest: int, smallest: int) -> int:

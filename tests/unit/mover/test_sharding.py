@@ -48,7 +48,7 @@ def test_shards_get_smaller_towards_the_end() -> None:
 
 def test_shards_are_cut_less_for_larger_fleets() -> None:
     least = [
-        smallest_shard(slots, largest=1000, smallest=50) for slots in (0, 8, 200, 400, 2000, 4000)
+        smallest_shard(slots, largest=1000, smallest=50) for slots in (0, 8, 100, 200, 1000, 2000)
     ]
     assert least == [50, 50, 50, 100, 500, 1000]
     assert smallest_shard(40_000, largest=1000, smallest=50) == 1000
