@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import random
 import uuid
 
@@ -10,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mover.sharding import KeyRange, find_last, points_between, shard_size
+from mover.sharding import (
+    PIECE_OBJECTS_MIN,
+    PIECE_S,
+    PIECES_MAX,
+    KeyRange,
+    find_last,
+    piece_size,
+    points_between,
+    shard_size,
+)
 from mover.splitting import split_range
 from tests.unit.mover.engine import fill
 from transports.memory import MemoryTransport
@@ -106,3 +116,13 @@ def test_shards_get_smaller_towards_the_end() -> None:
     ]
     assert sizes == [1000, 1000, 500, 250, 62, 62]
     assert shard_size(5, 0, largest=1000, smallest=50) == 1000
+
+
+@given(st.integers(0, 5000), st.floats(0.0, 5000.0))
+def test_a_shard_is_cut_into_a_few_pieces_of_some_work(left: int, per_s: float) -> None:
+    piece = piece_size(left, per_s)
+    if piece == left:
+        assert left < 2 * max(PIECE_OBJECTS_MIN, math.ceil(per_s * PIECE_S))
+    else:
+        assert piece >= max(PIECE_OBJECTS_MIN, per_s * PIECE_S)
+        assert 2 <= -(-left // piece) <= PIECES_MAX
