@@ -24,6 +24,7 @@ import re
 import socket
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
@@ -77,10 +78,8 @@ class Pages:
         most = min(PAGE_KEYS, int(query.get("max-keys", PAGE_KEYS)))
         first, end = 0, 0
         if bucket == SOURCE:
-            first = bisect.bisect_left(self._keys, prefix, key=name_of) if prefix else 0
-            first = (
-                max(first, bisect.bisect_right(self._keys, after, key=name_of)) if after else first
-            )
+            first = bisect.bisect_left(self._keys, prefix, key=name_of)
+            first = max(first, bisect.bisect_right(self._keys, after, key=name_of))
             end = bisect.bisect_left(self._keys, prefix + HIGHEST, key=name_of)
         stop = min(first + most, end)
         count = max(0, stop - first)
@@ -97,13 +96,12 @@ class Pages:
     def _rows(self, first: int, stop: int) -> str:
         blocks = range(first // PAGE_KEYS, (stop - 1) // PAGE_KEYS + 1)
         text = "".join(self._block.replace("@@@@@@", f"{block:06d}") for block in blocks)
-        skipped = first - blocks.start * PAGE_KEYS
-        width = self._row_characters
+        skipped, width = first - blocks.start * PAGE_KEYS, self._row_characters
         return text[skipped * width : (skipped + stop - first) * width]
 
 
 class Answer(NamedTuple):
-    """Bytes to send, then ``span`` bytes of the pool's endless repetition, from ``start`` on."""
+    """Bytes to send, then ``span`` bytes of the pool's endless repetition from ``start`` on."""
 
     data: bytes
     start: int = 0
@@ -122,7 +120,6 @@ class Answers:
             ("x-amz-checksum-crc64nvme", crc64nvme_base64(body)),
             ("x-amz-checksum-type", "FULL_OBJECT"),
         )
-        self._head = _head("200 OK", key_bytes, self._etag)
         self._whole = _head("200 OK", key_bytes, self._etag, crc) + body
         self._body = body
 
@@ -150,18 +147,16 @@ class Answers:
             return "open", _xml("InitiateMultipartUploadResult", "<UploadId>nothing</UploadId>")
         if method == "DELETE":
             return "delete", Answer(_head("204 No Content", 0))
-        return "other", _refusal("501 Not Implemented", "NotImplemented")
+        return "other", Answer(_head("501 Not Implemented", 0))
 
     def _read(self, method: str, bucket: str, key: str, head: bytes) -> Answer:
         asked = _RANGE.search(head)
         if large := _LARGE.fullmatch(key):
             return _large(method, int(large[1]), asked)
         if bucket != SOURCE or not self._holds(key):
-            if method == "HEAD":
-                return Answer(_head("404 Not Found", 0))
-            return _refusal("404 Not Found", "NoSuchKey")
+            return Answer(_head("404 Not Found", 0))
         if method == "HEAD":
-            return Answer(self._head)
+            return Answer(_head("200 OK", len(self._body), self._etag))
         if asked is None:
             return Answer(self._whole)
         start, last = int(asked[1]), min(int(asked[2]), len(self._body) - 1)
@@ -210,21 +205,15 @@ def _partial(start: int, last: int, size: int, etag: str) -> bytes:
     return _head("206 Partial Content", last + 1 - start, etag, (where,))
 
 
-def _xml(root: str, inner: str, status: str = "200 OK") -> Answer:
+def _xml(root: str, inner: str) -> Answer:
     body = (
         f'<?xml version="1.0" encoding="UTF-8"?><{root} xmlns="{XMLNS}">{inner}</{root}>'.encode()
     )
-    return Answer(_head(status, len(body)) + body)
-
-
-def _refusal(status: str, code: str) -> Answer:
-    return _xml("Error", f"<Code>{code}</Code>", status)
+    return Answer(_head("200 OK", len(body)) + body)
 
 
 def crc64nvme_base64(data: bytes) -> str:
     """The CRC-64/NVME as S3 writes it. A byte at a time: for one body, once."""
-    from base64 import b64encode
-
     table = []
     for index in range(256):
         value = index
@@ -349,8 +338,7 @@ class Connection:
             return
         kind, self._answer = self._store.answers.answer(method, target, head)
         counts.began(kind)
-        length = _LENGTH.search(head)
-        announced = int(length[1]) if length else 0
+        announced = int(length[1]) if (length := _LENGTH.search(head)) else 0
         counts.bytes_in += announced
         self._to_discard = announced - len(rest)
         if not self._to_discard:

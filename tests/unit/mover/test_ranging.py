@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mover import ranging
+from mover import ranging, splitting
 from mover.model import Listing, SmallShard, TaskResult
 from mover.payloads import decode_payload, decode_result
 from mover.pools import LISTING
@@ -21,6 +21,7 @@ from transports.memory import MemoryTransport
 
 if TYPE_CHECKING:
     from mover.ends import Ends
+    from mover.sharding import KeyRange
     from scheduler.model import Lease
 
 NOW_S = 1_700_000_000.0
@@ -164,3 +165,36 @@ async def test_a_listing_that_breaks_off_is_an_error_of_the_task() -> None:
     faults = Faults(source, [Fault(verb="list", nth=1, times=99, error=Unavailable("source"))])
     with pytest.raises(Unavailable):
         await list_all(make_ends(faults, MemoryTransport()), store)
+
+
+async def test_a_listing_that_is_not_to_be_cut_stays_one_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ranging, "CUT_EVERY_PAGES", 2)
+    source = MemoryTransport()
+    keys = [f"{number:06d}" for number in range(12_000)]
+    await fill(source, dict.fromkeys(keys, b"x"))
+    store = MemoryTaskStore(attempts_max=50)
+    await store.enqueue([first_listing(NOW_S, ranges=0)])
+    await store.close_intake()
+    results = await list_all(make_ends(source, MemoryTransport()), store)
+    assert len(results) == 1
+    assert sorted(await planned_keys(store)) == keys
+
+
+async def test_there_is_work_before_the_store_is_asked_where_to_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = MemoryTransport()
+    store, _ = await submitted(source, 3000)
+    waiting: list[int] = []
+    split_range = splitting.split_range
+
+    async def watched(*given: Any, **named: Any) -> list[KeyRange]:
+        waiting.append((await store.stats()).tasks[TaskState.PENDING])
+        return await split_range(*given, **named)
+
+    monkeypatch.setattr(ranging, "split_range", watched)
+    await list_all(make_ends(source, MemoryTransport()), store)
+    assert waiting
+    assert waiting[0] > 0

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mover.sharding import (
+    PIECE_OBJECTS_MIN,
+    PIECE_S,
+    PIECES_MAX,
     KeyRange,
     first_ranges,
+    piece_size,
     shard_size,
     smallest_shard,
     tasks_ahead,
@@ -57,3 +63,13 @@ def test_shards_are_cut_less_for_larger_fleets() -> None:
 def test_what_waits_and_how_many_list_grow_with_the_fleet() -> None:
     assert [tasks_ahead(slots, least=2000) for slots in (8, 1000, 4000)] == [2000, 2000, 8000]
     assert [first_ranges(slots, least=8) for slots in (8, 128, 4000)] == [8, 8, 250]
+
+
+@given(st.integers(0, 5000), st.floats(0.0, 5000.0))
+def test_a_shard_is_cut_into_a_few_pieces_of_some_work(left: int, per_s: float) -> None:
+    piece = piece_size(left, per_s)
+    if piece == left:
+        assert left < 2 * max(PIECE_OBJECTS_MIN, math.ceil(per_s * PIECE_S))
+    else:
+        assert piece >= max(PIECE_OBJECTS_MIN, per_s * PIECE_S)
+        assert 2 <= -(-left // piece) <= PIECES_MAX

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mover.sizing import CHUNK_BYTES, PART_BYTES, plan_parts
+from mover.sizing import CHUNK_BYTES, PART_BYTES, PartPlan, plan_parts
 from transports.model import Capabilities
 
 MIB, GIB, TIB = 1024**2, 1024**3, 1024**4
@@ -42,3 +42,15 @@ def test_parts_cover_the_object(size: int, wished: int) -> None:
     assert runs[0][0] == 1
     assert runs[-1][1] == plan.count
     assert all(last + 1 == first for (_, last), (first, _) in zip(runs, runs[1:], strict=False))
+
+
+@given(st.integers(1, 20 * GIB), st.integers(5 * MIB, 64 * MIB))
+def test_tapered_runs_cover_every_part_and_never_grow(size: int, part_bytes: int) -> None:
+    plan = PartPlan(size=size, part_bytes=part_bytes)
+    runs = plan.runs(tapered=True)
+    assert [n for first, last in runs for n in range(first, last + 1)] == list(
+        range(1, plan.count + 1)
+    )
+    lengths = [last + 1 - first for first, last in runs]
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[-1] == 1

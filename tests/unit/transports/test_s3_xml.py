@@ -233,3 +233,12 @@ def test_failures_of_a_bulk_delete() -> None:
         b"<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
     )
     assert s3_delete_xml.parse_deleted(body) == {"b": ("AccessDenied", "no")}
+
+
+def test_a_page_is_read_alike_column_by_column_and_row_by_row() -> None:
+    plain = [contents(f"k{number:03d}", size=str(number + 1)) for number in range(50)]
+    fast = s3_xml.parse_page(page(*plain)).entries
+    # One key that is encoded, an empty object, or another entity: all rows go the general way.
+    for odd in (contents("%20"), contents("z", size="0"), contents("z", etag="&#34;e1&#34;")):
+        assert s3_xml.parse_page(page(*plain, odd)).entries[:-1] == fast
+    assert fast == [entry(f"k{number:03d}", number + 1) for number in range(50)]

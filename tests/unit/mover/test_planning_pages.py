@@ -1,0 +1,54 @@
+"""A page of new, small objects is planned as a whole, and comes to what pair by pair it comes to."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mover.filtering import Selection
+from mover.listing import PairPage
+from mover.model import CopySpec
+from mover.planning import Planner, Policy, ShardLimits
+from transports.model import Capabilities, Entry, Kind
+
+MIB = 1024 * 1024
+STORE = Capabilities(scheme="s3")
+DISK = Capabilities(scheme="file", local=True, has_directories=True)
+
+sizes = st.one_of(st.integers(-1, 100), st.integers(15 * MIB, 17 * MIB))
+kinds = st.sampled_from([Kind.OBJECT] * 9 + [Kind.SYMLINK, Kind.SPECIAL])
+names = st.sampled_from(["a", "b/c", "\u00fc", "\udc80", "d\0"])
+
+
+@st.composite
+def pages(draw: st.DrawFn) -> PairPage:
+    odd = draw(st.booleans())
+    pairs: list[tuple[Entry, Entry | None]] = []
+    for number in range(draw(st.integers(0, 30))):
+        name = draw(names) if odd else "plain"
+        size = draw(sizes) if odd else draw(st.integers(0, 16 * MIB))
+        kind = draw(kinds) if odd else Kind.OBJECT
+        entry = Entry(f"{number:03d}{name}", size, 1_000, "e", "", kind, 1_000)
+        pairs.append((entry, entry if odd and draw(st.booleans()) else None))
+    return PairPage(pairs, [], pairs[-1][0].key if pairs else "")
+
+
+@given(pages(), st.sampled_from([STORE, DISK]), st.integers(1, 40))
+def test_a_page_as_a_whole_and_pair_by_pair(
+    page: PairPage, target: Capabilities, objects: int
+) -> None:
+    spec = CopySpec(source="s3://a/", target="s3://b/")
+    planner = Planner(Policy.of(spec, STORE, target, now_s=1.0))
+    planner.limits = ShardLimits(objects, 64 * MIB)
+    assert planner.feed(page) == planner._feed_any(page)
+
+
+@pytest.mark.parametrize(
+    "selection", [Selection(size_max_bytes=10), Selection(size_min_bytes=12), Selection(newer="1h")]
+)
+def test_filters_are_not_passed_over(selection: Selection) -> None:
+    spec = CopySpec(source="s3://a/", target="s3://b/", selection=selection)
+    planner = Planner(Policy.of(spec, STORE, STORE, now_s=1e9))
+    page = PairPage([(Entry("k", 11, 1_000), None), (Entry("l", 11, 1_000), None)], [], "l")
+    assert planner.feed(page).tally.planned_objects == 0
