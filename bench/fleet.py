@@ -110,7 +110,8 @@ def scale(
             tell(f"  {crew} workers: {run.wall_s:.2f} s, tail {run.tail_s:.2f} s")
             runs[crew].append(run)
     medians = {crew: sorted(found, key=_wall)[len(found) // 2] for crew, found in runs.items()}
-    base = medians[crews[0]].wall_s * crews[0]
+    fewest = min(crews)
+    base = medians[fewest].wall_s * fewest
     rows = [_row(crew, run, base / run.wall_s) for crew, run in medians.items()]
     return f"{load.name}, {latency_ms:g} ms\n\n{report.table(_HEADER, rows)}\n"
 
