@@ -227,7 +227,7 @@ def test_a_stopped_worker_that_wakes_up_late_changes_nothing(
 ) -> None:
     objects = make_objects(300, seed=8, large={"a.bin": 150 * MIB})
     write_tree(tmp_path / "in", objects)
-    job = fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location("z/"), "--limit", "40MiB/s")
+    job = fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location("z/"), "--limit", "12MiB/s")
     sleeper = fleet.start_worker("--lease", "3s")
     fleet.wait_until(job, lambda shown: bool(shown["tasks"]["leased"]))
     time.sleep(1.0)
