@@ -79,7 +79,9 @@ class ShardCopier:
             for batch in batches:
                 await move(batch)
 
-        lanes = min(LANES, self._target.concurrency_max, len(copies))
+        # A lane is at one store at a time: to keep both busy takes as many as both bear together.
+        at_source = 0 if self._target.local else self._source.concurrency_max
+        lanes = min(LANES, self._target.concurrency_max + at_source, len(copies))
         async with asyncio.TaskGroup() as crew:
             for number in range(lanes):
                 crew.create_task(lane(), name=f"lane-{number}")
