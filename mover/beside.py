@@ -28,3 +28,10 @@ async def running_beside(*helpers: Callable[[], Awaitable[object]]) -> AsyncGene
 
 async def _run(helper: Callable[[], Awaitable[object]]) -> None:
     await helper()
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    """The first single error in a group, however deep."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -6,12 +6,13 @@ import time
 
 from mover import api
 from mover.cli_options import Output
-from mover.cli_running import finish, open_display, run_watched
+from mover.cli_running import WATCH_ENDS, finish, open_display, run_watched
 from mover.display import printable
 from mover.errors import Rejected
 from mover.logs import configure_logs
 from mover.model import Report
 from mover.operating import JobDetails, JobSummary
+from mover.queues import is_fleet
 from mover.stopping import Stop
 from mover.units import Malformed, format_bytes, format_duration, parse_duration, parse_size
 from mover.wiring import run_loop
@@ -159,7 +160,7 @@ def job_lines(details: JobDetails, now_s: float) -> list[str]:
 def watch_job(queue: str, job: str, *, output: Output) -> int:
     """Follow a job; its exit code is the job's."""
     with open_display(output) as display:
-        stop = Stop()
+        stop = Stop(WATCH_ENDS)
 
         async def work() -> Report:
             return await api.watch(queue, job, monitor=display, stop=stop)
@@ -185,13 +186,15 @@ def limit_job(queue: str, job: str, rate: str) -> int:
 def retry_job(queue: str, job: str, *, detach: bool, output: Output) -> int:
     """Requeue what failed, and see it through."""
     with open_display(output) as display:
-        stop = Stop()
+        stop = Stop(WATCH_ENDS) if is_fleet(queue) else Stop()
 
         async def work() -> Report | int:
             return await api.retry(queue, job, detach=detach, monitor=display, stop=stop)
 
         outcome, code = run_watched(work, display, stop)
     if isinstance(outcome, int):
+        if output.as_json:
+            _print(json.dumps({"job": job, "state": "requeued", "tasks": outcome}))
         _note(f"job {job}: {outcome} failed tasks again")
         return 0
     return finish(outcome, code, output, command="copy", last=display.last)

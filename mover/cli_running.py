@@ -13,6 +13,7 @@ from mover.display import LineDisplay, QuietDisplay, report_lines
 from mover.logs import configure_logs
 from mover.model import Report, State, Tally
 from mover.progress import Progress
+from mover.queues import is_fleet
 from mover.stopping import Stop
 from mover.wiring import run_loop
 from scheduler.signals import SignalLog, draining_on_signals
@@ -22,7 +23,8 @@ T = TypeVar("T")
 AT_ONCE_S: Final = 2.0
 """How long a request may take to stop by itself after the second signal; then it is cancelled."""
 
-DRAINING: Final = "stopping: finishing what is under way; again to stop at once"
+
+WATCH_ENDS: Final = "no longer watching; the job goes on (mover show, mover cancel)"
 
 
 def run_copy(
@@ -38,11 +40,11 @@ def run_copy(
     output: Output,
 ) -> int:
     """Copy, or print the plan; return the exit code. Raises ``MoverError``."""
-    if detach:
+    if detach and not dry_run:
         return _submit(source, target, wishes=wishes, queue=queue, output=output)
     # A plan on its way to the same terminal leaves no place for a display.
     with open_display(output, quiet=dry_run) as display:
-        stop = Stop()
+        stop = Stop(WATCH_ENDS) if is_fleet(queue) else Stop()
 
         async def work() -> Report:
             return await api.copy(
@@ -163,7 +165,7 @@ async def _stopping_on_signals(
             cancel()
             return
         stop.request(log.received[0])
-        display.note(DRAINING)
+        display.note(stop.farewell)
 
     def at_once() -> None:
         if stop is None or stop.at_once.is_set():

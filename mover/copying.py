@@ -107,17 +107,18 @@ class ShardCopier:
         for entry in batch:
             size += entry.size
         async with ends.budget.reserve(size):
-            ready = []
+            ready, sources = [], []
             for entry, blob in zip(batch, await ends.source.read_small(batch), strict=True):
                 if isinstance(blob, TransportError):
                     self._failed(entry, blob)
                 else:
                     ready.append(self._dressed(blob))
+                    sources.append(entry)
             if ready:
                 receipts = await ends.target.write_small(ready)
                 if ends.spec.verify is Verify.FULL:
                     receipts = await verify_small(ends, ready, receipts)
-                self._landed(ready, receipts)
+                self._landed(sources, ready, receipts)
 
     def _dressed(self, blob: Blob) -> Blob:
         entry = self._ends.at_target(blob.entry)
@@ -126,12 +127,17 @@ class ShardCopier:
         attributes = dress(blob.entry, blob.attributes, self._source, self._target)
         return blob._replace(entry=entry, attributes=attributes)
 
-    def _landed(self, blobs: list[Blob], receipts: Sequence[Receipt | TransportError]) -> None:
+    def _landed(
+        self,
+        sources: list[Entry],
+        blobs: list[Blob],
+        receipts: Sequence[Receipt | TransportError],
+    ) -> None:
         rows = self._rows
         at_ms = 0 if rows is None else now_ms()
-        for blob, receipt in zip(blobs, receipts, strict=True):
+        for entry, blob, receipt in zip(sources, blobs, receipts, strict=True):
             if isinstance(receipt, TransportError):
-                self._failed(blob.entry, receipt)
+                self._failed(entry, receipt)
             else:
                 if self._ends.spec.verify is Verify.FULL:
                     proof = Proof.STRONG

@@ -6,12 +6,14 @@ whole task can mend is an exception, which the worker turns into a retry.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from mover.copying import ShardCopier, copied_in_store_row, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
     abandon,
     assemble,
+    drop_uploads,
     failed_result,
     finished_tally,
     open_object,
@@ -79,7 +81,7 @@ class Executor:
         repeated = lease.generation > 1
         if isinstance(task, SmallShard):
             copier = ShardCopier(self._ends, rows)
-            copying = copier.run(task, repeated=repeated)
+            copying = copier.run(task, repeated=repeated and not task.failed)
             if self._shares:
                 sharer = Sharer(self._store, lease, task, copier, pool=self._ends.spec.pool)
                 result = await sharer.around(copying)
@@ -99,6 +101,9 @@ class Executor:
         task = decode_payload(lease.payload)
         if isinstance(task, Assembly):
             await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
+        if isinstance(task, LargeObject) and lease.generation > 1:
+            with suppress(TransportError):  # whoever had it may have opened one
+                await drop_uploads(self._ends, self._ends.target_key(task.entry.key))
         return Outcome(disposition=Discard(reason=CANCELLED))
 
     async def disown(self, outcome: Outcome) -> None:

@@ -8,14 +8,16 @@ told to (tasks in progress are given back), or when there has been nothing to do
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 
+from mover.beside import first_leaf
 from mover.crew import beat
 from mover.ends import Ends
-from mover.errors import MoverError
+from mover.errors import MoverError, Rejected
 from mover.executing import Executor
+from mover.letters import CANCELLED
 from mover.model import CopySpec
 from mover.payloads import decode_spec
 from mover.pools import listing_pool
@@ -28,14 +30,16 @@ from scheduler.model import (
     Discard,
     Disposition,
     JobState,
+    Lease,
+    Outcome,
     Release,
     Retry,
-    TaskState,
 )
 from scheduler.patience import patiently
 from scheduler.store import TaskStore
 from scheduler.worker import Worker
 from scheduler.worker_policy import WorkerPolicy
+from transports.errors import TransportError
 
 LOOK_EVERY_S = 0.25
 """How often a worker looks for new jobs."""
@@ -71,8 +75,7 @@ class FleetWorker:
     exit_when_idle_s: float | None = None
     clock: Callable[[], float] = time.time
     rng: Callable[[], float] = field(default=lambda: 0.5)
-    _workers: set[Worker] = field(default_factory=set)
-    _serving: set[str] = field(default_factory=set)
+    _serving: dict[str, list[Worker]] = field(default_factory=dict)  # the lanes by job
     _resting: dict[str, float] = field(default_factory=dict)
     _busy_at_s: float = field(default_factory=time.monotonic)
 
@@ -85,18 +88,30 @@ class FleetWorker:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._watch_stop(), name="stop-watch")
             while not (self.stop.drain.is_set() or self._is_idle()):
-                for job in await self._active():
+                active = await self._active()
+                self._leave_lost(active)
+                for job in active:
                     if job not in self._serving and not self._rests(job):
-                        self._serving.add(job)
+                        self._serving[job] = []
                         group.create_task(self._serve(job), name=f"job-{job}")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY_S):
                         await self.stop.drain.wait()
-            for worker in self._workers:
+            for worker in self._workers():
                 worker.drain()
             while self._serving:  # noqa: ASYNC110 - the group's own end waits for them too
                 await asyncio.sleep(0.05)
             watch.cancel()
+
+    def _workers(self) -> list[Worker]:
+        return [worker for lanes in self._serving.values() for worker in lanes]
+
+    def _leave_lost(self, active: list[str]) -> None:
+        """Leave jobs that the board does not have any more: it was restarted without its data."""
+        for job, lanes in self._serving.items():
+            if job not in active:
+                for lane in lanes:
+                    lane.drain()
 
     @property
     def _listing_pools(self) -> tuple[str, ...]:
@@ -111,7 +126,7 @@ class FleetWorker:
         )
 
     def _is_idle(self) -> bool:
-        if any(worker.is_busy for worker in self._workers):
+        if any(worker.is_busy for worker in self._workers()):
             self._busy_at_s = time.monotonic()
         limit_s = self.exit_when_idle_s
         return limit_s is not None and time.monotonic() - self._busy_at_s >= limit_s
@@ -121,32 +136,40 @@ class FleetWorker:
 
     async def _watch_stop(self) -> None:
         await self.stop.drain.wait()
-        for worker in self._workers:
+        for worker in self._workers():
             worker.drain()
         await self.stop.at_once.wait()
-        for worker in self._workers:
+        for worker in self._workers():
             worker.stop()
 
     async def _serve(self, job: str) -> None:
         try:
             record = await self.board.find(job)
             if record is None:
-                self._resting[job] = time.monotonic() + LOOK_EVERY_S * 4
+                self._rest(job, "")
                 return
             async with self.board.opened(job, attempts_max=ATTEMPTS_MAX) as store:
                 spec = decode_spec(record.description)
                 if spec.pool in self.policy.pools:
                     await self._serve_in(job, spec, store)
                 else:
-                    self._resting[job] = time.monotonic() + REST_S
+                    self._rest(job, "")
+        except MoverError as error:
+            self._rest(
+                job, str(error)
+            )  # one job that is not for this worker must not end the others
         except StoreUnavailable as error:
             if error.permanent:
                 raise
             # What was held comes back to others; whether the queue comes back, the board will tell.
-            self._resting[job] = time.monotonic() + REST_S
-            self.note(f"job {job}: {error}; trying again")
+            self._rest(job, f"{error}; trying again")
         finally:
-            self._serving.discard(job)
+            self._serving.pop(job, None)
+
+    def _rest(self, job: str, why: str) -> None:
+        self._resting[job] = time.monotonic() + REST_S
+        if why:
+            self.note(f"job {job}: {why}")
 
     async def _serve_in(self, job: str, spec: CopySpec, store: TaskStore) -> None:
         try:
@@ -155,21 +178,31 @@ class FleetWorker:
                 if ends.manifest is not None:
                     await ends.manifest.begin(self.worker_id)
                 await store.record(f"{self.worker_id} joined", now_s=self.clock())
-                await self._work(ends, store)
+                await self._work(job, ends, store)
                 if await store.is_drained():
                     await self._close(job, ends, store)
         except MoverError as error:
-            self._resting[job] = time.monotonic() + REST_S
-            self.note(f"job {job}: {error}")
-            await self._refuse(job, store, str(error))
+            self._rest(job, str(error))
+            await store.record(f"{self.worker_id} cannot work: {error}", now_s=self.clock())
+            await self._refuse(job, store, error)
 
-    async def _refuse(self, job: str, store: TaskStore, reason: str) -> None:
-        """Say that this worker cannot open the job's ends.
+    async def _refuse(self, job: str, store: TaskStore, error: MoverError) -> None:
+        """Leave a job to others whose ends this worker cannot open; they may have what it lacks.
 
-        Another may have what this one lacks, so a job that has begun is only let be. One that has
-        not is tried a few times by whoever comes, and then given up with the reason.
+        A job that has not begun, and of which only the first task is there, is given up with the
+        reason after a few tries; a cancelled one is settled without its ends.
         """
-        await store.record(f"{self.worker_id} cannot work: {reason}", now_s=self.clock())
+        if await store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
+            await self._run_all(job, [self._sweeper(_settle_blindly, store)])
+        elif isinstance(error, Rejected):
+            await self._refuse_first(store, str(error))
+        if await store.is_drained():
+            await self.board.retire(job, ttl_s=JOB_TTL_S)
+
+    async def _refuse_first(self, store: TaskStore, reason: str) -> None:
+        stats = await store.stats()
+        if stats.open_tasks != 1 or sum(stats.tasks.values()) != 1:
+            return
         leases = await store.claim(
             self.worker_id,
             limit=1,
@@ -178,16 +211,14 @@ class FleetWorker:
             pools=self._listing_pools,
         )
         for lease in leases:
-            wish: Disposition = Release(after_s=REST_S / 2)
-            if lease.step == 0 and (await store.stats()).tasks[TaskState.DONE] == 0:
-                wish = Retry(after_s=REST_S / 2, reason=reason)
-                if lease.attempt >= REFUSALS_MAX:
-                    wish = Discard(reason=reason)
+            wish: Disposition = Retry(after_s=REST_S / 2, reason=reason)
+            if lease.step > 0:
+                wish = Release(after_s=REST_S / 2)
+            elif lease.attempt >= REFUSALS_MAX:
+                wish = Discard(reason=reason)
             await store.finish(lease, wish, now_s=self.clock())
-        if await store.is_drained():
-            await self.board.retire(job, ttl_s=JOB_TTL_S)
 
-    async def _work(self, ends: Ends, store: TaskStore) -> None:
+    async def _work(self, job: str, ends: Ends, store: TaskStore) -> None:
         lanes: list[Worker] = []
 
         def notify() -> None:
@@ -208,36 +239,47 @@ class FleetWorker:
         policy = replace(self.policy, slots=LISTING_SLOTS, pools=self._listing_pools)
         name = f"{self.worker_id}/listing"
         lanes.append(Worker(store, executor.run, worker_id=name, policy=policy))
-        await self._run_all(lanes)
+        await self._run_all(job, lanes)
         if await store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
-            await self._run_all([self._sweeper(executor, store)])
+            await self._run_all(job, [self._sweeper(executor.give_up, store)])
 
-    def _sweeper(self, executor: Executor, store: TaskStore) -> Worker:
+    def _sweeper(self, give_up: Callable[[Lease], Awaitable[Outcome]], store: TaskStore) -> Worker:
         """Gives up what is left of a cancelled job, so that no upload stays open."""
         policy = replace(
             self.policy, pools=(*self.policy.pools, *self._listing_pools), obeys_job_state=False
         )
-        return Worker(store, executor.give_up, worker_id=self.worker_id, policy=policy)
+        return Worker(store, give_up, worker_id=self.worker_id, policy=policy)
 
-    async def _run_all(self, workers: list[Worker]) -> None:
-        self._workers.update(workers)
+    async def _run_all(self, job: str, workers: list[Worker]) -> None:
+        """Run the lanes of a job to their end; raises the first error of any of them as it is."""
+        self._serving[job] = workers
         try:
             async with asyncio.TaskGroup() as group:
                 for worker in workers:
                     if self.stop.drain.is_set():
                         worker.drain()
                     group.create_task(_run(worker), name="lane")
+        except BaseExceptionGroup as errors:
+            raise first_leaf(errors) from errors
         finally:
-            self._workers.difference_update(workers)
+            self._serving[job] = []
 
     async def _close(self, job: str, ends: Ends, store: TaskStore) -> None:
         """Clean up behind a job that has ended. Every worker of it does; once more does no harm."""
-        await ends.target.clean(ends.token)
+        try:
+            await ends.target.clean(ends.token)
+        except TransportError as error:
+            self.note(f"job {job}: what it left unfinished could not be removed: {error}")
         if await store.get_control(ENDED) is None:
             await store.set_control(ENDED, b"1")
             await store.record("the job has ended", now_s=self.clock())
         await self.board.retire(job, ttl_s=JOB_TTL_S)
         self.note(f"job {job}: ended")
+
+
+async def _settle_blindly(lease: Lease) -> Outcome:
+    """Give up a task of a cancelled job whose ends cannot be opened; uploads it has open stay."""
+    return Outcome(disposition=Discard(reason=CANCELLED))
 
 
 async def _run(worker: Worker) -> None:

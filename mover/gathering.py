@@ -27,6 +27,9 @@ from mover.payloads import decode_payload, decode_result
 from scheduler.model import FinishedTask, TaskState
 from scheduler.store import TaskStore
 
+LISTING = "Listing"
+"""In the place of an error's class: a range of keys that could not be listed."""
+
 PAGE_TASKS = 200
 """Results read at a time: at most 200,000 failures in memory, and usually none."""
 
@@ -104,6 +107,7 @@ class RetryFile:
 async def gather_results(store: TaskStore, retry_path: Path) -> Gathered:
     """Add up the finished tasks, and write the names of failed objects to ``retry_path``."""
     gathered = Gathered()
+    is_listed = True
     with RetryFile(retry_path) as names:
         async with aclosing(_results(store)) as results:
             async for result in results:
@@ -111,8 +115,13 @@ async def gather_results(store: TaskStore, retry_path: Path) -> Gathered:
                 room = FAILURES_SHOWN - len(gathered.failures)
                 gathered.failures.extend(result.failures[:room])
                 for failure in result.failures:
+                    is_listed = is_listed and failure.error != LISTING
                     names.add(failure.key)
     gathered.retry_file = names.written
+    if not is_listed:
+        # Nobody knows the names of a range that could not be listed: a list would be a lie.
+        retry_path.unlink(missing_ok=True)
+        gathered.retry_file = ""
     return gathered
 
 
@@ -151,7 +160,7 @@ def _given_up(task: FinishedTask) -> TaskResult:
     if isinstance(payload, Chunk):
         return TaskResult(tally=Tally())
     if isinstance(payload, Listing):
-        failure = Failure(payload.after, "Listing", task.reason)
+        failure = Failure(payload.after, LISTING, task.reason)
         tally = Tally(failed_objects=1)
         tally.add(payload.tally)
         return TaskResult(tally=tally, failures=[failure])

@@ -25,6 +25,7 @@ def shard_letters(shard: SmallShard, result: TaskResult) -> list[NewTask]:
         copies=[entry for entry in shard.copies if entry.key in failed],
         probes=[pair for pair in shard.probes if pair[0].key in failed],
         refused=shard.refused,
+        failed=True,
     )
     letter = _letter(encode_payload(rest), result, weight=_bytes_of(rest))
     _take_failures_out(result)

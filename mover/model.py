@@ -119,11 +119,15 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmallShard:
-    """Whole objects that one worker moves as one unit, and names on their way into the report."""
+    """Whole objects that one worker moves as one unit, and names on their way into the report.
+
+    Of a shard that ``failed`` before nothing is taken for done because it looks alike.
+    """
 
     copies: list[Entry]
     probes: list[tuple[Entry, Entry]]
     refused: list[Failure] = field(default_factory=list)
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

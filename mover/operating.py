@@ -6,7 +6,7 @@ Each takes a board and does one thing to a job, live: workers obey within second
 import time
 from dataclasses import dataclass
 
-from mover.crew import read_beats
+from mover.crew import HEARD_S, read_beats
 from mover.errors import Rejected
 from mover.fleet import ENDED
 from mover.links import check_link_name, link_bucket
@@ -15,8 +15,8 @@ from mover.payloads import decode_spec
 from mover.rating import LIMIT
 from mover.settings import ATTEMPTS_MAX
 from mover.units import Malformed, Timetable
-from mover.watching import HEARD_S
 from scheduler.board import FleetBoard, JobBoard, JobRecord
+from scheduler.errors import StoreUnavailable
 from scheduler.model import JOB_STATE, Event, FinishedTask, JobState, StoreStats, TaskState
 from scheduler.store import TaskStore
 
@@ -93,14 +93,17 @@ class JobDetails:
 
 
 async def list_jobs(board: JobBoard) -> list[JobSummary]:
-    """Every job of a board, the newest first; a job of another version of mover is left out."""
+    """Every job of a board, the newest first; one that cannot be read here is left out."""
     summaries = []
     for record in await board.jobs():
-        async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
-            try:
+        try:
+            async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
                 summaries.append(await _summary(record, store))
-            except Rejected:
-                continue
+        except Rejected:
+            continue
+        except StoreUnavailable as error:
+            if not error.permanent:
+                raise
     return summaries
 
 
@@ -186,12 +189,12 @@ async def retry_job(board: JobBoard, name: str) -> tuple[JobRecord, int]:
     async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
         if await _state(store, await store.stats()) == "cancelled":
             raise Rejected(f"job {record.job} was cancelled; run its command again to start anew")
+        if isinstance(board, FleetBoard):
+            await board.reopen(record.job)  # first: tasks of a retired job would be seen by nobody
+        await store.set_control(ENDED, None)
         requeued = await store.requeue()
         if requeued:
-            await store.set_control(ENDED, None)
             await store.record(f"{requeued} failed tasks again, by an operator", now_s=time.time())
-    if requeued and isinstance(board, FleetBoard):
-        await board.reopen(record.job)
     return record, requeued
 
 

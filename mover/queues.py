@@ -6,8 +6,8 @@
 """
 
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from mover.errors import Incomplete, Rejected
@@ -49,7 +49,8 @@ async def open_board(queue: str, environment: Mapping[str, str]) -> AsyncGenerat
         return
     from scheduler.sqlite_board import DirectoryBoard
 
-    yield DirectoryBoard(jobs_directory(queue, environment))
+    with _translated():
+        yield DirectoryBoard(jobs_directory(queue, environment))
 
 
 @asynccontextmanager
@@ -64,18 +65,32 @@ async def open_fleet_board(
         check_url(queue)
     except ValueError as error:
         raise Rejected(f"--queue: {error}") from error
-    try:
+    with _translated():
         server = await RedisServer.open(queue, password=environment.get(PASSWORD_VARIABLE))
+        try:
+            yield RedisBoard(server)
+        finally:
+            await server.aclose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What a queue says becomes what a command says: whether to wait, or to change something."""
+    try:
+        yield
     except StoreUnavailable as error:
         raise (Rejected if error.permanent else Incomplete)(_with_remedy(error)) from error
-    try:
-        yield RedisBoard(server)
-    finally:
-        await server.aclose()
+
+
+def shown(queue: str) -> str:
+    """A queue's address as it may be shown: without a password."""
+    from scheduler.redis_server import without_secret
+
+    return without_secret(queue)
 
 
 def _with_remedy(error: StoreUnavailable) -> str:
-    text = f"--queue {error.location}: {error.detail}"
+    text = f"queue {error.location}: {error.detail}"
     if "password" in error.detail.lower() or "auth" in error.detail.lower():
         return f"{text}; set {PASSWORD_VARIABLE}, and the user in the URL"
     return text if error.permanent else f"{text}; is the server running?"

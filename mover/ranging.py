@@ -8,11 +8,14 @@ copying does, and no process ever holds the dataset.
 """
 
 import asyncio
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import TypeVar
 
+from mover.crew import HEARD_S
 from mover.ends import Ends
 from mover.feeding import TASKS_AHEAD, pair_pages, shard_tasks
 from mover.listing import PairPage
@@ -20,11 +23,14 @@ from mover.model import Listing, Tally, TaskResult
 from mover.payloads import encode_payload
 from mover.planning import Planned, Planner, Policy, ShardLimits
 from mover.pools import listing_pool, put_in
-from mover.settings import WORKER_POLICY
+from mover.settings import FLEET_POLICY, WORKER_POLICY
 from mover.sharding import KeyRange, first_ranges, tasks_ahead
 from mover.splitting import split_range
 from scheduler.model import ANY_POOL, Lease, NewTask, TaskState
+from scheduler.patience import patiently
 from scheduler.store import TaskStore
+
+T = TypeVar("T")
 
 RANGES = 8
 """Ranges that the first listing task of a job cuts the whole into, once it has seen that there is
@@ -34,9 +40,6 @@ CUT_EVERY_PAGES = 20
 """How often a long range looks whether workers are idle, and gives half of its rest away."""
 
 AHEAD_POLL_S = 0.2
-
-HEARD_S = 10.0
-"""A worker that has said nothing for this long takes no part in how shards are cut."""
 
 
 def first_listing(now_s: float, pool: str = ANY_POOL, *, ranges: int = RANGES) -> NewTask:
@@ -138,10 +141,15 @@ class RangeLister:
             )
 
     async def _advance(self, follow_ups: Sequence[NewTask]) -> None:
-        self._lease = await self._store.advance(
-            self._lease, encode_payload(self._listing), follow_ups=follow_ups
+        payload = encode_payload(self._listing)
+        self._lease = await self._patiently(
+            lambda: self._store.advance(self._lease, payload, follow_ups=follow_ups)
         )
         self._notify()
+
+    async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
+        """A queue that is away, or whose memory is full, is waited for; the pages wait too."""
+        return await patiently(verb, patience_s=FLEET_POLICY.patience_s, rng=random.random)
 
     async def _limits(self) -> ShardLimits:
         """Large shards while workers have enough to do, small ones where some would be idle.
@@ -149,10 +157,12 @@ class RangeLister:
         Waits while more tasks are open than the fleet needs: the queue's memory is bounded too.
         """
         if self._pages % CUT_EVERY_PAGES == 0:
-            heard = await self._store.workers(now_s=time.time(), within_s=HEARD_S)
+            heard = await self._patiently(
+                lambda: self._store.workers(now_s=time.time(), within_s=HEARD_S)
+            )
             self._slots = WORKER_POLICY.slots * len([each for each in heard if each.note])
         ahead = tasks_ahead(self._slots, least=TASKS_AHEAD)
-        while (stats := await self._store.stats()).open_tasks > ahead:  # noqa: ASYNC110
+        while (stats := await self._patiently(self._store.stats)).open_tasks > ahead:  # noqa: ASYNC110
             await asyncio.sleep(AHEAD_POLL_S)
         return ShardLimits.towards_end(stats.tasks[TaskState.PENDING], self._slots)
 
@@ -172,7 +182,7 @@ class RangeLister:
         if wanted > 1:
             wanted = first_ranges(self._slots, least=wanted)
         elif self._pages % CUT_EVERY_PAGES == 0:
-            waiting = (await self._store.stats()).tasks[TaskState.PENDING]
+            waiting = (await self._patiently(self._store.stats)).tasks[TaskState.PENDING]
             wanted = 1 if waiting else 2
         if wanted == 1:
             return []

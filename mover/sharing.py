@@ -88,8 +88,9 @@ class Sharer:
         gone = {entry.key for entry in given}
         self._shard = SmallShard(
             copies=[entry for entry in self._shard.copies if entry.key not in gone],
-            probes=self._shard.probes,
+            probes=[pair for pair in self._shard.probes if pair[0].key not in gone],
             refused=self._shard.refused,
+            failed=self._shard.failed,
         )
         pieces = [self._task(given[at : at + piece]) for at in range(0, len(given), piece)]
         payload = encode_payload(self._shard)
@@ -101,5 +102,5 @@ class Sharer:
 
     def _task(self, entries: list[Entry]) -> NewTask:
         # It weighs nothing: its bytes are in the weight of the shard that it was cut from.
-        payload = encode_payload(SmallShard(copies=entries, probes=[]))
+        payload = encode_payload(SmallShard(copies=entries, probes=[], failed=self._shard.failed))
         return NewTask(payload=payload, pool=self._pool)

@@ -12,7 +12,7 @@ from typing import Final
 from mover.bisecting import FirstAfter, Look, Search, find_points
 from mover.sharding import KeyRange
 from transports.base import Transport
-from transports.errors import NotFound, TransportError
+from transports.errors import TransportError
 
 LOOKS_AT_A_TIME: Final = 8
 
@@ -31,8 +31,8 @@ async def split_range(
     """Cut ``span`` of ``prefix`` into about ``wanted`` ranges of about equal size, in order.
 
     ``seen`` are keys of it that somebody has listed. Returns ``[span]`` where it is not worth a cut,
-    where the store cannot tell, or where there is nothing. Raises what the looks raise, but
-    ``NotFound``: a prefix that is not there is for the listing to report.
+    where the store cannot tell or will not, or where there is nothing: what is wrong with a
+    prefix is for its listing to report.
     """
     cheap = transport.capabilities.seeks and not transport.capabilities.has_directories
     search = Search(
@@ -53,8 +53,8 @@ async def split_range(
             looks = steps.send(answers)
     except StopIteration as end:
         return span.split(_sendable(point) for point in end.value)
-    except NotFound:
-        return [span]
+    except TransportError:
+        return [span]  # what is worth telling, the listing itself will tell
     finally:
         steps.close()
 

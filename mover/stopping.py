@@ -4,9 +4,15 @@ import asyncio
 
 
 class Stop:
-    """A wish to stop, made by a signal: ``drain`` first, ``at_once`` the second time."""
+    """A wish to stop, made by a signal: ``drain`` first, ``at_once`` the second time.
 
-    def __init__(self) -> None:
+    ``farewell`` is what a person is told then.
+    """
+
+    def __init__(
+        self, farewell: str = "stopping: finishing what is under way; again to stop at once"
+    ) -> None:
+        self.farewell = farewell
         self.drain = asyncio.Event()
         self.at_once = asyncio.Event()
         self.signal_number = 0

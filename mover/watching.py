@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mover.crew import RUN_S_MAX, Beat, read_beats
+from mover.crew import HEARD_S, RUN_S_MAX, Beat, read_beats
+from mover.errors import Incomplete
 from mover.gathering import gather_results
 from mover.model import Report, State
 from mover.progress import Monitor, Progress, WorkerProgress
@@ -25,9 +26,6 @@ TICK_S = 0.5
 NO_WORKER_S = 5.0
 """After this long without a sign of life the person should know why nothing happens."""
 
-HEARD_S = 10.0
-"""A worker that has said nothing for this long does not count as one that is here."""
-
 STORE_PATIENCE_S = 300.0
 
 
@@ -35,7 +33,8 @@ STORE_PATIENCE_S = 300.0
 class Watcher:
     """Follows one job until it is drained or the watching is stopped; ``run`` does it.
 
-    ``worker_hint`` is the command that starts a worker, for the person who has forgotten to.
+    ``worker_hint`` says what to do when nobody works on it. A job of a fleet has all its first tasks
+    from the beginning, so one without any was lost by its queue.
     """
 
     job: str
@@ -44,6 +43,7 @@ class Watcher:
     stop: Stop
     retry_path: Path
     worker_hint: str = ""
+    is_fleet: bool = True
     clock: Callable[[], float] = time.time
     _started_s: float = field(default_factory=time.monotonic)
     _seen_event: int = 0
@@ -61,6 +61,11 @@ class Watcher:
                 rng=lambda: 0.5,
                 interrupted_by=self.stop.drain,
             )
+            if self.is_fleet and not stats.intake_closed and not sum(stats.tasks.values()):
+                raise Incomplete(
+                    f"the queue has lost job {self.job}, as a Redis that restarts without its data"
+                    " does; run its command again, which skips what is there"
+                )
             if stats.is_drained or self.stop.drain.is_set():
                 return await self._report(is_over=stats.is_drained)
             with suppress(TimeoutError):
@@ -77,7 +82,7 @@ class Watcher:
         if not self._warned and time.monotonic() - self._started_s > NO_WORKER_S:
             self._warned = True
             if not await self.store.workers(now_s=self.clock(), within_s=HEARD_S):
-                self.monitor.note(f"no worker has taken this job up; start one: {self.worker_hint}")
+                self.monitor.note(f"nobody works on this job; {self.worker_hint}")
         return stats
 
     def _progress(self, stats: StoreStats, beats: dict[str, Beat]) -> Progress:

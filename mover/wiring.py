@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from mover.beside import running_beside
+from mover.beside import first_leaf, running_beside
 from mover.budget import ByteBudget
 from mover.checking import DifferenceSink, check_ends
 from mover.crew import Crew
@@ -319,8 +319,7 @@ async def flat(flow: Coroutine[Any, Any, T]) -> T:
 
 
 def _as_mover_error(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_leaf(error)
     if isinstance(error, MoverError):
         return error
     if isinstance(error, Transient | StoreUnavailable):

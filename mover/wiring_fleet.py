@@ -1,5 +1,6 @@
 """Puts a fleet together: submits and watches jobs, and runs workers. See ``wiring`` for the rest."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -15,7 +16,14 @@ from mover.model import CopySpec, Report
 from mover.operating import find_job, retry_job
 from mover.payloads import decode_spec, encode_spec
 from mover.progress import Monitor
-from mover.queues import jobs_directory, open_board, open_fleet_board, worker_id
+from mover.queues import (
+    is_fleet,
+    jobs_directory,
+    open_board,
+    open_fleet_board,
+    shown,
+    worker_id,
+)
 from mover.ranging import first_listing
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES, FLEET_POLICY
 from mover.stopping import Stop
@@ -23,8 +31,12 @@ from mover.units import Malformed, Timetable, parse_request_rate
 from mover.watching import Watcher
 from mover.wiring import Resources, flat, open_job_ends, run_copy
 from scheduler.board import FleetBoard, JobBoard
+from scheduler.model import JOB_STATE, JobState
 from scheduler.store import TaskStore
 from transports.location import parse_location
+
+CANCELLED_WAIT_S = 30.0
+"""How long a new submit of a cancelled job waits for workers to settle what is left of it."""
 
 SHARED_SCHEMES_REFUSED = frozenset({"memory"})
 
@@ -53,6 +65,7 @@ async def submit_to_fleet(spec: CopySpec, *, queue: str, environment: Mapping[st
 async def _submit(board: FleetBoard, spec: CopySpec) -> tuple[str, bool]:
     _refuse_nonsense(spec)
     job, now_s = job_id(spec), time.time()
+    await _wait_for_cancelled(board, job)
     async with board.rates() as shared:
         for link in links_of(parse_links(spec.rate_links)):
             await shared.set_rate(link.bucket, link.text)
@@ -60,6 +73,21 @@ async def _submit(board: FleetBoard, spec: CopySpec) -> tuple[str, bool]:
         board.submit(job, encode_spec(spec), [first_listing(now_s, spec.pool)], now_s=now_s)
     )
     return job, is_new
+
+
+async def _wait_for_cancelled(board: FleetBoard, job: str) -> None:
+    """Wait until an earlier run that was cancelled is settled: joining it would do nothing."""
+    deadline_s = time.monotonic() + CANCELLED_WAIT_S
+    async with board.opened(job, attempts_max=ATTEMPTS_MAX) as store:
+        while await store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
+            if (await store.stats()).is_drained:
+                return
+            if time.monotonic() > deadline_s:
+                raise Rejected(
+                    f"job {job} was cancelled and is not settled yet: a worker of the fleet must do"
+                    " that before it can begin anew"
+                )
+            await asyncio.sleep(0.2)
 
 
 async def retry_in_queue(
@@ -119,7 +147,12 @@ async def _watch(
             monitor=monitor,
             stop=stop,
             retry_path=directory.retry_path,
-            worker_hint=f"mover worker --queue {queue}",
+            worker_hint=(
+                f"start a worker: mover worker --queue {shown(queue)}"
+                if is_fleet(queue)
+                else "run its command again, which goes on from where it was"
+            ),
+            is_fleet=is_fleet(queue),
         )
         return await flat(watcher.run(resumed=resumed))
 

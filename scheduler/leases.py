@@ -64,17 +64,18 @@ class LeaseKeeper:
         self._store = store
         self._lease_s = lease_s
         self._clock = clock
-        self._holds: dict[int, Hold] = {}
+        # Not by task: a worker may be given a task anew whose lost lease it has not let go of yet.
+        self._holds: set[Hold] = set()
 
     @contextlib.contextmanager
     def holding(self, lease: Lease) -> Iterator[Hold]:
         """Keep the lease alive inside the block. It is not released at the end."""
         hold = Hold(lease)
-        self._holds[lease.task_id] = hold
+        self._holds.add(hold)
         try:
             yield hold
         finally:
-            del self._holds[lease.task_id]
+            self._holds.discard(hold)
 
     async def keep(self) -> NoReturn:
         """Renew for ever; cancel it when nothing is held any more."""
@@ -89,7 +90,7 @@ class LeaseKeeper:
 
         Never takes longer than what is left of the lease that ends first.
         """
-        holds = [hold for hold in self._holds.values() if not hold.is_lost]
+        holds = [hold for hold in self._holds if not hold.is_lost]
         if not holds:
             return True
         now_s = self._clock()
@@ -103,10 +104,10 @@ class LeaseKeeper:
         except (StoreUnavailable, TimeoutError):
             self._expire(holds)
             return False
-        by_task = {lease.task_id: lease for lease in extended}
+        by_lease = {(lease.task_id, lease.generation): lease for lease in extended}
         for hold in holds:
-            if hold.lease.task_id in by_task:
-                hold.lease = by_task[hold.lease.task_id]
+            if prolonged := by_lease.get((hold.lease.task_id, hold.lease.generation)):
+                hold.lease = prolonged
             else:
                 hold.lose("it was reaped")
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler import budgets
-from scheduler.model import Event, WorkerBeat
+from scheduler.model import Event, WorkerBeat, plain_text
 from scheduler.store import EVENTS_KEPT, TaskStore
 
 
@@ -34,7 +34,7 @@ class MemoryNotes(TaskStore):
 
     async def record(self, text: str, *, now_s: float) -> None:
         last_id = self._events[-1].event_id if self._events else 0
-        self._events.append(Event(event_id=last_id + 1, at_s=now_s, text=text))
+        self._events.append(Event(event_id=last_id + 1, at_s=now_s, text=plain_text(text)))
         del self._events[:-EVENTS_KEPT]
 
     async def events(self, *, after_event_id: int = 0, limit: int = 100) -> list[Event]:

@@ -13,6 +13,11 @@ TaskId = NewType("TaskId", int)
 """Given by the store in the order of enqueueing; never used twice, also not after ``clear``."""
 
 
+def plain_text(text: str) -> str:
+    """Text as every store can keep it: bytes of a file's name that are no Unicode are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class TaskState(StrEnum):
     """Where a task stands. The values are persisted; their order means nothing."""
 
@@ -102,7 +107,8 @@ class Lease:
     """The right to work on a task until ``expires_at_s`` (wall clock).
 
     ``generation`` is the fencing token: every claim has its own. ``attempt`` counts from 1.
-    ``step`` counts the advances that the task has made, whoever made them.
+    ``step`` counts the advances that the task has made, whoever made them. ``token`` is the store's
+    own: it tells leases apart whose ids and generations a store that lost its last writes gave twice.
     """
 
     task_id: TaskId
@@ -114,6 +120,7 @@ class Lease:
     worker_id: str
     expires_at_s: float
     step: int = 0
+    token: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +138,7 @@ class Retry:
     def __post_init__(self) -> None:
         if not self.after_s >= 0:
             raise ValueError(f"Retry.after_s must not be negative: {self.after_s}")
+        object.__setattr__(self, "reason", plain_text(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +160,9 @@ class Discard:
     """Trying again is useless."""
 
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", plain_text(self.reason))
 
 
 Disposition: TypeAlias = Done | Retry | Release | Discard

@@ -37,7 +37,9 @@ async def reap_forever(
         await asyncio.sleep(every_s * (0.5 + rng()))
         try:
             reaped = await store.reap(now_s=clock())
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if error.permanent:
+                _log.error("action=reap: %s", error)
             continue
         if reaped.reclaimed or reaped.discarded:
             _log.warning(

@@ -7,6 +7,7 @@ submit repairs it.
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -89,4 +90,5 @@ class RedisBoard(FleetBoard):
 
     async def reopen(self, job: str) -> None:
         await RedisTaskStore(self._server, job).expire(None)
+        await self._server.do("ZADD", JOBS, "NX", repr(time.time()), job)
         await self._server.do("SADD", ACTIVE, job)

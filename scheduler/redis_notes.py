@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler import budgets
-from scheduler.model import Event, WorkerBeat
+from scheduler.model import Event, WorkerBeat, plain_text
 from scheduler.store import EVENTS_KEPT, TaskStore
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class RedisNotes(TaskStore):
         return sorted(beats, key=lambda beat: beat.worker_id)
 
     async def record(self, text: str, *, now_s: float) -> None:
-        await self._server.run("record", self._meta, repr(now_s), text, EVENTS_KEPT)
+        await self._server.run("record", self._meta, repr(now_s), plain_text(text), EVENTS_KEPT)
 
     async def events(self, *, after_event_id: int = 0, limit: int = 100) -> list[Event]:
         entries = await self._server.do(

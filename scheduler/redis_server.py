@@ -93,7 +93,7 @@ class RedisServer:
         secrets = [password, urllib.parse.urlsplit(url).password]
         server = cls(
             _connect(url, password, knows_sentinels=knows_sentinels),
-            _without_secret(url),
+            without_secret(url),
             secrets=[secret for secret in secrets if secret],
         )
         try:
@@ -220,14 +220,14 @@ def check_url(url: str) -> None:
     if scheme not in {"redis", "rediss", "unix"} and scheme not in {
         f"{kind}+{topology}" for kind in ("redis", "rediss") for topology in ("cluster", "sentinel")
     }:
-        raise ValueError(f"{_without_secret(url)!r} names no Redis: write redis://host:6379/0")
+        raise ValueError(f"{without_secret(url)!r} names no Redis: write redis://host:6379/0")
     if scheme.endswith("+sentinel") and not urllib.parse.urlsplit(url).path.strip("/"):
         raise ValueError("a sentinel's URL names the service: redis+sentinel://host:26379/SERVICE")
     try:
         if not scheme.endswith("+sentinel"):
             _ = urllib.parse.urlsplit(url).port
     except ValueError as error:
-        raise ValueError(f"{_without_secret(url)}: {error}") from error
+        raise ValueError(f"{without_secret(url)}: {error}") from error
 
 
 def has_secret(url: str) -> bool:
@@ -236,7 +236,7 @@ def has_secret(url: str) -> bool:
     return bool(parts.password) or "password=" in parts.query
 
 
-def _without_secret(url: str) -> str:
+def without_secret(url: str) -> str:
     """The URL as it may be shown."""
     parts = urllib.parse.urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")

@@ -123,23 +123,18 @@ class RedisTaskStore(RedisNotes):
                 worker_id=worker_id,
                 expires_at_s=expires_at_s,
                 step=step,
+                token=entry.decode(),
             )
-            for task_id, generation, attempt, payload, weight, group, step in rows
+            for task_id, generation, attempt, payload, weight, group, step, entry in rows
         ]
 
     async def extend(self, leases: Sequence[Lease], *, lease_s: float, now_s: float) -> list[Lease]:
         if not leases:
             return []
         expires_at_s = now_s + _checked(lease_s)
-        held = [value for lease in leases for value in (lease.task_id, lease.generation)]
-        extended = set(await self._run("extend", repr(expires_at_s), *held))
-        # Of two leases on one task only the one of the current generation can have been prolonged.
-        newest = {lease.task_id: lease.generation for lease in sorted(leases, key=_generation)}
-        return [
-            replace(lease, expires_at_s=expires_at_s)
-            for lease in leases
-            if lease.task_id in extended and newest[lease.task_id] == lease.generation
-        ]
+        held = [value for lease in leases for value in _held(lease)]
+        extended = await self._run("extend", repr(expires_at_s), *held)
+        return [replace(leases[place - 1], expires_at_s=expires_at_s) for place in extended]
 
     async def advance(
         self,
@@ -149,9 +144,8 @@ class RedisTaskStore(RedisNotes):
         follow_ups: Sequence[NewTask] = (),
         groups: Sequence[NewGroup] = (),
     ) -> Lease:
-        held = (lease.task_id, lease.generation, lease.step)
         answer = await self._run(
-            "intake+advance", *held, payload, *intake_values(follow_ups, groups)
+            "intake+advance", *_held(lease), lease.step, payload, *intake_values(follow_ups, groups)
         )
         _check_held(answer, lease)
         _check_groups(answer)
@@ -170,8 +164,7 @@ class RedisTaskStore(RedisNotes):
         has_more = bool(follow_ups or groups)
         answer = await self._run(
             "intake+finish" if has_more else "finish",
-            lease.task_id,
-            lease.generation,
+            *_held(lease),
             *_wish(disposition),
             self._attempts_max,
             repr(float(now_s)),
@@ -292,8 +285,9 @@ def _finished(rows: list[list[Any]]) -> list[FinishedTask]:
     ]
 
 
-def _generation(lease: Lease) -> int:
-    return lease.generation
+def _held(lease: Lease) -> tuple[int, int, str]:
+    """A lease as the scripts' ``holds`` reads it."""
+    return lease.task_id, lease.generation, lease.token
 
 
 def _checked(lease_s: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler import budgets
-from scheduler.model import Event, WorkerBeat
+from scheduler.model import Event, WorkerBeat, plain_text
 from scheduler.store import EVENTS_KEPT, TaskStore
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class SqliteNotes(TaskStore):
 
     async def record(self, text: str, *, now_s: float) -> None:
         def step(connection: Connection) -> None:
-            connection.execute("INSERT INTO event (at_s, text) VALUES (?, ?)", (now_s, text))
+            connection.execute(
+                "INSERT INTO event (at_s, text) VALUES (?, ?)", (now_s, plain_text(text))
+            )
             connection.execute(
                 "DELETE FROM event WHERE event_id <= last_insert_rowid() - ?", (EVENTS_KEPT,)
             )

@@ -101,13 +101,14 @@ def extend(standing: Standing, *, generation: int, lease_s: float, now_s: float)
 def advance(standing: Standing, *, generation: int, step: int) -> Standing | None:
     """Note a step of work that goes on under its lease; ``None`` if the lease is not held.
 
-    The same object comes back when this very step has landed before (its answer got lost).
+    The same object comes back when this very step has landed before (its answer got lost). What
+    moves has all its attempts again: a listing of a day may meet more hiccups than one of a minute.
     """
     if standing.generation != generation or standing.state is not TaskState.LEASED:
         return None
     if standing.step == step + 1:
         return standing
-    return replace(standing, step=step + 1) if standing.step == step else None
+    return replace(standing, step=step + 1, attempts=0) if standing.step == step else None
 
 
 def finish(

@@ -73,7 +73,7 @@ class Worker:
         self._note = note
         self._disown = disown
         self._keeper = LeaseKeeper(store, lease_s=self._policy.lease_s, clock=clock)
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[tuple[int, int], asyncio.Task[None]] = {}  # by task and generation
         self._wake = asyncio.Event()
         self._draining = asyncio.Event()
         self._is_stopping = False
@@ -165,11 +165,11 @@ class Worker:
 
     def _start(self, crew: asyncio.TaskGroup, lease: Lease) -> None:
         task = crew.create_task(self._run_one(lease), name=f"task-{lease.task_id}")
-        self._running[lease.task_id] = task
+        self._running[lease.task_id, lease.generation] = task
         task.add_done_callback(lambda _: self._ended_one(lease))
 
     def _ended_one(self, lease: Lease) -> None:
-        del self._running[lease.task_id]
+        del self._running[lease.task_id, lease.generation]
         self._wake.set()
 
     async def _claim(self, crew: asyncio.TaskGroup, limit: int) -> list[Lease]:
@@ -357,7 +357,7 @@ class Worker:
             _log.warning("action=obey: the job's state %r is unknown and ignored", wish)
             return
         if state is JobState.CANCELLED:
-            self.drain()
+            self.stop()
         if self._is_paused != (state is JobState.PAUSED):
             self._is_paused = not self._is_paused
             self._wake.set()

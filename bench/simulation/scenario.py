@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mover.crew import HEARD_S
 from mover.feeding import AHEAD_POLL_S, TASKS_AHEAD
 from mover.planning import ShardLimits
-from mover.ranging import CUT_EVERY_PAGES, HEARD_S, RANGES
+from mover.ranging import CUT_EVERY_PAGES, RANGES
 from mover.settings import ATTEMPTS_MAX, FLEET_POLICY, LISTING_SLOTS
 from mover.sharding import first_ranges, tasks_ahead
 

@@ -20,7 +20,7 @@ local function lease(entry, packed, payload)
   task[GENERATION] = task[GENERATION] + 1
   leases[#leases + 1] = {
     tonumber(id), task[GENERATION], task[ATTEMPTS] + 1, payload, task[WEIGHT], task[MEMBER_OF],
-    task[STEP],
+    task[STEP], entry[1],
   }
   return id, cmsgpack.pack(task)
 end

@@ -31,6 +31,14 @@ local function load(id)
   return packed and cmsgpack.unpack(packed)
 end
 
+-- Whether a lease still holds a task: its id, generation and entry are ARGV[at] and the next two. The
+-- entry's id is of the server's clock, so it differs where a server that lost its last writes gives an
+-- id and a generation again.
+local function holds(task, at)
+  return task and task[STATE] == "leased" and task[GENERATION] == tonumber(ARGV[at + 1])
+    and task[ENTRY] == ARGV[at + 2]
+end
+
 local function save(id, task)
   redis.call("HSET", key("task"), id, cmsgpack.pack(task))
 end

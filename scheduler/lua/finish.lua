@@ -1,6 +1,6 @@
--- ARGV: id, generation, what (done, discard, release or retry), after_s, reason, attempts_max,
+-- ARGV: id, generation, entry, what (done, discard, release or retry), after_s, reason, attempts_max,
 -- now_s, result; then, if there are any, follow-ups and groups. Only then "intake" stands before this.
-local id, what, after_s = ARGV[1], ARGV[3], tonumber(ARGV[4])
+local id, what, after_s = ARGV[1], ARGV[4], tonumber(ARGV[5])
 local task = load(id)
 if not task or task[GENERATION] ~= tonumber(ARGV[2]) then
   return {"lost"}
@@ -9,16 +9,19 @@ end
 if task[STATE] ~= "leased" then
   return {"ok"}
 end
+if not holds(task, 1) then
+  return {"lost"}
+end
 local misused, fresh, opened
-if #ARGV > 8 then
-  misused, fresh, opened = check_intake(read_intake(9))
+if #ARGV > 9 then
+  misused, fresh, opened = check_intake(read_intake(10))
   if misused then
     return misused
   end
 end
 -- First of all, because this is let through when memory is full (see "even_when_full").
 leave_stream(task)
-if #ARGV > 8 then
+if #ARGV > 9 then
   admit(fresh, opened)
 end
 -- Admitting may have added to the group, never to this task: what was loaded is still right.
@@ -28,17 +31,17 @@ if what == "discard" then
   task[ATTEMPTS] = task[ATTEMPTS] + 1
 elseif what == "retry" or after_s > 0 then
   state = "delayed"
-  task[NOT_BEFORE] = tonumber(ARGV[7]) + after_s
+  task[NOT_BEFORE] = tonumber(ARGV[8]) + after_s
 end
 if what == "done" then
   task[REASON] = ""
 elseif what ~= "release" then
-  task[REASON] = ARGV[5]
+  task[REASON] = ARGV[6]
 end
 if what == "retry" then
-  state = count_attempt(task, state, tonumber(ARGV[6]))
+  state = count_attempt(task, state, tonumber(ARGV[7]))
 end
 local is_final = state == "done" or state == "discarded"
-move(id, task, state, is_final and ARGV[8] or "")
+move(id, task, state, is_final and ARGV[9] or "")
 write_tally()
 return {"ok"}

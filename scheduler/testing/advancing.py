@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scheduler.errors import GroupMisused, LeaseLost
-from scheduler.model import ANY_POOL, Discard, Done, NewTask, Release, TaskState
+from scheduler.model import ANY_POOL, Discard, Done, NewTask, Release, Retry, TaskState
 from scheduler.store import EVENTS_KEPT
 from scheduler.testing.cases import (
     LEASE_S,
@@ -154,6 +154,26 @@ class AdvancingContract(StoreCases):
         await store.finish(lease, Discard(reason="x"), now_s=NOW_S)
         assert await store.requeue() == 0
         assert payloads(await claim(store)) == ["then"]
+
+    async def test_reasons_and_events_may_hold_names_that_are_no_unicode(
+        self, store: TaskStore
+    ) -> None:
+        await store.enqueue(make_tasks("a"))
+        (lease,) = await claim(store)
+        await store.finish(lease, Discard(reason="denied: \udcff"), now_s=NOW_S)
+        await store.record("cannot list \udcff", now_s=NOW_S)
+        (letter,) = await store.results({TaskState.DISCARDED})
+        assert letter.reason == "denied: \\udcff"
+        assert [event.text for event in await store.events()] == ["cannot list \\udcff"]
+
+    async def test_what_advances_has_all_its_attempts_again(self, store: TaskStore) -> None:
+        await store.enqueue(make_tasks("a"))
+        for _ in range(6):
+            (lease,) = await claim(store)
+            lease = await store.advance(lease, b"further")
+            await store.finish(lease, Retry(after_s=0), now_s=NOW_S)
+        (lease,) = await claim(store)
+        assert lease.attempt == 2
 
     # --- Events ---
 

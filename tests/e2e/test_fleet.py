@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.redis_process import RedisProcess
+from scheduler.model import NewTask
+from scheduler.redis_board import RedisBoard
+from scheduler.redis_server import RedisServer
 from tests.e2e.fleet import Fleet
 from tests.e2e.support import (
     MIB,
@@ -270,6 +274,37 @@ def test_a_worker_outlives_a_queue_that_is_away(
         finally:
             fleet.close()
     assert_equal_trees(read_bucket(seaweed_bucket, "q/"), objects)
+
+
+async def test_a_job_of_another_version_ends_no_worker(fleet: Fleet, tmp_path: Path) -> None:
+    server = await RedisServer.open(fleet.redis.url)
+    await RedisBoard(server).submit("foreign", b"{}", [NewTask(payload=b"?")], now_s=1.0)
+    worker = fleet.start_worker()
+    write_tree(tmp_path / "in", make_objects(20, seed=11))
+    ended = await asyncio.to_thread(fleet.copy, f"{tmp_path}/in/", f"{tmp_path}/out/")
+    assert (ended.code, ended.copied, worker.poll()) == (0, 20, None), ended
+    await server.do("DEL", "mover:active")
+    await server.aclose()
+
+
+async def test_a_watcher_says_that_its_job_was_lost(fleet: Fleet, tmp_path: Path) -> None:
+    write_tree(tmp_path / "in", make_objects(20, seed=12))
+    watcher = fleet.start(f"{tmp_path}/in/", f"{tmp_path}/out/")
+    await asyncio.sleep(1.5)
+    server = await RedisServer.open(fleet.redis.url)
+    await server.do("FLUSHALL")
+    await server.aclose()
+    ended = await asyncio.to_thread(fleet.mover.finish, watcher)
+    assert ended.code == 1
+    assert "has lost job" in ended.errors
+
+
+def test_a_dry_run_submits_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    write_tree(tmp_path / "in", {"a": b"1"})
+    before = fleet.command("jobs", "--json")
+    ended = fleet.copy(f"{tmp_path}/in/", f"{tmp_path}/out/", "--detach", "--dry-run")
+    assert (ended.code, ended.report["state"]) == (0, "planned")
+    assert fleet.command("jobs", "--json") == before
 
 
 def test_a_request_that_no_worker_can_carry_out_ends_with_the_reason(

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.redis_process import RedisProcess
-from scheduler.model import Discard, Done, NewTask
+from scheduler.errors import LeaseLost
+from scheduler.model import Discard, Done, NewTask, TaskState
 from scheduler.redis_board import RedisBoard
 from scheduler.redis_server import RedisServer
+from scheduler.redis_store import RedisTaskStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -87,3 +89,23 @@ async def test_a_reopened_job_stays(server: RedisServer) -> None:
         await asyncio.sleep(1.3)
         assert await board.active() == ["a"]
         assert len(await store.claim("w", limit=9, lease_s=30, now_s=100)) == 1
+
+
+async def test_a_lease_of_before_a_loss_does_not_fit_a_task_of_after_it(
+    server: RedisServer,
+) -> None:
+    store = RedisTaskStore(server, "j")
+    await store.enqueue([NewTask(payload=b"a")])
+    (old,) = await store.claim("w1", limit=1, lease_s=30, now_s=100)
+    await server.do("FLUSHALL")  # as a server does that comes back without its last writes
+    await store.enqueue([NewTask(payload=b"b")])
+    (new,) = await store.claim("w2", limit=1, lease_s=30, now_s=100)
+    assert (new.task_id, new.generation) == (old.task_id, old.generation)
+    assert await store.extend([old], lease_s=30, now_s=101) == []
+    with pytest.raises(LeaseLost):
+        await store.advance(old, b"c")
+    with pytest.raises(LeaseLost):
+        await store.finish(old, Done(), result=b"a", now_s=101)
+    assert len(await store.extend([new], lease_s=30, now_s=101)) == 1
+    await store.finish(new, Done(), result=b"b", now_s=102)
+    assert [task.result for task in await store.results({TaskState.DONE})] == [b"b"]

@@ -39,8 +39,9 @@ async def slow_job() -> tuple[Ends, MemoryTransport, MemoryTaskStore]:
     await store.enqueue([NewTask(payload=encode_payload(shard), weight=100)])
     await store.close_intake()
     slow = Faults(source, [Fault(verb="read_small", delay_s=0.01, times=1000)])
-    # Two lanes, so that most of the shard is not begun for a while.
-    return make_ends(slow, Limit(target, LimitPolicy.fixed(2))), target, store
+    # One request at each store makes two lanes, so that most of the shard is not begun for a while.
+    pinned = LimitPolicy.fixed(1)
+    return make_ends(Limit(slow, pinned), Limit(target, pinned)), target, store
 
 
 async def claim(store: MemoryTaskStore) -> Lease:
