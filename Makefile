@@ -32,7 +32,7 @@ else
 endif
 
 test: $(STAMPS)/test $(STAMPS)/rsync lint ## Lint, types, import contracts and all tests
-	$(PYTHON) -m pytest -q -m "not soak and not alone" --numprocesses=2 --dist=worksteal
+	$(PYTHON) -m pytest -q -m "not soak and not alone" --numprocesses=3 --dist=worksteal
 	$(PYTHON) -m pytest -q -m "alone and not soak"
 
 check: $(STAMPS)/test lint ## Lint, types, import contracts and the tests that need no server

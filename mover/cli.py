@@ -26,6 +26,7 @@ from mover.cli_options import (
     read_queue,
     read_wishes,
     read_workers,
+    refuse_local_options,
     selection_options,
     transfer_options,
 )
@@ -104,13 +105,15 @@ def copy(context: click.Context, /, source: str, target: str, **_: object) -> in
     """
     from mover.cli_running import run_copy
 
+    queue = read_queue(context)
+    refuse_local_options(context, queue)
     return run_copy(
         source,
         target,
         wishes=read_wishes(context),
         workers=read_workers(context.params["workers"]),
         dry_run=context.params["dry_run"],
-        queue=read_queue(context),
+        queue=queue,
         detach=context.params["detach"],
         concurrency=context.params["concurrency"],
         output=read_output(context),

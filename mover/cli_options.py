@@ -173,6 +173,17 @@ def read_queue(context: click.Context) -> str:
     return queue
 
 
+def refuse_local_options(context: click.Context, queue: str) -> None:
+    """Raise ``Rejected`` for options of this host's processes where a fleet does the work."""
+    from mover.queues import is_fleet
+
+    if not is_fleet(queue):
+        return
+    for name in ("workers", "concurrency"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise Rejected(f"--{name} is for this host; with a fleet, say it to mover worker")
+
+
 def _apply(command: F, *decorators: Callable[[F], F]) -> F:
     for decorate in reversed(decorators):
         command = decorate(command)

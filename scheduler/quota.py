@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import random
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from scheduler.errors import StoreUnavailable
 from scheduler.holding import Holding
@@ -47,7 +47,7 @@ GIVE_BACK_S = 0.005
 
 RECHECK_S = 0.25
 """A wait looks this often whether the rate has changed; with a rate that is read once a second
-(``LiveRate``) a change is felt in well under two seconds."""
+a change is felt in well under two seconds."""
 
 RESERVE_MAX_S = 5.0
 CLOSE_MAX_S = 1.0
@@ -236,37 +236,6 @@ class Quota:
             burst=rate_per_s * BURST_S,
             now_s=self._clock(),
         )
-
-
-class LiveRate:
-    """A rate that follows a control of the store; pass it to a quota as ``rate_per_s``."""
-
-    def __init__(self, rate_per_s: float | None) -> None:
-        self._initial = rate_per_s
-        self._current = rate_per_s
-
-    def __call__(self) -> float | None:
-        """The rate now; None is no limit."""
-        return self._current
-
-    async def follow(
-        self,
-        store: RateStore,
-        control: str,
-        *,
-        parse: Callable[[bytes], float | None],
-        every_s: float = 1.0,
-    ) -> NoReturn:
-        """Read the control every ``every_s`` seconds; ends by cancellation.
-
-        Without the control the rate is the initial one. A value that ``parse`` refuses with
-        ``ValueError``, or a store that is away, leaves the rate as it is.
-        """
-        while True:
-            with contextlib.suppress(StoreUnavailable, ValueError):
-                value = await store.get_control(control)
-                self._current = self._initial if value is None else parse(value)
-            await asyncio.sleep(every_s)
 
 
 class CombinedTake:

@@ -51,5 +51,5 @@ class RateStore(ABC):
 
 
 def rate_control(bucket: str) -> str:
-    """The control that holds the live rate of a bucket; for ``LiveRate.follow``."""
+    """The control that holds the live rate of a bucket."""
     return f"rate:{bucket}"

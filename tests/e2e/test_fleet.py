@@ -326,6 +326,7 @@ def test_a_request_that_no_worker_can_carry_out_ends_with_the_reason(
         (("jobs", "--queue", "http://host/"), 2, "redis://HOST:PORT/0"),
         (("worker", "--queue", "sqlite:///tmp/x"), 2, "--workers N"),
         (("copy", "/tmp/a/", "/tmp/b/", "--detach"), 2, "--queue"),
+        (("copy", "/tmp/a/", "/tmp/b/", "--queue", "URL", "--workers", "2"), 2, "mover worker"),
         (("copy", "memory://a/", "/tmp/b/", "--queue", "URL"), 2, "memory"),
         (("worker", "--queue", "URL", "--pool", ","), 2, "--pool"),
         (("worker", "--queue", "URL", "--exit-when-idle", "1"), 2, "--exit-when-idle"),

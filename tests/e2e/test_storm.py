@@ -64,4 +64,4 @@ def weather(
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_a_fleet_weathers_a_storm(tmp_path: Path) -> None:
-    weather(tmp_path, seconds=24, size=3, objects=3000, limit="5MiB/s", within_s=100, seed=11)
+    weather(tmp_path, seconds=18, size=3, objects=2000, limit="6MiB/s", within_s=100, seed=11)

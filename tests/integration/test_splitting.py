@@ -11,7 +11,7 @@ import pytest
 from mover.sharding import KeyRange
 from mover.splitting import REQUESTS_PER_RANGE, split_range
 from tests.integration.test_s3_stores import opened
-from transports.errors import NotFound, Unavailable
+from transports.errors import Denied, NotFound, Unavailable
 from transports.faults import Fault, Faults
 from transports.local import LocalTransport
 from transports.memory import MemoryTransport
@@ -118,26 +118,14 @@ async def test_a_local_tree_costs_a_look_and_not_a_walk(tmp_path: Path) -> None:
         await transport.close()
 
 
-async def test_errors_of_looks_propagate_but_not_found() -> None:
+async def test_a_look_that_fails_cuts_nothing() -> None:
     transport = MemoryTransport()
     await fill(transport, FLAT)
     for verb in ("children", "first_after"):
-        faulty = Faults(transport, [Fault(verb=verb, error=Unavailable("memory://x", "away"))])
-        with pytest.raises(Unavailable):
-            await split_range(faulty, "data/", KeyRange(), wanted=4)
-        gone = Faults(transport, [Fault(verb=verb, error=NotFound("memory://x"))])
-        assert await split_range(gone, "data/", KeyRange(), wanted=4) == [KeyRange()]
-
-
-async def test_a_search_that_goes_too_far_ends_with_a_guess(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    transport = MemoryTransport()
-    await fill(transport, FLAT)
-    monkeypatch.setattr("mover.splitting.REQUESTS_PER_RANGE", 1)
-    record = Record(transport)
-    ranges = await split_range(record, "data/", KeyRange(), wanted=4)
-    assert sum(record.log.counts.values()) <= 4
-    assert ranges[0].after == ""
-    assert ranges[-1].upto is None
-    await check_ranges(transport, "data/")
+        for error in (
+            Unavailable("memory://x", "away"),
+            Denied("memory://x"),
+            NotFound("memory://x"),
+        ):
+            faulty = Faults(transport, [Fault(verb=verb, error=error)])
+            assert await split_range(faulty, "data/", KeyRange(), wanted=4) == [KeyRange()]

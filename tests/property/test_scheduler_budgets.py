@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.budgets import Budget, book
-from scheduler.memory_store import MemoryTaskStore
-from scheduler.quota import LiveRate, Quota
+from scheduler.quota import Quota
 from scheduler.testing import run_virtually
 from tests.property.fleets import WALL_S, WINDOW_S, Fleet
 
@@ -298,26 +297,3 @@ def test_a_large_take_waits_for_all_of_it() -> None:
     run_virtually(main)
     assert ends[0] == pytest.approx(5, abs=0.1)
     assert [late - early for early, late in pairwise(ends)] == pytest.approx([5, 5], abs=0.1)
-
-
-def test_a_live_rate_follows_its_control() -> None:
-    rate = LiveRate(5.0)
-
-    async def main() -> list[float | None]:
-        store = MemoryTaskStore()
-        seen: list[float | None] = []
-        async with asyncio.TaskGroup() as crew:
-            follower = crew.create_task(
-                rate.follow(
-                    store, "limit", parse=lambda value: float(value) if value != b"off" else None
-                ),
-                name="follow",
-            )
-            for value in (b"7", b"nonsense", b"off", None):
-                await store.set_control("limit", value)
-                await asyncio.sleep(1.1)
-                seen.append(rate())
-            follower.cancel()
-        return seen
-
-    assert run_virtually(main) == [7.0, 7.0, None, 5.0]
