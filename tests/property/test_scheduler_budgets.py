@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.budgets import Budget, book
-from scheduler.quota import Quota
 from scheduler.testing import run_virtually
 from tests.property.fleets import WALL_S, WINDOW_S, Fleet
+
+if TYPE_CHECKING:
+    from scheduler.quota import Quota
 
 
 @given(
