@@ -75,7 +75,9 @@ class FleetWorker:
     exit_when_idle_s: float | None = None
     clock: Callable[[], float] = time.time
     rng: Callable[[], float] = field(default=lambda: 0.5)
-    _serving: dict[str, list[Worker]] = field(default_factory=dict)  # the lanes by job
+    # The lanes by job; None while its ends are being opened, empty once its lanes have ended.
+    _serving: dict[str, list[Worker] | None] = field(default_factory=dict)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _resting: dict[str, float] = field(default_factory=dict)
     _busy_at_s: float = field(default_factory=time.monotonic)
 
@@ -92,25 +94,33 @@ class FleetWorker:
                 self._leave_lost(active)
                 for job in active:
                     if job not in self._serving and not self._rests(job):
-                        self._serving[job] = []
-                        group.create_task(self._serve(job), name=f"job-{job}")
+                        self._serving[job] = None
+                        task = group.create_task(self._serve(job), name=f"job-{job}")
+                        self._tasks[job] = task
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY_S):
                         await self.stop.drain.wait()
-            for worker in self._workers():
-                worker.drain()
+            self._leave()
             while self._serving:  # noqa: ASYNC110 - the group's own end waits for them too
                 await asyncio.sleep(0.05)
             watch.cancel()
 
+    def _leave(self) -> None:
+        """Drain the lanes of every job; one that is still opening its ends has nothing to drain."""
+        for job, lanes in self._serving.items():
+            for lane in lanes or ():
+                lane.drain()
+            if lanes is None:
+                self._tasks[job].cancel()
+
     def _workers(self) -> list[Worker]:
-        return [worker for lanes in self._serving.values() for worker in lanes]
+        return [worker for lanes in self._serving.values() for worker in lanes or ()]
 
     def _leave_lost(self, active: list[str]) -> None:
         """Leave jobs that the board does not have any more: it was restarted without its data."""
         for job, lanes in self._serving.items():
             if job not in active:
-                for lane in lanes:
+                for lane in lanes or ():
                     lane.drain()
 
     @property
@@ -136,8 +146,7 @@ class FleetWorker:
 
     async def _watch_stop(self) -> None:
         await self.stop.drain.wait()
-        for worker in self._workers():
-            worker.drain()
+        self._leave()
         await self.stop.at_once.wait()
         for worker in self._workers():
             worker.stop()
@@ -165,6 +174,7 @@ class FleetWorker:
             self._rest(job, f"{error}; trying again")
         finally:
             self._serving.pop(job, None)
+            self._tasks.pop(job, None)
 
     def _rest(self, job: str, why: str) -> None:
         self._resting[job] = time.monotonic() + REST_S

@@ -226,6 +226,17 @@ def test_a_drained_worker_leaves_with_zero_and_counts_no_attempt(
     assert seaweed_bucket.upload_keys() == []
 
 
+def test_a_worker_leaves_while_a_store_is_out_of_reach(fleet: Fleet, tmp_path: Path) -> None:
+    job = fleet.submit("s3://bucket-1/d/?endpoint_url=http://127.0.0.1:1", f"{tmp_path}/out/")
+    worker = fleet.start_worker()
+    time.sleep(2.5)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=5) == 0
+    fleet.start_worker()
+    fleet.command("cancel", job)
+    fleet.wait_for_end(job)
+
+
 def test_a_stopped_worker_that_wakes_up_late_changes_nothing(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
