@@ -6,6 +6,7 @@ told to (tasks in progress are given back), or when there has been nothing to do
 """
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -97,6 +98,9 @@ class FleetWorker:
                         self._serving[job] = None
                         task = group.create_task(self._serve(job), name=f"job-{job}")
                         self._tasks[job] = task
+                        # Not in the task itself: one that is cancelled before its first step ends
+                        # without a word.
+                        task.add_done_callback(functools.partial(self._ended, job))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY_S):
                         await self.stop.drain.wait()
@@ -112,6 +116,9 @@ class FleetWorker:
                 lane.drain()
             if lanes is None:
                 self._tasks[job].cancel()
+
+    def _ended(self, job: str, _: "asyncio.Task[None]") -> None:
+        del self._serving[job], self._tasks[job]
 
     def _workers(self) -> list[Worker]:
         return [worker for lanes in self._serving.values() for worker in lanes or ()]
@@ -164,17 +171,13 @@ class FleetWorker:
                 else:
                     self._rest(job, "")
         except MoverError as error:
-            self._rest(
-                job, str(error)
-            )  # one job that is not for this worker must not end the others
+            # One job that is not for this worker must not end the others.
+            self._rest(job, str(error))
         except StoreUnavailable as error:
             if error.permanent:
                 raise
             # What was held comes back to others; whether the queue comes back, the board will tell.
             self._rest(job, f"{error}; trying again")
-        finally:
-            self._serving.pop(job, None)
-            self._tasks.pop(job, None)
 
     def _rest(self, job: str, why: str) -> None:
         self._resting[job] = time.monotonic() + REST_S
