@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -40,6 +40,7 @@ from transports.base import Transport
 from transports.errors import Transient, TransportError
 from transports.limit import Brake, LimitPolicy
 from transports.opening import TransportPolicy, decorate
+from transports.retry_policy import DEFAULT_POLICY
 
 T = TypeVar("T")
 
@@ -206,7 +207,9 @@ def _dressed(
         live.retries += 1
 
     pinned = None if resources.concurrency is None else LimitPolicy.fixed(resources.concurrency)
-    policy = TransportPolicy(on_retry=on_retry, limit=pinned, brake=brake)
+    # Both ends have answered when they were opened, so a store that does not is away, not mistyped.
+    patient = replace(DEFAULT_POLICY, patience_s=DEFAULT_POLICY.deadline_s)
+    policy = TransportPolicy(on_retry=on_retry, retry=patient, limit=pinned, brake=brake)
     return decorate(transport if rates is None else rates.throttled(transport, direction), policy)
 
 
