@@ -138,7 +138,7 @@ async def check_ends(
         checker = Checker(ends, policy, sink, names)
         async for page in pair_pages(ends, prefix=policy.selector.literal_prefix, extras=True):
             await checker.page(page)
-            monitor.update(_progress(directory.job, checker.tally, started_s))
+            monitor.update(comparison_progress(directory.job, checker.tally, started_s))
     report = Report(
         job=directory.job,
         state=State.INCOMPLETE if checker.tally.failed_objects else State.DONE,
@@ -151,7 +151,8 @@ async def check_ends(
     return report
 
 
-def _progress(job: str, tally: Tally, started_s: float) -> Progress:
+def comparison_progress(job: str, tally: Tally, started_s: float) -> Progress:
+    """How a comparison stands that began at ``started_s`` of the monotonic clock."""
     return Progress(
         job=job,
         seconds=time.monotonic() - started_s,

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 
-from mover.checking import LANES, Difference, DifferenceSink
+from mover.checking import LANES, Difference, DifferenceSink, comparison_progress
 from mover.ends import Ends, closing_pages
 from mover.errors import Rejected
 from mover.feeding import found
@@ -28,7 +28,7 @@ from mover.manifest import Row
 from mover.model import FAILURES_SHOWN, Failure, Report, State, Tally
 from mover.planning import Policy
 from mover.probing import digest_of
-from mover.progress import Monitor, Progress
+from mover.progress import Monitor
 from mover.recalling import Recall, RowSpill
 from transports.errors import NotFound, TransportError
 from transports.model import Entry
@@ -120,7 +120,7 @@ async def recheck(
         rechecker = Rechecker(ends, sink, names)
         async for pairs in _pair_pages(ends, spill):
             await rechecker.page(pairs)
-            monitor.update(_progress(directory.job, rechecker.tally, started_s))
+            monitor.update(comparison_progress(directory.job, rechecker.tally, started_s))
     if rechecker.unproven:
         monitor.note(
             f"the manifest has no checksum of {rechecker.unproven} objects:"
@@ -178,17 +178,3 @@ async def _single_pair(ends: Ends, spill: RowSpill, key: str) -> Pair:
 
 def _mtime_ns(row: Row) -> int:
     return row.at_ms * 1_000_000 if row.mtime_ns is None else row.mtime_ns
-
-
-def _progress(job: str, tally: Tally, started_s: float) -> Progress:
-    return Progress(
-        job=job,
-        seconds=time.monotonic() - started_s,
-        planned_objects=tally.planned_objects,
-        planned_bytes=tally.planned_bytes,
-        planned_all=False,
-        copied_objects=0,
-        copied_bytes=0,
-        skipped_objects=tally.skipped_objects,
-        failed_objects=tally.failed_objects,
-    )
