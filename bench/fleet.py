@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench import report
@@ -31,7 +31,7 @@ _HEADER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is copied, and how each worker is pinned."""
+    """What is copied, and how each worker is pinned; ``to_disk``: into the rig's own directory."""
 
     name: str
     source: str
@@ -39,6 +39,7 @@ class Load:
     keys: int = 1
     key_bytes: int = SMALL_BYTES
     part_bytes: int = 0
+    to_disk: bool = False
     options: tuple[str, ...] = ()
 
     @property
@@ -62,14 +63,18 @@ def small_objects(count: int, *, concurrency: int) -> Load:
     )
 
 
-def large_object(size_bytes: int, *, part_bytes: int, lanes: int) -> Load:
-    """One object in parts. A worker has room for ``lanes`` parts, so it moves so many at a time."""
+def large_object(size_bytes: int, *, part_bytes: int, lanes: int, to_disk: bool = False) -> Load:
+    """One object in parts. A worker has room for ``lanes`` parts, so it moves so many at a time.
+
+    To the store a part is read, then written, and waits twice; on its way to a disk it waits once.
+    """
     return Load(
         name=f"one object of {size_bytes / 2**30:g} GiB, {lanes} parts of {part_bytes // MIB} MiB"
-        " at a time",
+        f" at a time, to {'disk' if to_disk else 'the store'}",
         source=f"s3://source/large-{size_bytes}.bin",
         target="s3://sink/large.bin",
         part_bytes=part_bytes,
+        to_disk=to_disk,
         options=(
             "--concurrency",
             str(lanes),
@@ -91,7 +96,10 @@ async def measure(load: Load, *, workers: int, latency_ms: float) -> Run:
         options=load.options,
     )
     async with opened_rig(shape) as rig:
-        return await rig.measure(load.spec, first_listing(time.time()), pools=("any", "listing"))
+        spec = load.spec
+        if load.to_disk:
+            spec = replace(spec, target=str(rig.directory / "large.bin"))
+        return await rig.measure(spec, first_listing(time.time()), pools=("any", "listing"))
 
 
 def scale(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import fleet, fleet_listing
+from bench import fleet, fleet_floor, fleet_listing
 
 if TYPE_CHECKING:
     import argparse
@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 MIB = 1024 * 1024
+FLEET_LOADS = ("small", "large", "large-to-disk", "floor")
 
 
 def add_fleet_commands(commands: Commands) -> None:
     """Add ``fleet`` and ``listing`` to the benchmark's command line."""
     fleets = commands.add_parser("fleet", help="copy with 1, 2, 4 and 8 workers from a slow store")
-    fleets.add_argument("loads", nargs="*", choices=[[], "small", "large"], metavar="small|large")
+    fleets.add_argument(
+        "loads", nargs="*", choices=[[], *FLEET_LOADS], metavar="|".join(FLEET_LOADS)
+    )
     fleets.add_argument("--workers", default="1,2,4,8", help="numbers of workers, by commas")
     fleets.add_argument("--objects", type=int, default=5000)
     fleets.add_argument("--concurrency", type=int, default=4, help="requests a worker and store")
     fleets.add_argument("--large-mib", type=int, default=8192)
     fleets.add_argument("--part-mib", type=int, default=5)
+    fleets.add_argument("--disk-part-mib", type=int, default=1, help="the same, for large-to-disk")
     fleets.add_argument("--lanes", type=int, default=1, help="parts a worker has in memory")
     listings = commands.add_parser("listing", help="plan a flat prefix, cut into ranges or not")
     listings.add_argument("--keys", default="100000,1000000", help="numbers of keys, by commas")
@@ -36,23 +40,37 @@ def add_fleet_commands(commands: Commands) -> None:
 
 def scale_fleet(arguments: argparse.Namespace, tell: Callable[[str], None]) -> str:
     """Run the loads that were asked for, and return their tables."""
-    small = fleet.small_objects(arguments.objects, concurrency=arguments.concurrency)
-    large = fleet.large_object(
-        arguments.large_mib * MIB, part_bytes=arguments.part_mib * MIB, lanes=arguments.lanes
-    )
+    crews = _numbers(arguments.workers)
+    large_bytes, part_bytes = arguments.large_mib * MIB, arguments.part_mib * MIB
+    loads = {
+        "small": fleet.small_objects(arguments.objects, concurrency=arguments.concurrency),
+        "large": fleet.large_object(large_bytes, part_bytes=part_bytes, lanes=arguments.lanes),
+        "large-to-disk": fleet.large_object(
+            large_bytes,
+            part_bytes=arguments.disk_part_mib * MIB,
+            lanes=arguments.lanes,
+            to_disk=True,
+        ),
+    }
     tables = []
-    for name, load in (("small", small), ("large", large)):
-        if not arguments.loads or name in arguments.loads:
-            tell(load.name)
-            tables.append(
-                fleet.scale(
-                    load,
-                    crews=_numbers(arguments.workers),
-                    latency_ms=arguments.latency,
-                    repeats=arguments.repeats,
-                    tell=tell,
-                )
+    for name in arguments.loads or FLEET_LOADS:
+        if name == "floor":
+            table = fleet_floor.floor(
+                large_bytes,
+                part_bytes=part_bytes,
+                crews=crews,
+                latency_ms=arguments.latency,
+                tell=tell,
             )
+        else:
+            table = fleet.scale(
+                loads[name],
+                crews=crews,
+                latency_ms=arguments.latency,
+                repeats=arguments.repeats,
+                tell=tell,
+            )
+        tables.append(table)
     return "\n".join(tables)
 
 

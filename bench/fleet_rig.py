@@ -144,6 +144,11 @@ class Rig:
         await asyncio.sleep(IDLE_S)
 
     @property
+    def directory(self) -> Path:
+        """A directory of this rig, on the RAM disk where there is one; removed with it."""
+        return self._root
+
+    @property
     def key_bytes(self) -> int:
         return self._shape.key_bytes
 
