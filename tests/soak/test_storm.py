@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.redis_process import installed_servers
 from tests.e2e.test_storm import weather
 
 if TYPE_CHECKING:
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_fleet_weathers_a_minute_of_storm(tmp_path: Path, seed: int) -> None:
-    weather(tmp_path, seconds=60, size=6, objects=6000, limit="3MiB/s", within_s=400, seed=seed)
+@pytest.mark.parametrize(("seed", "queue"), [(1, "bundled"), (2, "bundled"), (3, "bundled-valkey")])
+def test_a_fleet_weathers_a_minute_of_storm(tmp_path: Path, seed: int, queue: str) -> None:
+    weather(
+        tmp_path,
+        seconds=60,
+        size=6,
+        objects=6000,
+        limit="3MiB/s",
+        within_s=400,
+        seed=seed,
+        program=installed_servers()[queue],
+    )
