@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import fleet, fleet_floor, fleet_listing
+from bench import fleet, fleet_floor, fleet_listing, fleet_rate
 
 if TYPE_CHECKING:
     import argparse
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 MIB = 1024 * 1024
-FLEET_LOADS = ("small", "large", "large-to-disk", "floor")
+FLEET_LOADS = ("small", "large", "large-to-disk", "floor", "rate")
 
 
 def add_fleet_commands(commands: Commands) -> None:
@@ -29,6 +29,8 @@ def add_fleet_commands(commands: Commands) -> None:
     fleets.add_argument("--part-mib", type=int, default=5)
     fleets.add_argument("--disk-part-mib", type=int, default=1, help="the same, for large-to-disk")
     fleets.add_argument("--lanes", type=int, default=1, help="parts a worker has in memory")
+    fleets.add_argument("--rate-mb", type=int, default=50, help="the limit of rate, in MB/s")
+    fleets.add_argument("--seconds", type=float, default=30.0, help="how long rate looks")
     listings = commands.add_parser("listing", help="plan a flat prefix, cut into ranges or not")
     listings.add_argument("--keys", default="100000,1000000", help="numbers of keys, by commas")
     listings.add_argument("--ranges", default="1,8", help="numbers of ranges, by commas")
@@ -61,6 +63,10 @@ def scale_fleet(arguments: argparse.Namespace, tell: Callable[[str], None]) -> s
                 crews=crews,
                 latency_ms=arguments.latency,
                 tell=tell,
+            )
+        elif name == "rate":
+            table = fleet_rate.hold(
+                crews, rate_per_s=arguments.rate_mb * 10**6, seconds=arguments.seconds, tell=tell
             )
         else:
             table = fleet.scale(

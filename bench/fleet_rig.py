@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -55,6 +56,7 @@ class Shape:
     keys: int
     key_bytes: int = SMALL_BYTES
     latency_ms: float = 20.0
+    durable_queue: bool = False
     options: tuple[str, ...] = ()
 
 
@@ -95,10 +97,11 @@ class Rig:
         self._root = root
         self._board = RedisBoard(server)
         self._workers: list[GuardedChild] = []
+        self._leaving: list[GuardedChild] = []
 
     def start_worker(self) -> None:
         """Start one more worker, with a pool of its own for what warms it up."""
-        number = len(self._workers)
+        number = len(self._workers) + len(self._leaving)
         pools = f"{self._pool_option()},warm-{number}"
         options = [each for each in self._shape.options if not each.startswith("--pool=")]
         argv = [sys.executable, "-m", "mover", "worker", "--queue", self._redis.url]
@@ -110,6 +113,21 @@ class Rig:
                 environment=self._environment(),
             )
         )
+
+    def dismiss_worker(self) -> None:
+        """Ask the worker that is here longest to leave (SIGTERM); it drains by itself."""
+        worker = self._workers.pop(0)
+        os.kill(worker.pid, signal.SIGTERM)
+        self._leaving.append(worker)
+
+    def restart_queue(self) -> None:
+        """Kill the queue's server, as a crash would, and start it again with what it had written."""
+        self._redis.stop()
+        self._redis.start()
+
+    async def submit(self, spec: CopySpec, first: NewTask) -> None:
+        """Put a job on the board."""
+        await self._board.submit(job_id(spec), encode_spec(spec), [first], now_s=time.time())
 
     def _pool_option(self) -> str:
         chosen = [each for each in self._shape.options if each.startswith("--pool=")]
@@ -167,7 +185,7 @@ class Rig:
         before, store_before_s = self._cpu(), float(self.counts()["cpu_s"])
         watch = _Watch(self._server, job_id(spec), pools)
         submitted_s = time.monotonic()
-        await self._board.submit(job_id(spec), encode_spec(spec), [first], now_s=time.time())
+        await self.submit(spec, first)
         while not await watch.is_over():
             self._check_workers()
             await asyncio.sleep(LOOK_EVERY_S)
@@ -204,7 +222,7 @@ class Rig:
         return sum(_cpu_s(worker.pid) for worker in self._workers), _cpu_s(self._redis.pid)
 
     async def close(self) -> None:
-        for worker in self._workers:
+        for worker in (*self._workers, *self._leaving):
             worker.end()
         await self._server.aclose()
 
@@ -259,7 +277,11 @@ async def opened_rig(shape: Shape) -> AsyncGenerator[Rig, None]:
     )
     arguments = (str(shape.keys), str(shape.key_bytes), str(shape.latency_ms))
     try:
-        with RedisProcess() as redis, script_server("latent_store.py", *arguments) as port:
+        durable = shape.durable_queue
+        with (
+            RedisProcess(durable=durable) as redis,
+            script_server("latent_store.py", *arguments) as port,
+        ):
             rig = Rig(shape, redis, await RedisServer.open(redis.url), port, root)
             try:
                 for _ in range(shape.workers):

@@ -35,6 +35,7 @@ SOURCE = "source"
 PAGE_KEYS = 1000
 POOL_BYTES = 16 * 1024 * 1024  # what all bodies are cut from
 HEAD_BYTES_MAX = 64 * 1024
+FLOW_BIN_S = 0.01
 DISCARD_BYTES = 1024 * 1024  # of a body in one call; nothing is copied
 XMLNS = "http://s3.amazonaws.com/doc/2006-03-01/"
 MODIFIED_HTTP = "Mon, 01 Jan 2024 00:00:00 GMT"
@@ -238,6 +239,7 @@ class Counts:
         self._first_s: dict[str, float] = {}
         self._in_flight_max = self.in_flight
         self.bytes_in = self.bytes_out = 0
+        self._flows: dict[str, dict[int, int]] = {"in": {}, "out": {}}
         self._last_s = 0.0
 
     def began(self, kind: str) -> None:
@@ -246,6 +248,12 @@ class Counts:
         if kind not in self._requests:
             self._first_s[kind] = time.monotonic()
         self._requests[kind] = self._requests.get(kind, 0) + 1
+
+    def flowed(self, direction: str, size_bytes: int) -> None:
+        """Note body bytes that the kernel has just given or taken, in bins of ``FLOW_BIN_S``."""
+        flow = self._flows[direction]
+        place = int(time.monotonic() / FLOW_BIN_S)
+        flow[place] = flow.get(place, 0) + size_bytes
 
     def ended(self) -> None:
         self.in_flight -= 1
@@ -259,6 +267,7 @@ class Counts:
             "in_flight_max": self._in_flight_max,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
+            "flows": self._flows,
             "cpu_s": time.process_time(),
         }
         self._begin()
@@ -311,6 +320,7 @@ class Connection:
                 room = min(self._to_discard, DISCARD_BYTES)
                 count = self._socket.recv_into(self._store.scratch, room, socket.MSG_TRUNC)
                 self._to_discard -= count
+                self._store.counts.flowed("in", count)
                 if count and not self._to_discard:
                     self._pause()
             else:
@@ -372,9 +382,9 @@ class Connection:
             while (done := self._sent - len(data)) < span:
                 offset = (start + done) % POOL_BYTES
                 room = min(span - done, POOL_BYTES - offset)
-                self._sent += os.sendfile(
-                    self._socket.fileno(), self._store.pool_file, offset, room
-                )
+                count = os.sendfile(self._socket.fileno(), self._store.pool_file, offset, room)
+                self._store.counts.flowed("out", count)
+                self._sent += count
         except BlockingIOError:
             return False
         except OSError:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.flow_meter import Meter
 from tests.e2e.support import copy_here, environment_for, fill_bucket, make_objects
 from tests.e2e.throttling import START_S, TOLERANCE, WINDOW_S, Case, assert_held
-from tests.faults.meter import Meter
 from tests.faults.script import Latency, Rule
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from tests.faults.proxy import FaultProxy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.flow_meter import Meter
     from tests.e2e.support import Ended
-    from tests.faults.meter import Meter
     from tests.servers.buckets import Bucket
 
 WINDOW_S = 5.0

@@ -14,8 +14,8 @@ from tests.faults.script import Drip, Flip, Reset, Side, Stall, Truncate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from bench.flow_meter import Meter
     from tests.faults.http1 import Piece
-    from tests.faults.meter import Meter
     from tests.faults.script import Fault
 
 # What the kernel holds has left the meter's sight, so it may hold little (it doubles this).

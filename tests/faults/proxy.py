@@ -18,9 +18,9 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from bench.flow_meter import Meter
 from tests.faults.http1 import PIECE_BYTES, Head, has_body, read_body, read_head
 from tests.faults.links import Broken, Link, Passage, Struck
-from tests.faults.meter import Meter
 from tests.faults.script import Answer, Event, Latency, Reset, Script, Side, error_body
 from tests.servers.loop_thread import LoopThread
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.meter import BIN_S, Meter
+from bench.flow_meter import BIN_S, Meter
 
 
 def steady(meter: Meter, *, rate_bytes_per_s: float, start_s: float, seconds: float) -> None:
