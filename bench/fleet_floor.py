@@ -55,7 +55,7 @@ def floor(
 def _run(port: int, object_bytes: int, part_bytes: int, crew: int) -> FloorRun:
     context = multiprocessing.get_context("spawn")
     gate = context.Barrier(crew + 1)
-    spent: multiprocessing.SimpleQueue[float] = context.SimpleQueue()
+    spent = context.Value("d", 0.0)
     processes = [
         context.Process(
             target=_move, args=(port, object_bytes, part_bytes, range(n, parts, crew), gate, spent)
@@ -73,7 +73,7 @@ def _run(port: int, object_bytes: int, part_bytes: int, crew: int) -> FloorRun:
     failed = [process.exitcode for process in processes if process.exitcode]
     if failed:
         raise RuntimeError(f"a process of the floor ended with {failed[0]}")
-    return FloorRun(wall_s, sum(spent.get() for _ in processes))
+    return FloorRun(wall_s, spent.value)
 
 
 def _move(port: int, object_bytes: int, part_bytes: int, parts: range, gate, spent) -> None:  # type: ignore[no-untyped-def]  # typeshed has no public names for them
@@ -95,7 +95,8 @@ def _move(port: int, object_bytes: int, part_bytes: int, parts: range, gate, spe
         writing.sendall(buffer)
         _receive(writing, memoryview(b""))
     after = os.times()
-    spent.put(after.user + after.system - before.user - before.system)
+    with spent.get_lock():
+        spent.value += after.user + after.system - before.user - before.system
 
 
 def _receive(link: socket.socket, buffer: memoryview) -> None:

@@ -25,6 +25,7 @@ import socket
 import sys
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
@@ -233,7 +234,7 @@ class Counts:
     def _begin(self) -> None:
         self._requests: dict[str, int] = {}
         self._first_s: dict[str, float] = {}
-        self._flows: dict[str, dict[int, int]] = {"in": {}, "out": {}}
+        self._flows: dict[str, Counter[int]] = {"in": Counter(), "out": Counter()}
         self._in_flight_max = self.in_flight
         self._last_s = 0.0
 
@@ -246,9 +247,7 @@ class Counts:
 
     def flowed(self, direction: str, size_bytes: int) -> None:
         """Note body bytes that the kernel has just given or taken, in bins of ``FLOW_BIN_S``."""
-        flow = self._flows[direction]
-        place = int(time.monotonic() / FLOW_BIN_S)
-        flow[place] = flow.get(place, 0) + size_bytes
+        self._flows[direction][int(time.monotonic() / FLOW_BIN_S)] += size_bytes
 
     def ended(self) -> None:
         self.in_flight -= 1
