@@ -26,9 +26,6 @@ GRACE_S = 10.0
 """How long a worker may take to drain before it is killed."""
 
 
-HEARD_S = 10.0
-"""A worker that has said nothing for this long does not count as one that is here."""
-
 RUN_S_MAX = 1e9
 """Older than any run: the last words of every worker of a job."""
 

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 
-from mover.beside import first_leaf
 from mover.crew import beat
 from mover.ends import Ends
 from mover.errors import MoverError, Rejected
@@ -22,7 +21,7 @@ from mover.letters import CANCELLED
 from mover.model import CopySpec
 from mover.payloads import decode_spec
 from mover.pools import listing_pool
-from mover.settings import ATTEMPTS_MAX, JOB_TTL_S, LISTING_SLOTS
+from mover.settings import ATTEMPTS_MAX, JOB_TTL_S, listing_lane
 from mover.stopping import Stop
 from scheduler.board import FleetBoard
 from scheduler.errors import StoreUnavailable
@@ -43,7 +42,10 @@ from scheduler.worker_policy import WorkerPolicy
 from transports.errors import TransportError
 
 LOOK_EVERY_S = 0.25
-"""How often a worker looks for new jobs."""
+"""How often a worker looks for new jobs, unless so many others do too that it should wait longer."""
+
+LOOKS_PER_S_MAX = 1000.0
+"""How often all workers of a fleet together look for new jobs."""
 
 REST_S = 4.0
 """How long a job rests on a worker that could not open its ends: another may take it up."""
@@ -76,9 +78,9 @@ class FleetWorker:
     exit_when_idle_s: float | None = None
     clock: Callable[[], float] = time.time
     rng: Callable[[], float] = field(default=lambda: 0.5)
-    # The lanes by job; None while its ends are being opened, empty once its lanes have ended.
-    _serving: dict[str, list[Worker] | None] = field(default_factory=dict)
-    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _serving: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _opening: set[str] = field(default_factory=set)
+    _workers: dict[str, Worker] = field(default_factory=dict)
     _resting: dict[str, float] = field(default_factory=dict)
     _busy_at_s: float = field(default_factory=time.monotonic)
 
@@ -95,40 +97,41 @@ class FleetWorker:
                 self._leave_lost(active)
                 for job in active:
                     if job not in self._serving and not self._rests(job):
-                        self._serving[job] = None
+                        self._opening.add(job)
                         task = group.create_task(self._serve(job), name=f"job-{job}")
-                        self._tasks[job] = task
+                        self._serving[job] = task
                         # Not in the task itself: one that is cancelled before its first step ends
                         # without a word.
                         task.add_done_callback(functools.partial(self._ended, job))
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_EVERY_S):
+                    async with asyncio.timeout(self._look_pause_s):
                         await self.stop.drain.wait()
             self._leave()
             while self._serving:  # noqa: ASYNC110 - the group's own end waits for them too
                 await asyncio.sleep(0.05)
             watch.cancel()
 
+    @property
+    def _look_pause_s(self) -> float:
+        fleet = max((worker.fleet_size for worker in self._workers.values()), default=1)
+        return look_pause_s(fleet)
+
     def _leave(self) -> None:
-        """Drain the lanes of every job; one that is still opening its ends has nothing to drain."""
-        for job, lanes in self._serving.items():
-            for lane in lanes or ():
-                lane.drain()
-            if lanes is None:
-                self._tasks[job].cancel()
+        """Drain every job's worker; where the ends are still being opened, there is nothing to drain."""
+        for worker in self._workers.values():
+            worker.drain()
+        for job in self._opening:
+            self._serving[job].cancel()
 
     def _ended(self, job: str, _: "asyncio.Task[None]") -> None:
-        del self._serving[job], self._tasks[job]
-
-    def _workers(self) -> list[Worker]:
-        return [worker for lanes in self._serving.values() for worker in lanes or ()]
+        del self._serving[job]
+        self._opening.discard(job)
 
     def _leave_lost(self, active: list[str]) -> None:
         """Leave jobs that the board does not have any more: it was restarted without its data."""
-        for job, lanes in self._serving.items():
+        for job, worker in self._workers.items():
             if job not in active:
-                for lane in lanes or ():
-                    lane.drain()
+                worker.drain()
 
     @property
     def _listing_pools(self) -> tuple[str, ...]:
@@ -143,7 +146,7 @@ class FleetWorker:
         )
 
     def _is_idle(self) -> bool:
-        if any(worker.is_busy for worker in self._workers()):
+        if any(worker.is_busy for worker in self._workers.values()):
             self._busy_at_s = time.monotonic()
         limit_s = self.exit_when_idle_s
         return limit_s is not None and time.monotonic() - self._busy_at_s >= limit_s
@@ -155,7 +158,7 @@ class FleetWorker:
         await self.stop.drain.wait()
         self._leave()
         await self.stop.at_once.wait()
-        for worker in self._workers():
+        for worker in self._workers.values():
             worker.stop()
 
     async def _serve(self, job: str) -> None:
@@ -206,7 +209,7 @@ class FleetWorker:
         reason after a few tries; a cancelled one is settled without its ends.
         """
         if await store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
-            await self._run_all(job, [self._sweeper(_settle_blindly, store)])
+            await self._work_with(job, self._sweeper(_settle_blindly, store))
         elif isinstance(error, Rejected):
             await self._refuse_first(store, str(error))
         if await store.is_drained():
@@ -232,29 +235,19 @@ class FleetWorker:
             await store.finish(lease, wish, now_s=self.clock())
 
     async def _work(self, job: str, ends: Ends, store: TaskStore) -> None:
-        lanes: list[Worker] = []
-
-        def notify() -> None:
-            for lane in lanes:
-                lane.notify()
-
-        executor = Executor(ends, store, shares=True, notify=notify)
-        lanes += [
-            Worker(
-                store,
-                executor.run,
-                worker_id=self.worker_id,
-                policy=self.policy,
-                note=lambda: beat(ends.live),
-                disown=executor.disown,
-            )
-        ]
-        policy = replace(self.policy, slots=LISTING_SLOTS, pools=self._listing_pools)
-        name = f"{self.worker_id}/listing"
-        lanes.append(Worker(store, executor.run, worker_id=name, policy=policy))
-        await self._run_all(job, lanes)
+        executor = Executor(ends, store, shares=True, notify=lambda: worker.notify())
+        listing = listing_lane(self.policy, self._listing_pools)
+        worker = Worker(
+            store,
+            executor.run,
+            worker_id=self.worker_id,
+            policy=replace(self.policy, beside=(listing,)),
+            note=lambda: beat(ends.live),
+            disown=executor.disown,
+        )
+        await self._work_with(job, worker)
         if await store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
-            await self._run_all(job, [self._sweeper(executor.give_up, store)])
+            await self._work_with(job, self._sweeper(executor.give_up, store))
 
     def _sweeper(self, give_up: Callable[[Lease], Awaitable[Outcome]], store: TaskStore) -> Worker:
         """Gives up what is left of a cancelled job, so that no upload stays open."""
@@ -263,19 +256,16 @@ class FleetWorker:
         )
         return Worker(store, give_up, worker_id=self.worker_id, policy=policy)
 
-    async def _run_all(self, job: str, workers: list[Worker]) -> None:
-        """Run the lanes of a job to their end; raises the first error of any of them as it is."""
-        self._serving[job] = workers
+    async def _work_with(self, job: str, worker: Worker) -> None:
+        """Run a worker of a job to its end; raises what it raises."""
+        self._opening.discard(job)
+        self._workers[job] = worker
+        if self.stop.drain.is_set():
+            worker.drain()
         try:
-            async with asyncio.TaskGroup() as group:
-                for worker in workers:
-                    if self.stop.drain.is_set():
-                        worker.drain()
-                    group.create_task(_run(worker), name="lane")
-        except BaseExceptionGroup as errors:
-            raise first_leaf(errors) from errors
+            await worker.run(until="drained")
         finally:
-            self._serving[job] = []
+            del self._workers[job]
 
     async def _close(self, job: str, ends: Ends, store: TaskStore) -> None:
         """Clean up behind a job that has ended. Every worker of it does; once more does no harm."""
@@ -290,10 +280,11 @@ class FleetWorker:
         self.note(f"job {job}: ended")
 
 
+def look_pause_s(workers: int) -> float:
+    """The pause between two looks for new jobs of one worker among so many, in seconds."""
+    return max(LOOK_EVERY_S, workers / LOOKS_PER_S_MAX)
+
+
 async def _settle_blindly(lease: Lease) -> Outcome:
     """Give up a task of a cancelled job whose ends cannot be opened; uploads it has open stay."""
     return Outcome(disposition=Discard(reason=CANCELLED))
-
-
-async def _run(worker: Worker) -> None:
-    await worker.run(until="drained")

@@ -6,7 +6,7 @@ Each takes a board and does one thing to a job, live: workers obey within second
 import time
 from dataclasses import dataclass
 
-from mover.crew import HEARD_S, read_beats
+from mover.crew import read_beats
 from mover.errors import Rejected
 from mover.fleet import ENDED
 from mover.links import check_link_name, link_bucket
@@ -17,7 +17,7 @@ from mover.settings import ATTEMPTS_MAX
 from mover.units import Malformed, Timetable
 from scheduler.board import FleetBoard, JobBoard, JobRecord
 from scheduler.errors import StoreUnavailable
-from scheduler.model import JOB_STATE, Event, FinishedTask, JobState, StoreStats, TaskState
+from scheduler.model import HEARD_S, JOB_STATE, Event, FinishedTask, JobState, StoreStats, TaskState
 from scheduler.store import TaskStore
 
 LINK_PREFIX = "link:"

@@ -15,7 +15,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar
 
-from mover.crew import HEARD_S
 from mover.ends import Ends
 from mover.feeding import TASKS_AHEAD, pair_pages, shard_tasks
 from mover.listing import PairPage
@@ -26,7 +25,7 @@ from mover.pools import listing_pool, put_in
 from mover.settings import FLEET_POLICY, WORKER_POLICY
 from mover.sharding import KeyRange, first_ranges, tasks_ahead
 from mover.splitting import split_range
-from scheduler.model import ANY_POOL, Lease, NewTask, TaskState
+from scheduler.model import ANY_POOL, HEARD_S, Lease, NewTask, TaskState
 from scheduler.patience import patiently
 from scheduler.store import TaskStore
 

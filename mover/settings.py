@@ -1,6 +1,6 @@
 """Numbers of the engine that are not a user's choice, in one place, each with its reason."""
 
-from scheduler.worker_policy import WorkerPolicy
+from scheduler.worker_policy import LanePolicy, WorkerPolicy
 
 MIB = 1024 * 1024
 
@@ -15,6 +15,17 @@ that moves pods gives half a minute to leave."""
 LISTING_SLOTS = 4
 """Listing tasks that one process of a fleet works on at a time: each waits for its store most of
 the time, and eight ranges keep two workers busy."""
+
+
+def listing_lane(policy: WorkerPolicy, pools: tuple[str, ...]) -> LanePolicy:
+    """The lane of listing tasks beside a worker's own; it may wait twice as long for its rarer tasks."""
+    return LanePolicy(
+        slots=LISTING_SLOTS,
+        pools=pools,
+        idle_poll_s=policy.idle_poll_s,
+        asks_per_s_max=policy.asks_per_s_max / 2,
+    )
+
 
 JOB_TTL_S = 7 * 86400.0
 """How long a job that has ended stays in a fleet's queue, to be shown and retried."""

@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mover.crew import HEARD_S, RUN_S_MAX, Beat, read_beats
+from mover.crew import RUN_S_MAX, Beat, read_beats
 from mover.errors import Incomplete
 from mover.gathering import gather_results
 from mover.model import Report, State
 from mover.progress import Monitor, Progress, WorkerProgress
 from mover.stopping import Stop
-from scheduler.model import JOB_STATE, JobState, StoreStats, TaskState
+from scheduler.model import HEARD_S, JOB_STATE, JobState, StoreStats, TaskState
 from scheduler.patience import patiently
 from scheduler.store import TaskStore
 

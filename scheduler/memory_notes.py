@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduler import budgets
-from scheduler.model import Event, WorkerBeat, plain_text
+from scheduler.model import HEARD_S, Event, WorkerBeat, plain_text
 from scheduler.store import EVENTS_KEPT, TaskStore
 
 
@@ -25,8 +25,9 @@ class MemoryNotes(TaskStore):
     async def get_control(self, name: str) -> bytes | None:
         return self._controls.get(name)
 
-    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> None:
+    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> int:
         self._beats[worker_id] = WorkerBeat(worker_id=worker_id, note=note, at_s=now_s)
+        return len(await self.workers(now_s=now_s, within_s=HEARD_S))
 
     async def workers(self, *, now_s: float, within_s: float) -> list[WorkerBeat]:
         heard = [beat for beat in self._beats.values() if beat.at_s >= now_s - within_s]

@@ -51,6 +51,9 @@ class JobState(StrEnum):
 ANY_POOL = "any"
 """The pool of tasks that every worker may take, and that every worker joins unless it is told not to."""
 
+HEARD_S = 10.0
+"""A worker that has said nothing for so many seconds does not count as one that is here."""
+
 JOB_STATE = "state"
 """Name of the control value that workers obey: a ``JobState``; absent means running."""
 

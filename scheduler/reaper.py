@@ -23,18 +23,18 @@ _log = logging.getLogger(__name__)
 async def reap_forever(
     store: TaskStore,
     *,
-    every_s: float,
+    pause_s: Callable[[], float],
     clock: Callable[[], float],
     rng: Callable[[], float],
     on_reaped: Callable[[Reaped], None],
 ) -> NoReturn:
-    """Reap about every ``every_s`` seconds, and report what was found; ends by cancellation.
+    """Reap about every ``pause_s()`` seconds, and report what was found; ends by cancellation.
 
     The pause is jittered by half, so that workers started together do not reap together. A store
     that is away is asked again at the next turn.
     """
     while True:
-        await asyncio.sleep(every_s * (0.5 + rng()))
+        await asyncio.sleep(pause_s() * (0.5 + rng()))
         try:
             reaped = await store.reap(now_s=clock())
         except StoreUnavailable as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler import budgets
-from scheduler.model import Event, WorkerBeat, plain_text
+from scheduler.model import HEARD_S, Event, WorkerBeat, plain_text
 from scheduler.store import EVENTS_KEPT, TaskStore
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ class RedisNotes(TaskStore):
         value: bytes | None = await self._server.do("HGET", self._key("control"), name)
         return value
 
-    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> None:
-        await self._server.run("beat", self._meta, worker_id, repr(now_s), note, BEATS_KEPT_S)
+    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> int:
+        heard: int = await self._server.run(
+            "beat", self._meta, worker_id, repr(now_s), note, BEATS_KEPT_S, HEARD_S
+        )
+        return heard
 
     async def workers(self, *, now_s: float, within_s: float) -> list[WorkerBeat]:
         rows = await self._server.run("workers", self._meta, repr(now_s - within_s))

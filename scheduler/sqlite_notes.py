@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler import budgets
-from scheduler.model import Event, WorkerBeat, plain_text
+from scheduler.model import HEARD_S, Event, WorkerBeat, plain_text
 from scheduler.store import EVENTS_KEPT, TaskStore
 
 if TYPE_CHECKING:
@@ -35,12 +35,17 @@ class SqliteNotes(TaskStore):
 
         return await self._file.read(step)
 
-    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> None:
-        await self._file.write(
-            lambda connection: connection.execute(
+    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> int:
+        def step(connection: Connection) -> int:
+            connection.execute(
                 "INSERT OR REPLACE INTO worker_beat VALUES (?, ?, ?)", (worker_id, note, now_s)
             )
-        )
+            (heard,) = connection.execute(
+                "SELECT count(*) FROM worker_beat WHERE at_s >= ?", (now_s - HEARD_S,)
+            ).fetchone()
+            return int(heard)
+
+        return await self._file.write(step)
 
     async def workers(self, *, now_s: float, within_s: float) -> list[WorkerBeat]:
         def step(connection: Connection) -> list[WorkerBeat]:

@@ -228,8 +228,11 @@ class TaskStore(RateStore):
     # --- Between workers ---
 
     @abstractmethod
-    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> None:
-        """Leave a sign of life with a small note; it replaces the worker's last one."""
+    async def beat(self, worker_id: str, note: bytes, *, now_s: float) -> int:
+        """Leave a sign of life with a small note; it replaces the worker's last one.
+
+        Returns how many workers, this one included, were heard of within ``HEARD_S``.
+        """
 
     @abstractmethod
     async def workers(self, *, now_s: float, within_s: float) -> list[WorkerBeat]:

@@ -11,7 +11,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from scheduler.errors import LeaseLost, StoreUnavailable
-from scheduler.leases import RENEWALS_PER_LEASE, LeaseKeeper, run_under_lease
+from scheduler.lanes import Lane
+from scheduler.leases import LeaseKeeper, run_under_lease
 from scheduler.model import (
     JOB_STATE,
     Discard,
@@ -24,7 +25,7 @@ from scheduler.model import (
 )
 from scheduler.patience import patiently
 from scheduler.reaper import reap_forever
-from scheduler.worker_policy import POLL_MIN_S, WorkerPolicy, WorkerTally
+from scheduler.worker_policy import WorkerPolicy, WorkerTally, reap_pause_s
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,9 +74,10 @@ class Worker:
         self._note = note
         self._disown = disown
         self._keeper = LeaseKeeper(store, lease_s=self._policy.lease_s, clock=clock)
-        self._running: dict[tuple[int, int], asyncio.Task[None]] = {}  # by task and generation
-        self._wake = asyncio.Event()
+        self._lanes = [Lane(lane) for lane in self._policy.lanes]
+        self._fleet_size = 1
         self._draining = asyncio.Event()
+        self._is_over = False
         self._is_stopping = False
         self._is_paused = False
         self._ended: Counter[str] = Counter()
@@ -88,7 +90,7 @@ class Worker:
     @property
     def is_busy(self) -> bool:
         """Whether a task is running."""
-        return bool(self._running)
+        return any(lane.running for lane in self._lanes)
 
     @property
     def is_paused(self) -> bool:
@@ -96,18 +98,19 @@ class Worker:
         return self._is_paused
 
     @property
-    def is_draining(self) -> bool:
-        """Whether the worker is leaving, because it was told to or the job was cancelled."""
-        return self._draining.is_set()
+    def fleet_size(self) -> int:
+        """How many workers, this one included, work on the store, as its last sign of life told."""
+        return self._fleet_size
 
     def notify(self) -> None:
         """Say that tasks were enqueued in this process: an idle worker looks at once."""
-        self._wake.set()
+        for lane in self._lanes:
+            lane.wake()
 
     def drain(self) -> None:
         """Leave: claim no more, let running tasks end within the grace, give the rest back."""
         self._draining.set()
-        self._wake.set()
+        self.notify()
 
     def stop(self) -> None:
         """Leave now: as ``drain``, without the grace."""
@@ -126,7 +129,7 @@ class Worker:
                 await self._look_around()
                 chores = self._start_chores(crew)
                 try:
-                    await self._claim_until_over(crew, until)
+                    await self._claim_on_all_lanes(crew, until)
                     await self._wind_down()
                     await self._look_around()
                 finally:
@@ -142,39 +145,49 @@ class Worker:
 
     # --- Claiming ---
 
-    async def _claim_until_over(self, crew: asyncio.TaskGroup, until: str) -> None:
-        pause_s = POLL_MIN_S
-        while not self._draining.is_set():
-            free = 0 if self._is_paused else self._policy.slots - len(self._running)
-            leases = await self._claim(crew, free) if free else []
+    async def _claim_on_all_lanes(self, crew: asyncio.TaskGroup, until: str) -> None:
+        async with asyncio.TaskGroup() as lanes:
+            for lane in self._lanes:
+                lanes.create_task(self._claim_until_over(crew, lane, until), name="lane")
+
+    async def _claim_until_over(self, crew: asyncio.TaskGroup, lane: Lane, until: str) -> None:
+        while not (self._draining.is_set() or self._is_over):
+            free = 0 if self._is_paused else lane.free
+            leases = await self._claim(crew, lane, free) if free else []
             for lease in leases:
                 # A drain that came during the claim: a task cancelled before its first step
                 # would never get to give its lease back.
                 if self._draining.is_set():
                     await self._give_back(lease)
                 else:
-                    self._start(crew, lease)
+                    self._start(crew, lane, lease)
             if leases:
-                pause_s = POLL_MIN_S
-            elif until == "drained" and not self._running and await self._is_drained():
+                lane.found()
+            elif until == "drained" and not lane.running and await self._sees_the_end(lane):
                 return
-            elif await self._rest(pause_s if free or self._is_paused else None):
-                pause_s = POLL_MIN_S
             else:
-                pause_s = min(2 * pause_s, self._policy.idle_poll_s)
+                polls = free > 0 or self._is_paused
+                await lane.rest(polls=polls, workers=self._fleet_size)
 
-    def _start(self, crew: asyncio.TaskGroup, lease: Lease) -> None:
+    async def _sees_the_end(self, lane: Lane) -> bool:
+        """Whether the store is drained. One lane asks, and tells the others."""
+        if lane is self._lanes[0] and await self._is_drained():
+            self._is_over = True
+            self.notify()
+        return self._is_over
+
+    def _start(self, crew: asyncio.TaskGroup, lane: Lane, lease: Lease) -> None:
         task = crew.create_task(self._run_one(lease), name=f"task-{lease.task_id}")
-        self._running[lease.task_id, lease.generation] = task
-        task.add_done_callback(lambda _: self._ended_one(lease))
+        lane.running[lease.task_id, lease.generation] = task
+        task.add_done_callback(lambda _: self._ended_one(lane, lease))
 
-    def _ended_one(self, lease: Lease) -> None:
-        del self._running[lease.task_id, lease.generation]
-        self._wake.set()
+    def _ended_one(self, lane: Lane, lease: Lease) -> None:
+        del lane.running[lease.task_id, lease.generation]
+        lane.wake()
 
-    async def _claim(self, crew: asyncio.TaskGroup, limit: int) -> list[Lease]:
+    async def _claim(self, crew: asyncio.TaskGroup, lane: Lane, limit: int) -> list[Lease]:
         """Claim up to ``limit`` tasks; a cancel gives back what the claim under way brings."""
-        claiming = crew.create_task(self._claim_or_error(limit), name="claim")
+        claiming = crew.create_task(self._claim_or_error(lane, limit), name="claim")
         try:
             claimed = await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -188,7 +201,7 @@ class Worker:
             raise claimed
         return claimed
 
-    async def _claim_or_error(self, limit: int) -> list[Lease] | StoreUnavailable:
+    async def _claim_or_error(self, lane: Lane, limit: int) -> list[Lease] | StoreUnavailable:
         """As a value, because an error raised here would end the crew before its time."""
         try:
             return await patiently(
@@ -197,7 +210,7 @@ class Worker:
                     limit=limit,
                     lease_s=self._policy.lease_s,
                     now_s=self._clock(),
-                    pools=self._policy.pools,
+                    pools=lane.policy.pools,
                 ),
                 patience_s=self._policy.patience_s,
                 rng=self._rng,
@@ -220,29 +233,22 @@ class Worker:
                 return False
             raise
 
-    async def _rest(self, limit_s: float | None) -> bool:
-        """Wait for news (an enqueue, a slot, a drain) up to a limit; return whether there is."""
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return False
-        self._wake.clear()
-        return True
-
     async def _wind_down(self) -> None:
         """See the running tasks out: by themselves within the grace, then by cancelling."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._policy.grace_s
-        while self._running and not self._is_stopping and loop.time() < deadline_s:
-            await self._rest(deadline_s - loop.time())
-        for task in self._running.values():
-            task.cancel()
-        while self._running:
-            if not await self._rest(self._policy.lease_s):
-                _log.warning(
-                    "action=wait worker=%s stuck=%s", self._worker_id, sorted(self._running)
-                )
+        for lane in self._lanes:
+            while lane.running and not self._is_stopping and loop.time() < deadline_s:
+                await lane.news_within(deadline_s - loop.time())
+        for lane in self._lanes:
+            for task in lane.running.values():
+                task.cancel()
+        for lane in self._lanes:
+            while lane.running:
+                if not await lane.news_within(self._policy.lease_s):
+                    _log.warning(
+                        "action=wait worker=%s stuck=%s", self._worker_id, sorted(lane.running)
+                    )
 
     # --- One task ---
 
@@ -325,10 +331,10 @@ class Worker:
     def _start_chores(self, crew: asyncio.TaskGroup) -> list[asyncio.Task[NoReturn]]:
         reaping = reap_forever(
             self._store,
-            every_s=self._policy.lease_s / RENEWALS_PER_LEASE,
+            pause_s=lambda: reap_pause_s(self._policy.lease_s, self._fleet_size),
             clock=self._clock,
             rng=self._rng,
-            on_reaped=lambda _: self._wake.set(),
+            on_reaped=lambda _: self.notify(),
         )
         return [
             crew.create_task(self._keeper.keep(), name="lease-keeper"),
@@ -345,7 +351,9 @@ class Worker:
         """Leave a sign of life, and obey the job's state. A store that is away is let be."""
         try:
             async with asyncio.timeout(self._policy.lease_s):
-                await self._store.beat(self._worker_id, self._note(), now_s=self._clock())
+                self._fleet_size = await self._store.beat(
+                    self._worker_id, self._note(), now_s=self._clock()
+                )
                 wish = await self._store.get_control(JOB_STATE)
         except (StoreUnavailable, TimeoutError):
             return
@@ -360,7 +368,7 @@ class Worker:
             self.stop()
         if self._is_paused != (state is JobState.PAUSED):
             self._is_paused = not self._is_paused
-            self._wake.set()
+            self.notify()
 
 
 def _is_being_cancelled() -> bool:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("stragglers", number, 0.0, "share of the workers at a tenth of their speed"),
         ("failing", number, 0.0, "share of runs that fail and are retried"),
         ("single-gib", number, 0.0, "one object of so many GiB instead of many"),
-        ("slots", whole, Rules().slots, "tasks a worker runs at a time"),
+        ("slots", whole, Rules().moving.slots, "tasks a worker runs at a time"),
         ("lease", number, Rules().lease_s, "seconds of a lease"),
         ("latency", number, Stores().latency_s, "mean seconds of a request"),
         ("worker-rate", number, 1 / Stores().cpu_per_object_s, "objects per second of a worker"),
@@ -65,7 +65,9 @@ def scenario_of(arguments: argparse.Namespace) -> Scenario:
             cpu_per_object_s=1 / arguments.worker_rate,
             bytes_per_s=arguments.worker_bytes,
         ),
-        rules=replace(rules, slots=arguments.slots, lease_s=arguments.lease),
+        rules=replace(
+            rules, moving=replace(rules.moving, slots=arguments.slots), lease_s=arguments.lease
+        ),
         costs=Costs(task_us=arguments.task_us, small_us=arguments.small_us),
     )
 

@@ -17,7 +17,6 @@ from bench.simulation.tasks import listing, opening
 from bench.simulation.workers import SimWorker, Waste
 from mover.model import CopySpec, SmallShard
 from mover.payloads import encode_payload
-from scheduler.leases import RENEWALS_PER_LEASE
 from transports.model import Entry
 
 if TYPE_CHECKING:
@@ -88,6 +87,7 @@ class Fleet:
             sizes=Sizes(data, CopySpec(source="", target="").split_bytes, self._rng),
             page_s=LogNormal(stores.page_s, stores.page_sigma, self._rng),
             entry_bytes=entry_bytes(),
+            fleet_size=scenario.workers,
             heard=self._heard,
             note_planned=self._note_planned,
         )
@@ -142,15 +142,13 @@ class Fleet:
     def _chores(self) -> None:
         rules = self._scenario.rules
         alive = sum(each.is_alive for each in self._workers)
-        if reaps := self._ripe(
-            "reap", alive * rules.reapers_per_worker * RENEWALS_PER_LEASE / rules.lease_s
-        ):
+        if reaps := self._ripe("reap", alive / rules.reap_pause_s(rules.lease_s, alive)):
             self._queue.reap(reaps)
-        # Each lane leaves a sign of life and reads the job's state.
-        if beats := self._ripe("beat", alive * rules.beats_per_worker / rules.beat_every_s):
+        # A sign of life comes with a look at the job's state.
+        if beats := self._ripe("beat", alive / rules.beat_every_s):
             self._queue.small("beat", beats)
             self._queue.small("control", beats)
-        if looks := self._ripe("look", alive * rules.looks_per_s):
+        if looks := self._ripe("look", alive / rules.look_pause_s(alive)):
             self._queue.small("look", looks)
         self._clock.at(self._clock.now_s + TICK_S, self._chores)
 

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from bench.simulation.queue import Queue
     from bench.simulation.scenario import Rules
     from bench.simulation.tasks import Held
+    from scheduler.worker_policy import LanePolicy
 
 
 class Lane:
-    """One ``Worker`` of the product: a pool, some slots, and a keeper of its leases.
+    """One lane of a ``Worker`` of the product: a pool, some slots, and a keeper of its leases.
 
     ``start`` gets each lease; whoever runs it calls ``ended`` when its finish has been answered.
+    ``on_nothing`` is for the lane that asks whether the job is drained.
     """
 
     def __init__(
@@ -29,18 +31,18 @@ class Lane:
         *,
         name: str,
         pool: str,
-        slots: int,
-        idle_poll_s: float,
+        policy: LanePolicy,
+        idle_pause_s: float,
         start: Callable[[Held], None],
-        on_nothing: Callable[[], None],
+        on_nothing: Callable[[], None] | None,
     ) -> None:
         self._clock = clock
         self._queue = queue
         self._rules = rules
         self._name = name
         self._pool = pool
-        self._slots = slots
-        self._idle_poll_s = idle_poll_s
+        self._slots = policy.slots
+        self._idle_pause_s = idle_pause_s
         self._start = start
         self._on_nothing = on_nothing
         self._pause_s = POLL_MIN_S
@@ -90,7 +92,7 @@ class Lane:
             self.held.extend(leases)
             self._clock.at(answered_s, self._claimed, leases)
             return
-        if not self.held:
+        if not self.held and self._on_nothing is not None:
             # One event for both questions: an idle worker asks whether the job is drained, too.
             answered_s = max(answered_s, self._queue.stats("is-drained"))
             self._on_nothing()
@@ -122,5 +124,5 @@ class Lane:
             self._is_woken = False
             self._pause_s = POLL_MIN_S
         else:
-            self._pause_s = min(2 * self._pause_s, self._idle_poll_s)
+            self._pause_s = min(2 * self._pause_s, self._idle_pause_s)
         self._claim()

@@ -30,6 +30,7 @@ class Around:
     sizes: Sizes
     page_s: LogNormal
     entry_bytes: float
+    fleet_size: int
     heard: Callable[[], int]
     note_planned: Callable[[int], None]
 
@@ -86,7 +87,7 @@ class Lister:
         if self._pages % around.rules.cut_every_pages == 0:
             heard = around.heard()
             around.queue.workers(2 * heard)
-            self._slots = around.rules.slots * heard
+            self._slots = around.rules.moving.slots * heard
         if not around.rules.stats_with_advance:
             around.queue.stats()
         return around.rules.limits(around.queue.pending, self._slots)

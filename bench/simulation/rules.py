@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from bench.simulation.scenario import Rules
 from mover.feeding import TASKS_AHEAD
+from mover.fleet import LOOK_EVERY_S
 from mover.planning import (
     SHARD_BYTES,
     SHARD_BYTES_MIN,
@@ -15,6 +16,7 @@ from mover.planning import (
 )
 from mover.ranging import RANGES
 from mover.sharding import shard_size
+from scheduler.leases import RENEWALS_PER_LEASE
 
 
 def _constant_limits(waiting: int, slots: int) -> ShardLimits:
@@ -28,6 +30,9 @@ CONSTANTS = Rules(
     limits=_constant_limits,
     tasks_ahead=lambda _: TASKS_AHEAD,
     first_ranges=lambda _: RANGES,
+    idle_pause_s=lambda policy, _: policy.idle_poll_s,
+    reap_pause_s=lambda lease_s, _: lease_s / RENEWALS_PER_LEASE,
+    look_pause_s=lambda _: LOOK_EVERY_S,
 )
 """The same numbers for every fleet, as the product had them at first."""
 
@@ -37,21 +42,9 @@ PACKED = replace(Rules(), packed=0.36)
 COUNTED = replace(PACKED, stats_with_advance=True)
 """And the answer of ``advance`` tells a listing how much is waiting."""
 
-PROPOSED = replace(
-    COUNTED,
-    idle_poll_s=2.0,
-    listing_poll_s=4.0,
-    reapers_per_worker=0.1,
-    beats_per_worker=0.5,
-    looks_per_s=0.25,
-)
-"""And an idle worker asks less often, its two lanes leave one sign of life every two seconds, look
-for new jobs every four, and reap once in a hundred seconds each: of a thousand, ten a second."""
-
 NAMED = {
     "product": Rules(),
     "constants": CONSTANTS,
     "packed": PACKED,
     "counted": COUNTED,
-    "proposed": PROPOSED,
 }

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mover.crew import HEARD_S
 from mover.feeding import AHEAD_POLL_S, TASKS_AHEAD
+from mover.fleet import look_pause_s
 from mover.planning import ShardLimits
+from mover.pools import LISTING
 from mover.ranging import CUT_EVERY_PAGES, RANGES
-from mover.settings import ATTEMPTS_MAX, FLEET_POLICY, LISTING_SLOTS
+from mover.settings import ATTEMPTS_MAX, FLEET_POLICY, listing_lane
 from mover.sharding import first_ranges, tasks_ahead
+from scheduler.model import HEARD_S
+from scheduler.worker_policy import LanePolicy, idle_pause_s, reap_pause_s
 
 PAGE_OBJECTS = 1000
 """Keys of a page, as every S3 listing has them."""
@@ -55,12 +58,10 @@ class Rules:
     else asks for. ``packed`` is the share that is left of a payload in the queue.
     """
 
-    slots: int = FLEET_POLICY.slots
-    listing_slots: int = LISTING_SLOTS
+    moving: LanePolicy = FLEET_POLICY.lanes[0]
+    listing: LanePolicy = listing_lane(FLEET_POLICY, (LISTING,))
     lease_s: float = FLEET_POLICY.lease_s
-    idle_poll_s: float = FLEET_POLICY.idle_poll_s
     beat_every_s: float = FLEET_POLICY.beat_every_s
-    listing_poll_s: float = FLEET_POLICY.idle_poll_s
     first_ranges: Callable[[int], int] = _ranges
     cut_every_pages: int = CUT_EVERY_PAGES
     heard_s: float = HEARD_S
@@ -70,9 +71,9 @@ class Rules:
     limits: Callable[[int, int], ShardLimits] = ShardLimits.towards_end
     packed: float = 1.0
     stats_with_advance: bool = False
-    reapers_per_worker: float = 2.0
-    beats_per_worker: float = 2.0
-    looks_per_s: float = 2.0
+    idle_pause_s: Callable[[LanePolicy, int], float] = idle_pause_s
+    reap_pause_s: Callable[[float, int], float] = reap_pause_s
+    look_pause_s: Callable[[int], float] = look_pause_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,8 +65,8 @@ class SimWorker:
             rules,
             name=name,
             pool=ANY_POOL,
-            slots=rules.slots,
-            idle_poll_s=rules.idle_poll_s,
+            policy=rules.moving,
+            idle_pause_s=rules.idle_pause_s(rules.moving, around.fleet_size),
             start=self._move,
             on_nothing=on_nothing,
         )
@@ -76,10 +76,10 @@ class SimWorker:
             rules,
             name=f"{name}/listing",
             pool=LISTING,
-            slots=rules.listing_slots,
-            idle_poll_s=rules.listing_poll_s,
+            policy=rules.listing,
+            idle_pause_s=rules.idle_pause_s(rules.listing, around.fleet_size),
             start=self._list,
-            on_nothing=_nothing,
+            on_nothing=None,
         )
 
     def join(self) -> None:
@@ -167,7 +167,3 @@ class SimWorker:
             task.left *= left
         elif task.kind is Kind.CHUNK:
             self._waste.bytes_again += task.size * task.left * (1 - left)
-
-
-def _nothing() -> None:
-    """An idle listing lane is no news."""

@@ -10,6 +10,7 @@ import pytest
 from scheduler.errors import GroupMisused, LeaseLost
 from scheduler.model import (
     FINAL_STATES,
+    HEARD_S,
     Discard,
     Disposition,
     Done,
@@ -195,9 +196,11 @@ class SharingContract(StoreCases):
         assert await store.get_control("limit") is None
 
     async def test_workers_are_those_heard_of_lately(self, store: TaskStore) -> None:
-        await store.beat("w2", b"old", now_s=NOW_S)
-        await store.beat("w1", b"1", now_s=NOW_S + 5)
-        await store.beat("w2", b"2", now_s=NOW_S + 8)
+        assert await store.beat("w2", b"old", now_s=NOW_S) == 1
+        assert await store.beat("w1", b"1", now_s=NOW_S + 5) == 2
+        assert await store.beat("w2", b"2", now_s=NOW_S + 8) == 2
+        assert await store.beat("w3", b"", now_s=NOW_S + HEARD_S * 2) == 1
+        assert await store.beat("w3", b"", now_s=NOW_S - HEARD_S) == 3  # a clock behind the others'
         both = await store.workers(now_s=NOW_S + 10, within_s=5)
         assert [(beat.worker_id, beat.note) for beat in both] == [("w1", b"1"), ("w2", b"2")]
         late = await store.workers(now_s=NOW_S + 11, within_s=5)

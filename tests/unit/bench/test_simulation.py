@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.simulation.fleet import Fleet, simulate
-from bench.simulation.rules import PROPOSED
+from bench.simulation.rules import COUNTED
 from bench.simulation.scenario import Costs, Data, Rules, Scenario, Stores
 from mover.planning import SHARD_OBJECTS
 
@@ -37,7 +37,7 @@ def test_without_variance_the_makespan_is_the_ideal_within_a_shard() -> None:
     data = Data(objects=200_000, sigma=0.0, large_share=0.0)
     scenario = Scenario(workers=5, data=data, stores=EVEN, join_s=0.0, costs=FREE)
     outcome = simulate(scenario)
-    stores, slots = scenario.stores, scenario.rules.slots
+    stores, slots = scenario.stores, scenario.rules.moving.slots
     shard_s = slots * SHARD_OBJECTS * (stores.cpu_per_object_s + 5e4 / stores.bytes_per_s)
     assert outcome.ideal_s <= outcome.makespan_s <= outcome.ideal_s + shard_s
 
@@ -52,7 +52,7 @@ def test_without_variance_the_makespan_is_the_ideal_within_a_shard() -> None:
     lost_for_s=st.sampled_from([0.0, 5.0]),
     failing=st.sampled_from([0.0, 0.1]),
     large_share=st.sampled_from([0.0, 1e-4]),
-    rules=st.sampled_from([Rules(), PROPOSED]),
+    rules=st.sampled_from([Rules(), COUNTED]),
 )
 def test_every_object_is_moved_exactly_once(
     seed: int,

@@ -4,7 +4,7 @@ import pytest
 
 from bench.__main__ import build_parser
 from bench.simulation.command import run, scenario_of
-from bench.simulation.rules import PROPOSED
+from bench.simulation.rules import COUNTED
 from bench.simulation.scenario import Scenario
 
 SMALL = ["simulate", "--workers", "4", "--objects", "20000"]
@@ -23,8 +23,7 @@ def test_the_defaults_are_those_of_the_values() -> None:
 
 def test_rules_go_by_name() -> None:
     assert (
-        scenario_of(build_parser().parse_args(["simulate", "--rules", "proposed"])).rules
-        == PROPOSED
+        scenario_of(build_parser().parse_args(["simulate", "--rules", "counted"])).rules == COUNTED
     )
 
 
