@@ -86,7 +86,7 @@ class Lister:
         around = self._around
         if self._pages % around.rules.cut_every_pages == 0:
             heard = around.heard()
-            around.queue.workers(2 * heard)
+            around.queue.workers(heard)
             self._slots = around.rules.moving.slots * heard
         if not around.rules.stats_with_advance:
             around.queue.stats()
@@ -109,6 +109,8 @@ class Lister:
         """The ranges given away, and how long the store was asked where to cut."""
         around, task = self._around, self._held.task
         wanted = task.ranges
+        if task.upto is not None and task.after >= task.upto:
+            return [], 0.0
         if wanted > 1:
             wanted = around.rules.first_ranges(self._slots)
         elif self._pages % around.rules.cut_every_pages == 0:
