@@ -104,16 +104,12 @@ class RangeLister:
 
     def _is_behind(self, page: PairPage) -> bool:
         upto = self._listing.upto
-        return upto is not None and bool(page.pairs) and page.pairs[0][0].key > upto
+        return upto is not None and bool(page.sources) and page.sources[0].key > upto
 
     def _within(self, page: PairPage) -> PairPage:
         """The page up to the range's end, which may have come nearer since the listing began."""
         upto = self._listing.upto
-        if upto is None or page.last_key <= upto:
-            return page
-        pairs = [pair for pair in page.pairs if pair[0].key <= upto]
-        extras = [entry for entry in page.extras if entry.key <= upto]
-        return PairPage(pairs, extras, upto)
+        return page if upto is None else page.up_to(upto)
 
     async def _take(self, page: PairPage, planned: Planned) -> None:
         """Enqueue a page's shards, then give away what others shall list.
@@ -191,5 +187,5 @@ class RangeLister:
             self._policy.selector.literal_prefix,
             KeyRange(page.last_key, self._listing.upto),
             wanted=wanted,
-            seen=[source.key for source, _ in page.pairs],
+            seen=[source.key for source in page.sources],
         )
