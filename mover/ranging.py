@@ -26,7 +26,7 @@ from mover.pools import listing_pool, put_in
 from mover.settings import FLEET_POLICY, WORKER_POLICY
 from mover.sharding import KeyRange, first_ranges, tasks_ahead
 from mover.splitting import split_range
-from scheduler.model import ANY_POOL, Lease, NewTask, TaskState
+from scheduler.model import ANY_POOL, Lease, NewTask, StoreStats, TaskState
 from scheduler.patience import patiently
 from scheduler.store import TaskStore
 
@@ -40,6 +40,7 @@ CUT_EVERY_PAGES = 20
 """How often a long range looks whether workers are idle, and gives half of its rest away."""
 
 AHEAD_POLL_S = 0.2
+"""How often a listing that is far enough ahead looks again; for so long counts hold good too."""
 
 
 def first_listing(now_s: float, pool: str = ANY_POOL, *, ranges: int = RANGES) -> NewTask:
@@ -73,6 +74,9 @@ class RangeLister:
         self._notify = notify
         self._pages = 0
         self._slots = 1
+        self._told: StoreStats | None = None
+        self._told_at_s = 0.0
+        self._waited = 0  # tasks that waited when the last page's came
         self._policy = Policy.of(
             ends.spec, ends.source.capabilities, ends.target.capabilities, listing.now_s
         )
@@ -138,10 +142,20 @@ class RangeLister:
 
     async def _advance(self, follow_ups: Sequence[NewTask]) -> None:
         payload = encode_payload(self._listing)
-        self._lease = await self._patiently(
+        advanced = await self._patiently(
             lambda: self._store.advance(self._lease, payload, follow_ups=follow_ups)
         )
+        self._lease, self._told = advanced
+        self._told_at_s = time.monotonic()
+        self._waited = self._told.tasks[TaskState.PENDING] - len(follow_ups)
         self._notify()
+
+    async def _stats(self) -> StoreStats:
+        """How the queue stands. What ``advance`` has answered a moment ago is good enough."""
+        if self._told is None or time.monotonic() - self._told_at_s >= AHEAD_POLL_S:
+            self._told = await self._patiently(self._store.stats)
+            self._told_at_s = time.monotonic()
+        return self._told
 
     async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
         """A queue that is away, or whose memory is full, is waited for; the pages wait too."""
@@ -158,7 +172,7 @@ class RangeLister:
             )
             self._slots = WORKER_POLICY.slots * len([each for each in heard if each.note])
         ahead = tasks_ahead(self._slots, least=TASKS_AHEAD)
-        while (stats := await self._patiently(self._store.stats)).open_tasks > ahead:  # noqa: ASYNC110
+        while (stats := await self._stats()).open_tasks > ahead:  # noqa: ASYNC110
             await asyncio.sleep(AHEAD_POLL_S)
         return ShardLimits.towards_end(stats.tasks[TaskState.PENDING], self._slots)
 
@@ -178,8 +192,7 @@ class RangeLister:
         if wanted > 1:
             wanted = first_ranges(self._slots, least=wanted)
         elif self._pages % CUT_EVERY_PAGES == 0:
-            waiting = (await self._patiently(self._store.stats)).tasks[TaskState.PENDING]
-            wanted = 1 if waiting else 2
+            wanted = 1 if self._waited > 0 else 2
         if wanted == 1:
             return []
         return await split_range(
