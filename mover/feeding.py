@@ -145,10 +145,10 @@ class Feeder:
         return msgspec.msgpack.encode(self.checkpoint)
 
 
-def shard_tasks(planned: Planned) -> list[NewTask]:
+def shard_tasks(planned: Planned, *, packed: bool = False) -> list[NewTask]:
     """The tasks that a plan comes to. A large object weighs nothing: its chunks will."""
     tasks = [
-        NewTask(payload=encode_payload(shard), weight=sum(map(_size, shard.copies)))
+        NewTask(payload=encode_payload(shard, packed=packed), weight=sum(map(_size, shard.copies)))
         for shard in planned.small  # which hold no object of unknown size
     ]
     tasks += [NewTask(payload=encode_payload(large)) for large in planned.large]

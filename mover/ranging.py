@@ -24,7 +24,7 @@ from mover.payloads import encode_payload
 from mover.planning import Planned, Planner, Policy, ShardLimits
 from mover.pools import listing_pool, put_in
 from mover.settings import FLEET_POLICY, WORKER_POLICY
-from mover.sharding import KeyRange, first_ranges, tasks_ahead
+from mover.sharding import KeyRange, first_ranges, packs_payloads, tasks_ahead
 from mover.splitting import split_range
 from scheduler.model import ANY_POOL, Lease, NewTask, StoreStats, TaskState
 from scheduler.patience import patiently
@@ -125,7 +125,8 @@ class RangeLister:
         self._pages += 1
         self._listing = replace(self._listing, after=page.last_key)
         if planned.has_work or self._pages % CUT_EVERY_PAGES == 0:
-            await self._advance(put_in(shard_tasks(planned), self._ends.spec.pool))
+            tasks = shard_tasks(planned, packed=packs_payloads(self._slots))
+            await self._advance(put_in(tasks, self._ends.spec.pool))
         given_away = await self._cut(page)
         if given_away:
             self._listing = replace(self._listing, upto=given_away[0].upto, ranges=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,6 +125,24 @@ async def test_a_range_is_not_cut_while_its_shards_pile_up(monkeypatch: pytest.M
     results = await list_all(make_ends(source, MemoryTransport()), store)
     assert len(results) == ranging.RANGES
     assert sorted(await planned_keys(store)) == keys
+
+
+@pytest.mark.parametrize(("workers", "packed"), [(8, False), (100, True)])
+async def test_a_large_fleet_packs_its_shards(workers: int, packed: bool) -> None:
+    source = MemoryTransport()
+    store, keys = await submitted(source, 3000)
+    for number in range(workers):
+        await store.beat(f"w{number}", b"note", now_s=time.time())
+    await list_all(make_ends(source, MemoryTransport()), store)
+    leases = await store.claim("w", limit=1000, lease_s=60.0, now_s=NOW_S * 2)
+    assert any(b"packed-1" in lease.payload for lease in leases) is packed
+    assert sum(len(shard_of(lease).copies) for lease in leases) == len(keys)
+
+
+def shard_of(lease: Lease) -> SmallShard:
+    shard = decode_payload(lease.payload)
+    assert isinstance(shard, SmallShard)
+    return shard
 
 
 class CountingStore(MemoryTaskStore):
