@@ -24,21 +24,22 @@ def _constant_limits(waiting: int, slots: int) -> ShardLimits:
     )
 
 
-CONSTANTS = Rules(
+GROWN = replace(Rules(), packed=lambda _: 1.0, stats_with_advance=False)
+"""The numbers that grow with the fleet, and nothing that came after them."""
+
+CONSTANTS = replace(
+    GROWN,
     limits=_constant_limits,
     tasks_ahead=lambda _: TASKS_AHEAD,
     first_ranges=lambda _: RANGES,
 )
 """The same numbers for every fleet, as the product had them at first."""
 
-PACKED = replace(Rules(), packed=0.36)
-"""Shards compressed in the queue: zstd at level 1 leaves 36 % of a thousand entries."""
-
-COUNTED = replace(PACKED, stats_with_advance=True)
-"""And the answer of ``advance`` tells a listing how much is waiting."""
+PACKED = replace(GROWN, packed=Rules().packed)
+"""And shards that a large fleet compresses in the queue."""
 
 PROPOSED = replace(
-    COUNTED,
+    Rules(),
     idle_poll_s=2.0,
     listing_poll_s=4.0,
     reapers_per_worker=0.1,
@@ -51,7 +52,7 @@ for new jobs every four, and reap once in a hundred seconds each: of a thousand,
 NAMED = {
     "product": Rules(),
     "constants": CONSTANTS,
+    "grown": GROWN,
     "packed": PACKED,
-    "counted": COUNTED,
     "proposed": PROPOSED,
 }
