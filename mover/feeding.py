@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import msgspec
 
@@ -22,6 +23,8 @@ from scheduler.store import TaskStore
 from transports.base import Transport
 from transports.errors import NotFound
 from transports.model import Entry
+
+_size = attrgetter("size")
 
 TASKS_AHEAD = 2000
 """Tasks that may wait in the queue: two million small objects, about 200 MB on disk, no memory."""
@@ -83,7 +86,7 @@ async def _or_nothing(
 
 async def _single_page(ends: Ends, key: str) -> PairPage:
     source = (await ends.source.head(key)).entry
-    return PairPage([(source, await found(ends.target, ends.target_key(key)))], [], key)
+    return PairPage([source], [await found(ends.target, ends.target_key(key))], [], key)
 
 
 async def found(transport: Transport, key: str) -> Entry | None:
@@ -142,11 +145,11 @@ class Feeder:
         return msgspec.msgpack.encode(self.checkpoint)
 
 
-def shard_tasks(planned: Planned) -> list[NewTask]:
+def shard_tasks(planned: Planned, *, packed: bool = False) -> list[NewTask]:
     """The tasks that a plan comes to. A large object weighs nothing: its chunks will."""
     tasks = [
-        NewTask(payload=encode_payload(shard), weight=sum(max(e.size, 0) for e in shard.copies))
-        for shard in planned.small
+        NewTask(payload=encode_payload(shard, packed=packed), weight=sum(map(_size, shard.copies)))
+        for shard in planned.small  # which hold no object of unknown size
     ]
     tasks += [NewTask(payload=encode_payload(large)) for large in planned.large]
     return tasks

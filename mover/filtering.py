@@ -22,14 +22,12 @@ from mover.name_lists import (
     write_name_list,
 )
 from mover.patterns import parse_pattern
-from mover.selecting import Selector
+from mover.selecting import ANY_TIME_NS, Selector
 from mover.units import SIZE_MAX_BYTES, Malformed, parse_when
 
 RULE_COUNT_MAX: Final = 10_000
 """Most rules of one selection; each costs time on every key, so more must be a slip."""
 
-_TIME_MIN_NS: Final = -(2**63)
-_TIME_MAX_NS: Final = 2**63
 _LINE: Final = re.compile(r"(\+|-|include|exclude)[ _](.+)", re.DOTALL)
 
 
@@ -122,7 +120,7 @@ class Selection:
         A resumed job must pass the ``now_s`` of its first run, or ages would select other entries.
         Raises ``Malformed`` where ``newer`` is not before ``older``.
         """
-        newer_ns, older_ns = _TIME_MIN_NS, _TIME_MAX_NS
+        newer_ns, older_ns = ANY_TIME_NS
         if self.newer is not None:
             newer_ns = parse_when(self.newer, now_s, what="--newer")
         if self.older is not None:

@@ -4,19 +4,42 @@ Both sides come in the order of their keys, so a page of the source is paired wi
 entries up to the page's last key; memory holds a page of each side, never a listing.
 """
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from transports.model import Entry
+
+_by_key = attrgetter("key")
 
 
 @dataclass(frozen=True, slots=True)
 class PairPage:
-    """A page of pairs: each source entry with its target or None; and the target's extra entries."""
+    """A page of pairs: each source entry with its target or None; and the target's extra entries.
 
-    pairs: list[tuple[Entry, Entry | None]]
-    extras: list[Entry]
+    ``targets`` is empty where the target has nothing for any of the sources. Most pages of a first
+    copy are such, and their pairs need not be made.
+    """
+
+    sources: Sequence[Entry]
+    targets: Sequence[Entry | None]
+    extras: Sequence[Entry]
     last_key: str
+
+    @property
+    def pairs(self) -> list[tuple[Entry, Entry | None]]:
+        """The pairs in the order of their keys; made anew by every call."""
+        targets = self.targets or [None] * len(self.sources)
+        return list(zip(self.sources, targets, strict=True))
+
+    def up_to(self, key: str) -> "PairPage":
+        """The page without what sorts after a key, which is its last key then."""
+        if self.last_key <= key:
+            return self
+        count = bisect_right(self.sources, key, key=_by_key)
+        extras = [entry for entry in self.extras if entry.key <= key]
+        return PairPage(self.sources[:count], self.targets[:count], extras, key)
 
 
 async def merge(
@@ -44,18 +67,18 @@ async def merge(
                 waiting.update((entry.key, entry) for entry in targets)
                 reached = targets[-1].key
         if not waiting:
-            yield PairPage([(entry, None) for entry in page], [], last)
+            yield PairPage(page, (), (), last)
             continue
         take = waiting.pop
-        pairs = [(entry, take(entry.key, None)) for entry in page]
+        paired = [take(entry.key, None) for entry in page]
         left_over = [entry for key, entry in waiting.items() if key < last]
         for entry in left_over:
             del waiting[entry.key]
-        yield PairPage(pairs, left_over, last)
+        yield PairPage(page, paired, left_over, last)
     if not extras:
         return
     if waiting:
-        yield PairPage([], list(waiting.values()), reached)
+        yield PairPage((), (), list(waiting.values()), reached)
     if more:
         async for targets in target:
-            yield PairPage([], list(targets), targets[-1].key)
+            yield PairPage((), (), list(targets), targets[-1].key)

@@ -2,7 +2,7 @@
 
 A segment is what one run of one task wrote: a header line, then a row for each object that the task
 touched. Segments are never changed; where several speak of one key, ``newest`` says which row counts.
-The format is described for other programs in docs/manifest.md. The only door to zstandard.
+The format is described for other programs in docs/manifest.md.
 """
 
 import re
@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
-import zstandard
 
 from mover.model import Assembly, Failure, LargeObject, SmallShard
 from mover.name_lists import escape_name, unescape_name
+from mover.packing import Damaged, pack, unpack
 from mover.payloads import Payload
 from mover.units import Malformed
 from transports import digests
@@ -260,12 +260,15 @@ def encode_segment(header: Header, rows: Sequence[Row]) -> bytes:
             target=_readable(header.target),
         )
         lines = _encoder.encode_lines([header, *map(_escaped, rows)])
-    return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(lines)
+    return pack(lines, level=_LEVEL, checksum=True)
 
 
 def decode_segment(data: bytes | bytearray | memoryview) -> Segment:
     """Read a segment. Raises ``DamagedSegment`` with one line that says what is wrong."""
-    first, _, rest = _decompress(bytes(data)).partition(b"\n")
+    try:
+        first, _, rest = unpack(bytes(data), bytes_max=SEGMENT_BYTES_MAX).partition(b"\n")
+    except Damaged as error:
+        raise DamagedSegment(str(error)) from error
     try:
         header = _header_decoder.decode(first)
     except msgspec.MsgspecError as error:
@@ -296,17 +299,6 @@ def decode_row(line: bytes) -> Row:
     """Read what ``encode_row`` wrote."""
     row = _row_decoder.decode(line)
     return _unescaped(row) if row.escaped else row
-
-
-def _decompress(data: bytes) -> bytes:
-    try:
-        if zstandard.frame_content_size(data) > SEGMENT_BYTES_MAX:
-            raise DamagedSegment("it claims to be larger than any segment")
-        return zstandard.ZstdDecompressor().decompress(
-            data, max_output_size=SEGMENT_BYTES_MAX, allow_extra_data=False
-        )
-    except zstandard.ZstdError as error:
-        raise DamagedSegment(f"it is not whole zstd data ({error})") from error
 
 
 def _escaped(row: Row) -> Row:

@@ -6,9 +6,12 @@ this file system, say) with ``Invalid``.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from mover.model import Links
 from transports.model import Capabilities, Entry, Kind
+
+_key, _kind = attrgetter("key"), attrgetter("kind")
 
 
 def refusal(entry: Entry, source: Capabilities, target: Capabilities, links: Links) -> str:
@@ -30,9 +33,21 @@ def all_plain(entries: Sequence[Entry], target: Capabilities) -> bool:
 
     False may also mean that it cannot be told so.
     """
-    if target.has_directories or any(entry.kind is not Kind.OBJECT for entry in entries):
+    if target.has_directories:
         return False
-    return "".join([entry.key for entry in entries]).isascii()
+    kinds = list(map(_kind, entries))
+    if kinds.count(Kind.OBJECT) < len(kinds):
+        return False
+    names = "".join(map(_key, entries))
+    return names.isascii() or _is_unicode(names)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unfit_for_directories(entry: Entry) -> str:

@@ -2,8 +2,9 @@
 
 A payload is ``[tag, value]``. Keys that are not valid Unicode (file names with stray bytes) cannot
 be msgpack strings; such a payload is written with its keys as bytes under a tag of its own, so that
-the common case pays nothing. Decoding is strict: an unknown tag or a missing field is an error that
-names the queue as foreign, never a guess.
+the common case pays nothing. A payload may be packed: then the value is a whole payload, compressed,
+under a tag that names the way and its version. Decoding is strict: an unknown tag or a missing field
+is an error that names the queue as foreign, never a guess.
 """
 
 import os
@@ -21,6 +22,7 @@ from mover.model import (
     SmallShard,
     TaskResult,
 )
+from mover.packing import Damaged, pack, unpack
 
 Payload = SmallShard | LargeObject | Chunk | Assembly | Listing
 
@@ -35,32 +37,50 @@ _TAGS: dict[str, type[Any]] = {
 }
 _NAMES = {kind: tag for tag, kind in _TAGS.items()}
 _STRAY = "stray-bytes:"
+_PACKED = "packed-1"  # one frame of zstd
+
+PACKED_BYTES_MIN = 4096
+"""A payload of less than some forty entries stays as it is."""
+
+PACKED_BYTES_MAX = 64 * 1024 * 1024
+"""What a packed payload may unpack to: a shard of probes with the longest names takes a twentieth."""
+
+_LEVEL = 1
+"""A thousand entries with random ETags, 85 kB: 34 kB in 0.27 ms, and back in 0.09; level -1 leaves 44 kB
+in 0.23, level -3 47 kB in 0.15 (python-zstandard 0.25, 2026-11-27)."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoders = {tag: msgspec.msgpack.Decoder(kind) for tag, kind in _TAGS.items()}
 _frame = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+_packed = msgspec.msgpack.Decoder(bytes)
 _result = msgspec.msgpack.Decoder(TaskResult)
 
 
-def encode_payload(payload: Payload) -> bytes:
-    """Write a task for the queue."""
+def encode_payload(payload: Payload, *, packed: bool = False) -> bytes:
+    """Write a task for the queue; ``packed`` where that makes a large one smaller."""
     tag = _NAMES[type(payload)]
     try:
-        return _encode((tag, payload))
+        data = _encode((tag, payload))
     except UnicodeEncodeError:
-        return _encode((_STRAY + tag, _escape(msgspec.to_builtins(payload, str_keys=True))))
+        data = _encode((_STRAY + tag, _escape(msgspec.to_builtins(payload, str_keys=True))))
+    if packed and PACKED_BYTES_MIN <= len(data) <= PACKED_BYTES_MAX:
+        return min(data, _encode((_PACKED, pack(data, level=_LEVEL))), key=len)
+    return data
 
 
 def decode_payload(data: bytes) -> Payload:
-    """Read a task. Raises ``Rejected`` when it is not one of ours."""
+    """Read a task, packed or not. Raises ``Rejected`` when it is not one of ours."""
     try:
         tag, raw = _frame.decode(data)
+        if tag == _PACKED:
+            plain = unpack(_packed.decode(raw), bytes_max=PACKED_BYTES_MAX)
+            tag, raw = _frame.decode(plain)
         if tag.startswith(_STRAY):
             kind = _TAGS[tag.removeprefix(_STRAY)]
             value: Payload = msgspec.convert(_unescape(msgspec.msgpack.decode(raw)), kind)
         else:
             value = _decoders[tag].decode(raw)
-    except (msgspec.MsgspecError, KeyError) as error:
+    except (msgspec.MsgspecError, KeyError, Damaged) as error:
         raise Rejected(f"this queue holds a task of another version of mover: {error}") from error
     return value
 

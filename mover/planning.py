@@ -4,8 +4,11 @@
 so the same pages always make the same plan, and printing the plan is the dry run.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import attrgetter
 
 from mover.comparing import Verdict, compare
 from mover.listing import PairPage
@@ -26,6 +29,8 @@ from mover.naming import all_plain, refusal
 from mover.selecting import Selector
 from mover.sharding import shard_size, smallest_shard
 from transports.model import Capabilities, Entry, Kind
+
+_size, _mtime_ns = attrgetter("size"), attrgetter("mtime_ns")
 
 SHARD_OBJECTS = 1000
 """Objects in a shard: one transaction of the queue (about a millisecond) for a thousand objects."""
@@ -157,24 +162,25 @@ class Planner:
 
         Most pages of a first copy are such: nothing is decided or made for each of their objects.
         """
-        policy = self._policy
-        sources = [source for source, target in page.pairs if target is None]
-        if not sources or len(sources) < len(page.pairs) or page.extras:
+        policy, sources = self._policy, page.sources
+        if not sources or page.extras or any(page.targets):
             return None
-        sizes = [source.size for source in sources]
-        if min(sizes) < 0 or max(sizes) > policy.spec.split_bytes:
+        sizes = list(map(_size, sources))
+        smallest, largest = min(sizes), max(sizes)
+        if smallest < 0 or largest > policy.spec.split_bytes:
             return None
-        mtimes_ns = [source.mtime_ns for source in sources]
-        if not policy.selector.wants_all(sizes, mtimes_ns) or not all_plain(sources, policy.target):
+        times_ns = map(_mtime_ns, sources)
+        if not policy.selector.wants_all((smallest, largest), times_ns):
+            return None
+        if not all_plain(sources, policy.target):
             return None
         planned = Planned()
         planned.tally.planned_objects = len(sources)
         planned.tally.planned_bytes = sum(sizes)
-        shard = _Packer(planned.small, self.limits)
-        for source, size in zip(sources, sizes, strict=True):
-            shard.copies.append(source)
-            shard.grow(size)
-        shard.flush()
+        planned.small = [
+            SmallShard(copies=list(sources[start:stop]), probes=[])
+            for start, stop in _runs(sizes, self.limits)
+        ]
         return planned
 
     def _feed_any(self, page: PairPage) -> Planned:
@@ -204,6 +210,17 @@ class Planner:
     def _implied(self, marker: Entry, following: Entry) -> bool:
         """A folder marker before its own content says nothing new to a file system."""
         return self._policy.target.has_directories and following.key.startswith(marker.key)
+
+
+def _runs(sizes: Sequence[int], limits: ShardLimits) -> Iterator[tuple[int, int]]:
+    """Where ``_Packer`` would begin and end its shards of so large objects, told without a loop."""
+    totals = list(accumulate(sizes))
+    start = before = 0
+    while start < len(sizes):
+        full = bisect_left(totals, before + limits.bytes, start) + 1
+        stop = min(full, start + limits.objects, len(sizes))
+        yield start, stop
+        start, before = stop, totals[stop - 1]
 
 
 class _Packer:

@@ -23,9 +23,9 @@ from mover.payloads import encode_payload
 from mover.planning import Planned, Planner, Policy, ShardLimits
 from mover.pools import listing_pool, put_in
 from mover.settings import FLEET_POLICY, WORKER_POLICY
-from mover.sharding import KeyRange, first_ranges, tasks_ahead
+from mover.sharding import KeyRange, first_ranges, packs_payloads, tasks_ahead
 from mover.splitting import split_range
-from scheduler.model import ANY_POOL, HEARD_S, Lease, NewTask, TaskState
+from scheduler.model import ANY_POOL, HEARD_S, Lease, NewTask, StoreStats, TaskState
 from scheduler.patience import patiently
 from scheduler.store import TaskStore
 
@@ -39,6 +39,7 @@ CUT_EVERY_PAGES = 20
 """How often a long range looks whether workers are idle, and gives half of its rest away."""
 
 AHEAD_POLL_S = 0.2
+"""How often a listing that is far enough ahead looks again; for so long counts hold good too."""
 
 
 def first_listing(now_s: float, pool: str = ANY_POOL, *, ranges: int = RANGES) -> NewTask:
@@ -72,6 +73,9 @@ class RangeLister:
         self._notify = notify
         self._pages = 0
         self._slots = 1
+        self._told: StoreStats | None = None
+        self._told_at_s = 0.0
+        self._waited = 0  # tasks that waited when the last page's came
         self._policy = Policy.of(
             ends.spec, ends.source.capabilities, ends.target.capabilities, listing.now_s
         )
@@ -103,16 +107,12 @@ class RangeLister:
 
     def _is_behind(self, page: PairPage) -> bool:
         upto = self._listing.upto
-        return upto is not None and bool(page.pairs) and page.pairs[0][0].key > upto
+        return upto is not None and bool(page.sources) and page.sources[0].key > upto
 
     def _within(self, page: PairPage) -> PairPage:
         """The page up to the range's end, which may have come nearer since the listing began."""
         upto = self._listing.upto
-        if upto is None or page.last_key <= upto:
-            return page
-        pairs = [pair for pair in page.pairs if pair[0].key <= upto]
-        extras = [entry for entry in page.extras if entry.key <= upto]
-        return PairPage(pairs, extras, upto)
+        return page if upto is None else page.up_to(upto)
 
     async def _take(self, page: PairPage, planned: Planned) -> None:
         """Enqueue a page's shards, then give away what others shall list.
@@ -124,7 +124,8 @@ class RangeLister:
         self._pages += 1
         self._listing = replace(self._listing, after=page.last_key)
         if planned.has_work or self._pages % CUT_EVERY_PAGES == 0:
-            await self._advance(put_in(shard_tasks(planned), self._ends.spec.pool))
+            tasks = shard_tasks(planned, packed=packs_payloads(self._slots))
+            await self._advance(put_in(tasks, self._ends.spec.pool))
         given_away = await self._cut(page)
         if given_away:
             self._listing = replace(self._listing, upto=given_away[0].upto, ranges=1)
@@ -141,10 +142,20 @@ class RangeLister:
 
     async def _advance(self, follow_ups: Sequence[NewTask]) -> None:
         payload = encode_payload(self._listing)
-        self._lease = await self._patiently(
+        advanced = await self._patiently(
             lambda: self._store.advance(self._lease, payload, follow_ups=follow_ups)
         )
+        self._lease, self._told = advanced
+        self._told_at_s = time.monotonic()
+        self._waited = self._told.tasks[TaskState.PENDING] - len(follow_ups)
         self._notify()
+
+    async def _stats(self) -> StoreStats:
+        """How the queue stands. What ``advance`` has answered a moment ago is good enough."""
+        if self._told is None or time.monotonic() - self._told_at_s >= AHEAD_POLL_S:
+            self._told = await self._patiently(self._store.stats)
+            self._told_at_s = time.monotonic()
+        return self._told
 
     async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
         """A queue that is away, or whose memory is full, is waited for; the pages wait too."""
@@ -161,7 +172,7 @@ class RangeLister:
             )
             self._slots = WORKER_POLICY.slots * len([each for each in heard if each.note])
         ahead = tasks_ahead(self._slots, least=TASKS_AHEAD)
-        while (stats := await self._patiently(self._store.stats)).open_tasks > ahead:  # noqa: ASYNC110
+        while (stats := await self._stats()).open_tasks > ahead:  # noqa: ASYNC110
             await asyncio.sleep(AHEAD_POLL_S)
         return ShardLimits.towards_end(stats.tasks[TaskState.PENDING], self._slots)
 
@@ -181,8 +192,7 @@ class RangeLister:
         if wanted > 1:
             wanted = first_ranges(self._slots, least=wanted)
         elif self._pages % CUT_EVERY_PAGES == 0:
-            waiting = (await self._patiently(self._store.stats)).tasks[TaskState.PENDING]
-            wanted = 1 if waiting else 2
+            wanted = 1 if self._waited > 0 else 2
         if wanted == 1:
             return []
         return await split_range(
@@ -190,5 +200,5 @@ class RangeLister:
             self._policy.selector.literal_prefix,
             KeyRange(page.last_key, self._listing.upto),
             wanted=wanted,
-            seen=[source.key for source, _ in page.pairs],
+            seen=[source.key for source in page.sources],
         )

@@ -13,7 +13,7 @@ import bisect
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from mover.patterns import Pattern
@@ -24,6 +24,9 @@ two listings that are read side by side."""
 
 BELOW_COUNT_MAX: Final = 256
 """Sets of rules that a selector keeps compiled; most trees know a handful."""
+
+ANY_TIME_NS: Final = (-(2**63), 2**63)
+"""The range of times within which every entry's time lies."""
 
 _Match = Callable[[str], re.Match[str] | None]
 _Ruling = tuple[bool, Pattern]
@@ -122,12 +125,18 @@ class Selector:
         # Only includes carry a group, so a match without one is an exclude.
         return match is None or match.lastindex is not None
 
-    def wants_all(self, sizes: Sequence[int], mtimes_ns: Sequence[int]) -> bool:
-        """Whether entries of these sizes and times are all taken, whatever their keys; not empty."""
+    def wants_all(self, size_range: tuple[int, int], mtimes_ns: Iterable[int]) -> bool:
+        """Whether entries of these sizes (both ends) and times are all taken, whatever their keys.
+
+        The times are looked at only where they matter.
+        """
         if self._names is not None or self._choices:
             return False
-        sized = self._size_min <= min(sizes) and max(sizes) <= self._size_max
-        return sized and self._time_min <= min(mtimes_ns) and max(mtimes_ns) < self._time_stop
+        if not (self._size_min <= size_range[0] and size_range[1] <= self._size_max):
+            return False
+        if (self._time_min, self._time_stop) == ANY_TIME_NS:
+            return True
+        return all(self._time_min <= time_ns < self._time_stop for time_ns in mtimes_ns)
 
     def wants_directory(self, key_with_slash: str) -> bool:
         """Whether anything below a directory may be taken; if not, a walk need not enter it."""

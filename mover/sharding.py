@@ -93,6 +93,19 @@ def tasks_ahead(slots: int, *, least: int) -> int:
     return max(least, 2 * slots)
 
 
+PACKING_SLOTS: Final = 400
+
+
+def packs_payloads(slots: int) -> bool:
+    """Whether a fleet of so many slots (from a hundred workers on) compresses its shards.
+
+    A shard of a thousand objects then costs the fleet 0.36 ms more, a thousandth of what moving them
+    costs, and the queue's one thread 0.12 less, a quarter of what the shard costs it. A small fleet
+    leaves that thread idle, and its planners have better things to do (docs/scaling.md).
+    """
+    return slots >= PACKING_SLOTS
+
+
 def first_ranges(slots: int, *, least: int) -> int:
     """How many ranges a long listing is first cut into: one for every sixteen slots.
 

@@ -94,11 +94,12 @@ class Sharer:
         )
         pieces = [self._task(given[at : at + piece]) for at in range(0, len(given), piece)]
         payload = encode_payload(self._shard)
-        self._lease = await patiently(
+        advanced = await patiently(
             lambda: self._store.advance(self._lease, payload, follow_ups=pieces),
             patience_s=FLEET_POLICY.patience_s,
             rng=random.random,
         )
+        self._lease = advanced.lease
 
     def _task(self, entries: list[Entry]) -> NewTask:
         # It weighs nothing: its bytes are in the weight of the shard that it was cut from.

@@ -17,6 +17,7 @@ from scheduler.memory_notes import MemoryNotes
 from scheduler.model import (
     ANY_POOL,
     FINAL_STATES,
+    Advanced,
     FinishedTask,
     Lease,
     Reaped,
@@ -230,7 +231,7 @@ class MemoryTaskStore(MemoryNotes):
         *,
         follow_ups: Sequence[NewTask] = (),
         groups: Sequence[NewGroup] = (),
-    ) -> Lease:
+    ) -> Advanced:
         task = self._tasks.get(lease.task_id)
         standing = None
         if task is not None:
@@ -243,7 +244,8 @@ class MemoryTaskStore(MemoryNotes):
             self._admit(follow_ups, groups)
             task.standing = standing
             task.payload = payload
-        return replace(lease, payload=payload, step=standing.step)
+        further = replace(lease, payload=payload, step=standing.step)
+        return Advanced(further, await self.stats())
 
     async def finish(
         self,

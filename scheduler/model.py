@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NewType, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, NewType, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -215,6 +215,13 @@ class StoreStats:
     def is_drained(self) -> bool:
         """No more tasks will come, and none is left to run."""
         return self.intake_closed and self.open_tasks == 0
+
+
+class Advanced(NamedTuple):
+    """The lease that stands for an advanced task from now on, and how the store stands with it."""
+
+    lease: Lease
+    stats: StoreStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

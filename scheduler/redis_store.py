@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler.errors import GroupMisused, IntakeClosed, LeaseLost
 from scheduler.model import (
     ANY_POOL,
+    Advanced,
     Discard,
     Done,
     FinishedTask,
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from scheduler.model import Disposition, NewGroup, NewTask
+
+
+_TASKS_IN = {state: f"tasks:{state}".encode() for state in TaskState}
+_WEIGHT_IN = {state: f"weight:{state}".encode() for state in TaskState}
 
 
 class RedisTaskStore(RedisNotes):
@@ -143,13 +148,14 @@ class RedisTaskStore(RedisNotes):
         *,
         follow_ups: Sequence[NewTask] = (),
         groups: Sequence[NewGroup] = (),
-    ) -> Lease:
+    ) -> Advanced:
         answer = await self._run(
             "intake+advance", *_held(lease), lease.step, payload, *intake_values(follow_ups, groups)
         )
         _check_held(answer, lease)
         _check_groups(answer)
-        return replace(lease, payload=payload, step=answer[1])
+        further = replace(lease, payload=payload, step=answer[1])
+        return Advanced(further, _stats(*answer[2:]))
 
     async def finish(
         self,
@@ -185,13 +191,7 @@ class RedisTaskStore(RedisNotes):
     # --- What became of it ---
 
     async def stats(self) -> StoreStats:
-        fields, is_closed = await self._run("stats")
-        tally = dict(zip(fields[::2], fields[1::2], strict=True))
-        return StoreStats(
-            tasks={state: int(tally.get(f"tasks:{state}".encode(), 0)) for state in TaskState},
-            weight={state: int(tally.get(f"weight:{state}".encode(), 0)) for state in TaskState},
-            intake_closed=bool(is_closed),
-        )
+        return _stats(*await self._run("stats"))
 
     async def results(
         self, states: Collection[TaskState], *, after_task_id: int = 0, limit: int = 1000
@@ -268,6 +268,16 @@ def _wish(disposition: Disposition) -> tuple[str, str, str]:
             return "release", repr(float(after_s)), ""
         case Retry(after_s=after_s, reason=reason):
             return "retry", repr(float(after_s)), reason
+
+
+def _stats(fields: list[bytes], is_closed: int) -> StoreStats:
+    """The tally's hash, as a flat list of fields and values, as counts."""
+    tally = dict(zip(fields[::2], fields[1::2], strict=True))
+    return StoreStats(
+        tasks={state: int(tally.get(name, 0)) for state, name in _TASKS_IN.items()},
+        weight={state: int(tally.get(name, 0)) for state, name in _WEIGHT_IN.items()},
+        intake_closed=bool(is_closed),
+    )
 
 
 def _finished(rows: list[list[Any]]) -> list[FinishedTask]:

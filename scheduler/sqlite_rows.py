@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler import sqlite_schema, states
 from scheduler.errors import GroupMisused
-from scheduler.model import FINAL_STATES, FinishedTask, Lease, TaskId, TaskState
+from scheduler.model import FINAL_STATES, FinishedTask, Lease, StoreStats, TaskId, TaskState
 from scheduler.states import Standing
 
 if TYPE_CHECKING:
@@ -32,6 +32,16 @@ def is_intake_closed(connection: Connection) -> bool:
     """Whether no more tasks come from outside."""
     (is_closed,) = connection.execute("SELECT intake_closed FROM progress").fetchone()
     return bool(is_closed)
+
+
+def read_stats(connection: Connection) -> StoreStats:
+    """Counts and weights by state, from the tally that triggers keep."""
+    rows = connection.execute("SELECT state, tasks, weight FROM tally").fetchall()
+    return StoreStats(
+        tasks={TaskState(state): tasks for state, tasks, _ in rows},
+        weight={TaskState(state): weight for state, _, weight in rows},
+        intake_closed=is_intake_closed(connection),
+    )
 
 
 def admit(connection: Connection, tasks: Sequence[NewTask], groups: Sequence[NewGroup]) -> int:

@@ -15,6 +15,7 @@ from scheduler import sqlite_rows, sqlite_schema, states
 from scheduler.errors import IntakeClosed, LeaseLost
 from scheduler.model import (
     ANY_POOL,
+    Advanced,
     FinishedTask,
     Lease,
     Reaped,
@@ -145,8 +146,8 @@ class SqliteTaskStore(SqliteNotes):
         *,
         follow_ups: Sequence[NewTask] = (),
         groups: Sequence[NewGroup] = (),
-    ) -> Lease:
-        def step(connection: Connection) -> Lease:
+    ) -> Advanced:
+        def step(connection: Connection) -> Advanced:
             task = sqlite_rows.load(connection, lease.task_id)
             standing = task and states.advance(
                 task.standing, generation=lease.generation, step=lease.step
@@ -159,7 +160,8 @@ class SqliteTaskStore(SqliteNotes):
                 sqlite_rows.admit(connection, follow_ups, groups)
                 sqlite_rows.move(connection, task, standing)
                 sqlite_rows.replace_payload(connection, task.task_id, payload)
-            return replace(lease, payload=payload, step=standing.step)
+            further = replace(lease, payload=payload, step=standing.step)
+            return Advanced(further, sqlite_rows.read_stats(connection))
 
         return await self._file.write(step)
 
@@ -221,15 +223,7 @@ class SqliteTaskStore(SqliteNotes):
     # --- What became of it ---
 
     async def stats(self) -> StoreStats:
-        def step(connection: Connection) -> StoreStats:
-            rows = connection.execute("SELECT state, tasks, weight FROM tally").fetchall()
-            return StoreStats(
-                tasks={TaskState(state): tasks for state, tasks, _ in rows},
-                weight={TaskState(state): weight for state, _, weight in rows},
-                intake_closed=sqlite_rows.is_intake_closed(connection),
-            )
-
-        return await self._file.read(step)
+        return await self._file.read(sqlite_rows.read_stats)
 
     async def results(
         self, states: Collection[TaskState], *, after_task_id: int = 0, limit: int = 1000

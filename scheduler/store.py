@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from scheduler.model import (
+        Advanced,
         Disposition,
         Event,
         FinishedTask,
@@ -122,12 +123,13 @@ class TaskStore(RateStore):
         *,
         follow_ups: Sequence[NewTask] = (),
         groups: Sequence[NewGroup] = (),
-    ) -> Lease:
+    ) -> Advanced:
         """Replace a task's payload and enqueue what it has found so far, in one step.
 
         For a task that goes on for long: whoever gets it next goes on from the new payload. The
         lease that is returned stands for it from now on. Repeated with the same lease it changes
-        nothing (also if the arguments differ), and returns the same.
+        nothing (also if the arguments differ), and returns the same lease. The counts are those
+        of ``stats`` right after the step, so that who enqueues page by page need not ask.
 
         Raises ``LeaseLost`` if the task is not held any more, and then nothing is kept;
         ``GroupMisused`` as in ``enqueue``.

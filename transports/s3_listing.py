@@ -8,14 +8,15 @@ of ``a/`` comes where ``a`` stands, before ``a-b``, although "-" sorts before "/
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from itertools import pairwise
-from operator import attrgetter
+from itertools import islice, pairwise
+from operator import attrgetter, lt
 from typing import Final
 
 from transports.errors import Invalid, TransportError, Unavailable
 from transports.model import Entry
+from transports.s3_pages import Page, parse_page
 from transports.s3_requests import S3Client
-from transports.s3_xml import GarbledAnswer, Page, parse_page
+from transports.s3_xml import GarbledAnswer
 
 PAGE_KEYS: Final = 1000
 
@@ -141,12 +142,14 @@ class Lister:
 
     def _check_order(self, entries: Sequence[Entry], last: str) -> None:
         """Raise ``Invalid`` where a key does not sort after the one before it."""
-        first = entries[0].key
-        if first <= last and last:
-            raise self._backwards(last, first)
-        for before, entry in pairwise(entries):
-            if entry.key <= before.key:
-                raise self._backwards(before.key, entry.key)
+        keys = list(map(_by_key, entries))
+        if keys[0] <= last and last:
+            raise self._backwards(last, keys[0])
+        if all(map(lt, keys, islice(keys, 1, None))):
+            return
+        for before, key in pairwise(keys):
+            if key <= before:
+                raise self._backwards(before, key)
 
     def _backwards(self, before: str, after: str) -> Invalid:
         return Invalid(
@@ -228,9 +231,11 @@ class Lister:
         except GarbledAnswer as error:
             kind = Invalid if error.hostile else Unavailable
             raise kind(location, f"the listing cannot be read: {error}") from error
-        for entry in page.entries if prefix else ():
-            if not entry.key.startswith(prefix):
-                raise Invalid(location, f"the listing holds a foreign key: {entry.key!r}")
+        keys = list(map(_by_key, page.entries)) if prefix else []
+        # What sorts between two texts that begin alike begins alike too.
+        if keys and not (min(keys).startswith(prefix) and max(keys).startswith(prefix)):
+            foreign = next(key for key in keys if not key.startswith(prefix))
+            raise Invalid(location, f"the listing holds a foreign key: {foreign!r}")
         return page
 
 

@@ -4,25 +4,18 @@ What comes from a server is hostile until read: document types and entities are 
 for every small answer and for the envelope of a listing), and an answer that breaks off is an
 error, never an end.
 
-Listings are most of the bytes, so the run of ``<Contents>`` in a page goes through a faster reader:
-one regular expression made from the order of the first entry's elements, which has to account for
-every tag of the run, or the whole page goes through defusedxml instead. Measured per key, with the
-``Entry``: see ``docs/s3.md``.
+Pages of listings, which are most of the bytes, are read in ``s3_pages``.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import repeat
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
-
-from transports.model import Entry, Kind
 
 
 class GarbledAnswer(ValueError):
@@ -79,199 +72,17 @@ def parse_fields(body: bytes, *root_names: str) -> dict[str, str]:
 _CONTROLS: Final = bytes(set(range(32)) - {9, 10, 13})
 
 
-# -- listings ----------------------------------------------------------------------------------
+# -- what several answers hold -------------------------------------------------------------------
 
 
-class Page(NamedTuple):
-    """One page of a listing. ``token`` continues it; "" on the last page.
-
-    Keys and prefixes are full, as the bucket has them.
-    """
-
-    entries: list[Entry]
-    prefixes: list[str]
-    token: str
-
-
-_OPEN: Final = "<Contents>"
-_CLOSE: Final = "</Contents>"
-_ELEMENT: Final = re.compile(r"<([A-Za-z0-9]+)>([^<]*)</\1>|<([A-Za-z0-9]+)/>")
-_WANTED: Final = ("Key", "LastModified", "ETag", "Size")
-_ENTITY: Final = re.compile(r"&(#x?[0-9A-Fa-f]+|\w+);?")
-_NAMED: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
-
-
-def parse_page(body: bytes) -> Page:
-    """Read a ListObjectsV2 answer. Raises ``GarbledAnswer`` for one that is broken or hostile."""
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise GarbledAnswer(f"not UTF-8: {error.reason}") from None
-    # Most of a page's entities are the quotes of its ETags: all at once costs least.
-    plain = text.replace("&quot;", '"')
-    start, stop = plain.find(_OPEN), plain.rfind(_CLOSE)
-    rows: Sequence[tuple[str, str, str, str]] | None = None
-    if 0 <= start < stop:
-        stop += len(_CLOSE)
-        rows = _rows(plain, start, stop)
-    if rows is None:
-        return _page_of(parse_root(body, ("ListBucketResult",)), None)
-    envelope = plain[:start] + plain[stop:]
-    return _page_of(parse_root(envelope.encode("utf-8"), ("ListBucketResult",)), rows)
-
-
-def _rows(text: str, start: int, stop: int) -> list[tuple[str, str, str, str]] | None:
-    """The four wanted texts of each entry, or None when the run is not of one regular form."""
-    first = text[start + len(_OPEN) : text.index(_CLOSE, start)]
-    names = [match[1] or match[3] for match in _ELEMENT.finditer(first)]
-    if sorted(name for name in names if name in _WANTED) != sorted(_WANTED):
-        return None
-    pattern = _pattern(tuple(names))
-    rows: list[tuple[str, str, str, str]] = pattern.findall(text, start, stop)
-    # Each match holds exactly two tags an element and two around them, and matches do not overlap:
-    # when the counts agree there is no tag outside a match.
-    if text.count("<", start, stop) != len(rows) * 2 * (len(names) + 1):
-        return None
-    order = [name for name in names if name in _WANTED]
-    if order == list(_WANTED):
-        return rows
-    picks = [order.index(name) for name in _WANTED]
-    a, b, c, d = picks
-    return [(row[a], row[b], row[c], row[d]) for row in rows]
-
-
-_PATTERNS: Final[dict[tuple[str, ...], re.Pattern[str]]] = {}
-
-
-def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    pattern = _PATTERNS.get(names)
-    if pattern is None:
-        if len(_PATTERNS) >= 64:
-            _PATTERNS.clear()
-        inner = r"\s*".join(
-            f"<{name}>([^<]*)</{name}>" if name in _WANTED else f"<{name}>[^<]*</{name}>"
-            for name in names
-        )
-        pattern = re.compile(rf"<Contents>\s*{inner}\s*</Contents>")
-        _PATTERNS[names] = pattern
-    return pattern
-
-
-def _page_of(root: Element, rows: Sequence[tuple[str, str, str, str]] | None) -> Page:
-    fields: dict[str, str] = {}
-    slow: list[tuple[str, str, str, str]] = []
-    prefixes: list[str] = []
-    for child in root:
-        name = local_name(child.tag)
-        if name == "Contents":
-            inner = fields_of(child)
-            slow.append((inner.get("Key", ""), inner.get("LastModified", ""),
-                         inner.get("ETag", ""), inner.get("Size", "")))  # fmt: skip
-        elif name == "CommonPrefixes":
-            prefixes.append(fields_of(child).get("Prefix", ""))
-        else:
-            fields[name] = child.text or ""
-    decode = fields.get("EncodingType") == "url"
-    if decode:
-        prefixes = [_unquoted(prefix) for prefix in prefixes]
-    entries = None if rows is None else _plain_entries(rows, decode)
-    if entries is None:
-        entries = list(_entries(slow if rows is None else rows, decode, escaped=rows is not None))
-    token = ""
-    truncated = fields.get("IsTruncated", "").strip().lower()
-    if truncated == "true":
-        token = fields.get("NextContinuationToken", "")
-        if not token:
-            raise GarbledAnswer("a truncated page without a continuation token")
-    elif truncated != "false":
-        raise GarbledAnswer("the page does not say whether it is the last")
-    return Page(entries, prefixes, token)
-
-
-_new_entry: Final = cast(Callable[[type[Entry], tuple[object, ...]], Entry], tuple.__new__)
-"""A third cheaper than the named tuple's own constructor."""
-
-
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
+    """A key or prefix of an answer with ``EncodingType`` url; stray bytes come back as they were."""
     return unquote_plus(text, errors="surrogateescape")
-
-
-def _plain_entries(rows: Sequence[tuple[str, str, str, str]], decode: bool) -> list[Entry] | None:
-    """The entries of a page in which nothing is escaped, encoded or empty; None for any other.
-
-    Column by column, so that the loops are the interpreter's own: a quarter of the time.
-    """
-    keys, moments, etags, size_texts = zip(*rows, strict=True)
-    together = "".join(keys)
-    if "&" in together or (decode and ("%" in together or "+" in together)):
-        return None
-    try:
-        sizes = list(map(int, size_texts))
-    except ValueError:
-        return None
-    if min(sizes) <= 0 or not all(keys) or "&" in "".join(etags):
-        return None
-    try:
-        instants = [_MINUTES[text[:16]] + _SECONDS[text[16:]] for text in moments]
-    except KeyError:
-        instants = [instant_ns(text) for text in moments]
-    bare = [etag.strip('"') for etag in etags]
-    columns = zip(
-        keys, sizes, instants, bare, repeat(""), repeat(Kind.OBJECT), instants, strict=False
-    )
-    return list(map(_new_entry, repeat(Entry), columns))
-
-
-def _entries(
-    rows: Sequence[tuple[str, str, str, str]], decode: bool, *, escaped: bool
-) -> Iterator[Entry]:
-    """Turn texts into entries; ``escaped`` rows still hold XML's entities."""
-    kind_object, kind_directory = Kind.OBJECT, Kind.DIRECTORY
-    instants = _INSTANTS
-    for key, modified, etag, size_text in rows:
-        if escaped:
-            if "&" in etag:
-                etag = etag.replace("&quot;", "").replace("&#34;", "")
-                if "&" in etag:
-                    etag = _unescaped(etag)
-            if "&" in key:
-                key = _unescaped(key)
-        if decode and ("%" in key or "+" in key):
-            key = _unquoted(key)
-        if etag[:1] == '"':
-            etag = etag.strip('"')
-        at_ns = instants.get(modified)
-        if at_ns is None:
-            at_ns = instant_ns(modified)
-        try:
-            size = int(size_text)
-        except ValueError:
-            raise GarbledAnswer(f"a size of {size_text[:40]!r}") from None
-        if not key or size < 0:
-            raise GarbledAnswer("an entry without a key, or of negative size")
-        kind = kind_directory if not size and key[-1] == "/" else kind_object
-        yield _new_entry(Entry, (key, size, at_ns, etag, "", kind, at_ns))
-
-
-def _unescaped(text: str) -> str:
-    return _ENTITY.sub(_character, text)
-
-
-def _character(match: re.Match[str]) -> str:
-    name = match[1]
-    try:
-        if not match[0].endswith(";"):
-            raise ValueError
-        if name.startswith("#x"):
-            return chr(int(name[2:], 16))
-        return chr(int(name[1:])) if name.startswith("#") else _NAMED[name]
-    except (KeyError, ValueError, OverflowError):
-        raise GarbledAnswer(f"no such entity: {match[0][:20]!r}") from None
 
 
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND: Final = timedelta(microseconds=1)
-_CACHED_MAX: Final = 4096
+_CACHED_MAX: Final = 16_384  # 3 MB
 # A listing repeats itself: what was written in one second shows one text, and what was written in
 # one minute begins with one text.
 _INSTANTS: Final[dict[str, int]] = {}
@@ -296,6 +107,22 @@ def instant_ns(text: str) -> int:
     if text[-1:] == "Z" and text[16:17] == ":":
         _remember(_MINUTES, text[:16], at_ns - at_ns % 60_000_000_000)
     return at_ns
+
+
+def instants_ns(texts: Sequence[str]) -> list[int]:
+    """``instant_ns`` of many texts: mostly all of them have come before, or their parts have."""
+    try:
+        return list(map(_INSTANTS.__getitem__, texts))
+    except KeyError:
+        pass
+    try:
+        found = [_MINUTES[text[:16]] + _SECONDS[text[16:]] for text in texts]
+    except KeyError:
+        found = [instant_ns(text) for text in texts]
+    if len(_INSTANTS) + len(texts) > _CACHED_MAX:
+        _INSTANTS.clear()
+    _INSTANTS.update(zip(texts, found, strict=True))
+    return found
 
 
 def _remember(cache: dict[str, int], text: str, value: int) -> None:
@@ -359,7 +186,7 @@ def parse_uploads(body: bytes) -> tuple[list[ListedUpload], tuple[str, str] | No
             key = upload.get("Key", "")
             uploads.append(
                 ListedUpload(
-                    _unquoted(key) if decode else key,
+                    unquoted(key) if decode else key,
                     upload.get("UploadId", ""),
                     instant_ns(started) if started else 0,
                 )
@@ -368,7 +195,7 @@ def parse_uploads(body: bytes) -> tuple[list[ListedUpload], tuple[str, str] | No
         return uploads, None
     key_marker = fields.get("NextKeyMarker", "")
     return uploads, (
-        _unquoted(key_marker) if decode else key_marker,
+        unquoted(key_marker) if decode else key_marker,
         fields.get("NextUploadIdMarker", ""),
     )
 

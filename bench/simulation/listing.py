@@ -99,9 +99,10 @@ class Lister:
         mean = size / small if small else 0.0
         fitting = int(limits.bytes / mean) if mean else limits.objects
         most = max(1, min(limits.objects, fitting))
+        packed = around.rules.packed(self._slots)
         for first in range(0, small, most):
             count = min(most, small - first)
-            payload_bytes = 40 + round(count * around.entry_bytes * around.rules.packed)
+            payload_bytes = 40 + round(count * around.entry_bytes * packed)
             tasks.append(shard(count, round(count * mean), payload_bytes))
         return tasks
 
@@ -110,7 +111,7 @@ class Lister:
         around, task = self._around, self._held.task
         wanted = task.ranges
         if task.upto is not None and task.after >= task.upto:
-            return [], 0.0
+            return [], 0.0  # that was the last page
         if wanted > 1:
             wanted = around.rules.first_ranges(self._slots)
         elif self._pages % around.rules.cut_every_pages == 0:

@@ -26,25 +26,34 @@ def _constant_limits(waiting: int, slots: int) -> ShardLimits:
     )
 
 
-CONSTANTS = Rules(
-    limits=_constant_limits,
-    tasks_ahead=lambda _: TASKS_AHEAD,
-    first_ranges=lambda _: RANGES,
+GROWN = replace(
+    Rules(),
+    packed=lambda _: 1.0,
+    stats_with_advance=False,
     idle_pause_s=lambda policy, _: policy.idle_poll_s,
     reap_pause_s=lambda lease_s, _: lease_s / RENEWALS_PER_LEASE,
     look_pause_s=lambda _: LOOK_EVERY_S,
 )
+"""The numbers that grow with the fleet, and nothing that came after them."""
+
+CONSTANTS = replace(
+    GROWN,
+    limits=_constant_limits,
+    tasks_ahead=lambda _: TASKS_AHEAD,
+    first_ranges=lambda _: RANGES,
+)
 """The same numbers for every fleet, as the product had them at first."""
 
-PACKED = replace(Rules(), packed=0.36)
-"""Shards compressed in the queue: zstd at level 1 leaves 36 % of a thousand entries."""
+PACKED = replace(GROWN, packed=Rules().packed)
+"""And shards that a large fleet compresses in the queue."""
 
 COUNTED = replace(PACKED, stats_with_advance=True)
-"""And the answer of ``advance`` tells a listing how much is waiting."""
+"""And a listing that is told the counts with each page. The product: idle workers ask less, too."""
 
 NAMED = {
     "product": Rules(),
     "constants": CONSTANTS,
+    "grown": GROWN,
     "packed": PACKED,
     "counted": COUNTED,
 }

@@ -11,7 +11,7 @@ from mover.planning import ShardLimits
 from mover.pools import LISTING
 from mover.ranging import CUT_EVERY_PAGES, RANGES
 from mover.settings import ATTEMPTS_MAX, FLEET_POLICY, listing_lane
-from mover.sharding import first_ranges, tasks_ahead
+from mover.sharding import first_ranges, packs_payloads, tasks_ahead
 from scheduler.model import HEARD_S
 from scheduler.worker_policy import LanePolicy, idle_pause_s, reap_pause_s
 
@@ -40,12 +40,20 @@ class Costs:
     beats_us_per_worker: float = 0.25
 
 
+PACKED_SHARE = 0.36
+"""What zstd at level 1 leaves of a thousand entries."""
+
+
 def _ahead(slots: int) -> int:
     return tasks_ahead(slots, least=TASKS_AHEAD)
 
 
 def _ranges(slots: int) -> int:
     return first_ranges(slots, least=RANGES)
+
+
+def _packed(slots: int) -> float:
+    return PACKED_SHARE if packs_payloads(slots) else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +63,7 @@ class Rules:
     ``tasks_ahead`` says how many tasks may be open for a fleet of so many slots, ``first_ranges``
     how many ranges its first listing is cut into, ``limits`` how large a shard may be where so many
     tasks wait. ``stats_with_advance``: the answer of ``advance`` brings the counts that a listing
-    else asks for. ``packed`` is the share that is left of a payload in the queue.
+    else asks for. ``packed`` is the share that is left of a payload in the queue of such a fleet.
     """
 
     moving: LanePolicy = FLEET_POLICY.lanes[0]
@@ -69,8 +77,8 @@ class Rules:
     attempts_max: int = ATTEMPTS_MAX
     tasks_ahead: Callable[[int], int] = _ahead
     limits: Callable[[int, int], ShardLimits] = ShardLimits.towards_end
-    packed: float = 1.0
-    stats_with_advance: bool = False
+    packed: Callable[[int], float] = _packed
+    stats_with_advance: bool = True
     idle_pause_s: Callable[[LanePolicy, int], float] = idle_pause_s
     reap_pause_s: Callable[[float, int], float] = reap_pause_s
     look_pause_s: Callable[[int], float] = look_pause_s

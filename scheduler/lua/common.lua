@@ -66,6 +66,12 @@ local function write_tally()
   end
 end
 
+-- The tally as a flat list, and 1 when the intake is closed: both of one moment, or a planner that
+-- enqueues its last tasks and closes in between would look like a drained job.
+local function read_tally()
+  return redis.call("HGETALL", key("tally")), redis.call("HEXISTS", KEYS[1], "intake_closed")
+end
+
 -- Put a task into the stream of its pool; the entry is what a worker is given.
 local seen_pools = {}
 local function push(id, task)

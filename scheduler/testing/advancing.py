@@ -69,8 +69,8 @@ class AdvancingContract(StoreCases):
     ) -> None:
         await store.enqueue(make_tasks("a"))
         (lease,) = await claim(store)
-        first = await store.advance(lease, b"b", follow_ups=make_tasks("xy"))
-        second = await store.advance(first, b"c")
+        first, _ = await store.advance(lease, b"b", follow_ups=make_tasks("xy"))
+        second, _ = await store.advance(first, b"c")
         assert (second.payload, second.generation) == (b"c", lease.generation)
         assert payloads(await claim(store)) == ["x", "y"]
         await store.reap(now_s=NOW_S + LEASE_S)
@@ -78,7 +78,7 @@ class AdvancingContract(StoreCases):
         assert payloads(again) == ["c"]
         with pytest.raises(LeaseLost):
             await store.advance(second, b"late", follow_ups=make_tasks("z"))
-        third = await store.advance(again[0], b"d")
+        third, _ = await store.advance(again[0], b"d")
         await store.finish(third, Done(), now_s=NOW_S)
         with pytest.raises(LeaseLost):
             await store.advance(third, b"after its end")
@@ -87,11 +87,26 @@ class AdvancingContract(StoreCases):
         await store.enqueue(make_tasks("a"))
         (lease,) = await claim(store)
         for _ in range(3):
-            advanced = await store.advance(lease, b"b", follow_ups=make_tasks("x"))
+            advanced, _ = await store.advance(lease, b"b", follow_ups=make_tasks("x"))
         assert counts((await store.stats()).tasks) == {"leased": 1, "pending": 1}
         await store.advance(advanced, b"c")
         with pytest.raises(LeaseLost):
             await store.advance(lease, b"b", follow_ups=make_tasks("x"))
+
+    async def test_advance_tells_how_the_store_stands_with_it(self, store: TaskStore) -> None:
+        await store.enqueue(make_tasks("ab"))
+        leases = await claim(store)
+        more = [NewTask(payload=b"x", weight=5), NewTask(payload=b"y", discarded="no")]
+        for _ in range(2):  # also when it is repeated
+            _, told = await store.advance(leases[0], b"c", follow_ups=more)
+            assert told == await store.stats()
+            assert counts(told.tasks) == {"leased": 2, "pending": 1, "discarded": 1}
+            assert told.weight[TaskState.PENDING] == 5
+            assert not told.intake_closed
+        await store.finish(leases[1], Done(), now_s=NOW_S)
+        await store.close_intake()
+        _, told = await store.advance(leases[0], b"c")
+        assert (counts(told.tasks)["done"], told.intake_closed) == (1, True)
 
     async def test_advance_lands_whole_or_not_at_all(self, store: TaskStore) -> None:
         await store.enqueue(make_tasks("a"))
@@ -105,7 +120,7 @@ class AdvancingContract(StoreCases):
     async def test_an_advanced_lease_is_extended_and_given_back(self, store: TaskStore) -> None:
         await store.enqueue(make_tasks("a"))
         (lease,) = await claim(store)
-        advanced = await store.advance(lease, b"b")
+        advanced, _ = await store.advance(lease, b"b")
         (extended,) = await store.extend([advanced], lease_s=LEASE_S, now_s=NOW_S + 20)
         assert (await store.reap(now_s=NOW_S + LEASE_S)).reclaimed == 0
         await store.release(extended)
@@ -170,7 +185,7 @@ class AdvancingContract(StoreCases):
         await store.enqueue(make_tasks("a"))
         for _ in range(6):
             (lease,) = await claim(store)
-            lease = await store.advance(lease, b"further")
+            lease, _ = await store.advance(lease, b"further")
             await store.finish(lease, Retry(after_s=0), now_s=NOW_S)
         (lease,) = await claim(store)
         assert lease.attempt == 2

@@ -50,7 +50,7 @@ async def _use_every_verb(store: TaskStore) -> None:
     )
     leases = await store.claim("w", limit=5, lease_s=30, now_s=now_s)
     done, discarded, retried, _, released = leases
-    advanced = await store.advance(done, b"more", follow_ups=[NewTask(payload=b"x", pool="eu")])
+    advanced, _ = await store.advance(done, b"more", follow_ups=[NewTask(payload=b"x", pool="eu")])
     await store.extend(leases, lease_s=30, now_s=now_s)
     await store.finish(advanced, Done(), result=b"r", now_s=now_s)
     await store.finish(discarded, Discard(reason="no"), result=b"r", now_s=now_s)

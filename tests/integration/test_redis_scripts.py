@@ -172,7 +172,7 @@ async def test_a_large_payload_comes_back_as_it_was(store: RedisTaskStore) -> No
     await store.enqueue([NewTask(payload=payload, weight=2**50)])
     (lease,) = await _claim(store)
     assert (lease.payload, lease.weight) == (payload, 2**50)
-    advanced = await store.advance(lease, payload[::-1])
+    advanced, _ = await store.advance(lease, payload[::-1])
     await store.finish(advanced, Discard(reason="r"), result=payload, now_s=time.time())
     (task,) = await store.results({TaskState.DISCARDED})
     assert (task.payload, task.result) == (payload[::-1], payload)

@@ -47,3 +47,14 @@ def test_without_extras_the_pairs_are_the_same(
     whole = asyncio.run(collect(source, target, cuts, extras=True))
     short = asyncio.run(collect(source, target, cuts, extras=False))
     assert [p for page in short for p in page.pairs] == [p for page in whole for p in page.pairs]
+
+
+@given(keys, keys, st.tuples(st.integers(1, 5), st.integers(1, 5)), st.text("ab/", max_size=3))
+def test_a_page_that_ends_earlier(
+    source: set[str], target: set[str], cuts: tuple[int, int], upto: str
+) -> None:
+    for page in asyncio.run(collect(source, target, cuts, extras=True)):
+        short = page.up_to(upto)
+        assert short.pairs == [pair for pair in page.pairs if pair[0].key <= upto]
+        assert list(short.extras) == [entry for entry in page.extras if entry.key <= upto]
+        assert short.last_key == min(page.last_key, upto)

@@ -16,6 +16,7 @@ from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import (
     ANY_POOL,
     FINAL_STATES,
+    Advanced,
     Discard,
     Done,
     Lease,
@@ -172,8 +173,8 @@ class StoresAgree(RuleBasedStateMachine):
                 lease, b"step %d" % lease.step, follow_ups=follow_ups, groups=groups
             )
         )
-        if isinstance(advanced, Lease):
-            self.leases.append(advanced)
+        if isinstance(advanced, Advanced):
+            self.leases.append(advanced.lease)
 
     @rule()
     def requeue(self) -> None:

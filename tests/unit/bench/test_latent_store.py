@@ -11,7 +11,8 @@ import pytest
 from bench.latent_store import PAGE_KEYS, Answer, Answers, crc64nvme_base64
 from bench.processes import script_server
 from transports import digests
-from transports.s3_xml import parse_fields, parse_page, parse_parts, parse_uploads
+from transports.s3_pages import parse_page
+from transports.s3_xml import parse_fields, parse_parts, parse_uploads
 
 POOL = bytes(range(256)) * 256
 KEYS, KEY_BYTES = 2500, 1000

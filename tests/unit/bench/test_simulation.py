@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.simulation.fleet import Fleet, simulate
-from bench.simulation.rules import COUNTED
+from bench.simulation.rules import COUNTED, GROWN
 from bench.simulation.scenario import Costs, Data, Rules, Scenario, Stores
 from mover.planning import SHARD_OBJECTS
 
@@ -52,7 +52,7 @@ def test_without_variance_the_makespan_is_the_ideal_within_a_shard() -> None:
     lost_for_s=st.sampled_from([0.0, 5.0]),
     failing=st.sampled_from([0.0, 0.1]),
     large_share=st.sampled_from([0.0, 1e-4]),
-    rules=st.sampled_from([Rules(), COUNTED]),
+    rules=st.sampled_from([Rules(), COUNTED, GROWN, replace(Rules(), cut_every_pages=1)]),
 )
 def test_every_object_is_moved_exactly_once(
     seed: int,
@@ -124,3 +124,10 @@ def test_a_slow_server_is_what_limits() -> None:
 def test_a_scenario_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="A fleet needs|nothing to move"):
         Scenario(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_range_is_not_cut_behind_its_last_page(seed: int) -> None:
+    rules = replace(Rules(), cut_every_pages=1)
+    outcome = simulate(Scenario(workers=60, seed=seed, data=Data(objects=40_000), rules=rules))
+    assert outcome.moved_objects == 40_000

@@ -206,7 +206,7 @@ def test_a_planner_keeps_to_its_limits() -> None:
     policy = Policy.of(
         CopySpec(source="memory://a/", target="memory://b/"), CAPABILITIES, CAPABILITIES, 0.0
     )
-    page = PairPage([(Entry(f"{n:03}", MIB, 0), None) for n in range(100)], [], "099")
+    page = PairPage([Entry(f"{n:03}", MIB, 0) for n in range(100)], [], [], "099")
     planner = Planner(policy)
     assert [len(shard.copies) for shard in planner.feed(page).small] == [64, 36]
     assert SHARD_BYTES == 64 * MIB

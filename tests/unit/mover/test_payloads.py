@@ -1,6 +1,10 @@
 """What crosses the queue comes back equal, stray bytes included."""
 
+import random
+
+import msgspec
 import pytest
+import zstandard
 
 from mover.errors import Rejected
 from mover.filtering import Rule, Selection
@@ -14,7 +18,10 @@ from mover.model import (
     Tally,
     TaskResult,
 )
+from mover.packing import pack
 from mover.payloads import (
+    PACKED_BYTES_MAX,
+    PACKED_BYTES_MIN,
     Payload,
     decode_payload,
     decode_result,
@@ -40,6 +47,61 @@ PAYLOADS: list[Payload] = [
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: type(payload).__name__)
 def test_payloads(payload: Payload) -> None:
     assert decode_payload(encode_payload(payload)) == payload
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: type(payload).__name__)
+def test_small_payloads_are_not_packed(payload: Payload) -> None:
+    assert encode_payload(payload, packed=True) == encode_payload(payload)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packed_payloads(name: str) -> None:
+    entries = [Entry(f"{name}{number}", number, 7, f"{number:032x}") for number in range(1000)]
+    shard = SmallShard(copies=entries, probes=[])
+    packed, plain = encode_payload(shard, packed=True), encode_payload(shard)
+    assert len(packed) < len(plain) / 2
+    assert decode_payload(packed) == decode_payload(plain) == shard
+
+
+def test_what_packing_makes_no_smaller_stays_as_it_is() -> None:
+    noise = random.Random(1).randbytes(PACKED_BYTES_MIN).decode("latin-1")
+    shard = SmallShard(copies=[Entry(noise, 1, 0)], probes=[])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mover.payloads.pack", lambda data, level: data + b"!")
+        assert encode_payload(shard, packed=True) == encode_payload(shard)
+
+
+def framed(plain: bytes) -> bytes:
+    return msgspec.msgpack.encode(("packed-1", pack(plain, level=1)))
+
+
+PLAIN = encode_payload(PAYLOADS[0])
+BOMB = pack(bytes(PACKED_BYTES_MAX + 1), level=1)
+SILENT_BOMB = zstandard.ZstdCompressor(write_content_size=False).compress(
+    bytes(PACKED_BYTES_MAX + 1)
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        framed(framed(PLAIN)),
+        framed(b""),
+        framed(b"no payload"),
+        framed(PLAIN)[:-1],
+        msgspec.msgpack.encode(("packed-1", b"no frame")),
+        msgspec.msgpack.encode(("packed-1", "text")),
+        msgspec.msgpack.encode(("packed-1", pack(PLAIN, level=1)[:-1])),
+        msgspec.msgpack.encode(("packed-1", pack(PLAIN, level=1) + b"more")),
+        msgspec.msgpack.encode(("packed-1", BOMB)),
+        msgspec.msgpack.encode(("packed-1", SILENT_BOMB)),
+        msgspec.msgpack.encode(("packed-2", pack(PLAIN, level=1))),
+    ],
+)
+def test_what_cannot_be_unpacked_is_named(data: bytes) -> None:
+    assert decode_payload(framed(PLAIN)) == PAYLOADS[0]
+    with pytest.raises(Rejected, match="another version"):
+        decode_payload(data)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,14 +24,18 @@ names = st.sampled_from(["a", "b/c", "\u00fc", "\udc80", "d\0"])
 @st.composite
 def pages(draw: st.DrawFn) -> PairPage:
     odd = draw(st.booleans())
-    pairs: list[tuple[Entry, Entry | None]] = []
+    sources: list[Entry] = []
+    targets: list[Entry | None] = []
     for number in range(draw(st.integers(0, 30))):
         name = draw(names) if odd else "plain"
-        size = draw(sizes) if odd else draw(st.integers(0, 16 * MIB))
+        size = draw(sizes) if odd else draw(st.integers(0, 16 * MIB) | st.just(16 * MIB))
         kind = draw(kinds) if odd else Kind.OBJECT
         entry = Entry(f"{number:03d}{name}", size, 1_000, "e", "", kind, 1_000)
-        pairs.append((entry, entry if odd and draw(st.booleans()) else None))
-    return PairPage(pairs, [], pairs[-1][0].key if pairs else "")
+        sources.append(entry)
+        targets.append(entry if odd and draw(st.booleans()) else None)
+    if not any(targets):
+        targets = draw(st.sampled_from([targets, []]))
+    return PairPage(sources, targets, [], sources[-1].key if sources else "")
 
 
 @given(pages(), st.sampled_from([STORE, DISK]), st.integers(1, 40))
@@ -50,5 +54,13 @@ def test_a_page_as_a_whole_and_pair_by_pair(
 def test_filters_are_not_passed_over(selection: Selection) -> None:
     spec = CopySpec(source="s3://a/", target="s3://b/", selection=selection)
     planner = Planner(Policy.of(spec, STORE, STORE, now_s=1e9))
-    page = PairPage([(Entry("k", 11, 1_000), None), (Entry("l", 11, 1_000), None)], [], "l")
+    page = PairPage([Entry("k", 11, 1_000), Entry("l", 11, 1_000)], [], [], "l")
     assert planner.feed(page).tally.planned_objects == 0
+
+
+def test_names_of_any_script_are_planned_as_a_whole() -> None:
+    planner = Planner(Policy.of(CopySpec(source="s3://a/", target="s3://b/"), STORE, STORE, 1.0))
+    sources = [Entry("ascii", 1, 1_000), Entry("\u00fc\U0001f600", 1, 1_000)]
+    assert planner._feed_new(PairPage(sources, [], [], "")) is not None
+    stray = [*sources, Entry("\u00fc\udc80", 1, 1_000)]
+    assert planner._feed_new(PairPage(stray, [], [], "")) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from mover.payloads import decode_payload, decode_result
 from mover.pools import LISTING
 from mover.ranging import first_listing
 from scheduler.memory_store import MemoryTaskStore
-from scheduler.model import FINAL_STATES, TaskState
+from scheduler.model import FINAL_STATES, Advanced, StoreStats, TaskState
 from tests.unit.mover.engine import fill, make_ends, make_executor
 from transports.errors import Denied, Unavailable
 from transports.faults import Fault, Faults
@@ -105,15 +106,71 @@ async def test_idle_workers_get_half_of_a_range(monkeypatch: pytest.MonkeyPatch)
     await idle.enqueue([first_listing(NOW_S)])
     await idle.close_intake()
     # Whoever looks finds nothing waiting, so every second page gives half of the rest away.
-    stats = await MemoryTaskStore().stats()
+    nothing = await MemoryTaskStore().stats()
+    advance = idle.advance
 
-    async def nothing_waits() -> object:
-        return stats
+    async def nothing_waits(*given: Any, **named: Any) -> Advanced:
+        return (await advance(*given, **named))._replace(stats=nothing)
 
-    monkeypatch.setattr(idle, "stats", nothing_waits)
+    monkeypatch.setattr(idle, "advance", nothing_waits)
     results = await list_all(make_ends(source, MemoryTransport()), idle)
     assert len(results) > ranging.RANGES
     assert sorted(await planned_keys(idle)) == keys
+
+
+async def test_a_range_is_not_cut_while_its_shards_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranging, "CUT_EVERY_PAGES", 2)
+    source = MemoryTransport()
+    store, keys = await submitted(source, 30_000)
+    results = await list_all(make_ends(source, MemoryTransport()), store)
+    assert len(results) == ranging.RANGES
+    assert sorted(await planned_keys(store)) == keys
+
+
+@pytest.mark.parametrize(("workers", "packed"), [(8, False), (100, True)])
+async def test_a_large_fleet_packs_its_shards(workers: int, packed: bool) -> None:
+    source = MemoryTransport()
+    store, keys = await submitted(source, 3000)
+    for number in range(workers):
+        await store.beat(f"w{number}", b"note", now_s=time.time())
+    await list_all(make_ends(source, MemoryTransport()), store)
+    leases = await store.claim("w", limit=1000, lease_s=60.0, now_s=NOW_S * 2)
+    assert any(b"packed-1" in lease.payload for lease in leases) is packed
+    assert sum(len(shard_of(lease).copies) for lease in leases) == len(keys)
+
+
+def shard_of(lease: Lease) -> SmallShard:
+    shard = decode_payload(lease.payload)
+    assert isinstance(shard, SmallShard)
+    return shard
+
+
+class CountingStore(MemoryTaskStore):
+    """Counts who asks how it stands."""
+
+    asked = 0
+
+    async def stats(self) -> StoreStats:
+        self.asked += 1
+        return await super().stats()
+
+    async def advance(self, *given: Any, **named: Any) -> Advanced:
+        asked = self.asked
+        advanced = await super().advance(*given, **named)
+        self.asked = asked
+        return advanced
+
+
+async def test_a_page_asks_for_no_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first page of a listing does; for the others ``advance`` has told them."""
+    monkeypatch.setattr(ranging, "AHEAD_POLL_S", 60.0)
+    store = CountingStore(attempts_max=50)
+    source = MemoryTransport()
+    _, keys = await submitted(source, 30_000)
+    await store.enqueue([first_listing(NOW_S)])
+    results = await list_all(make_ends(source, MemoryTransport()), store)
+    assert sum(result.tally.planned_objects for result in results) == len(keys)
+    assert store.asked == len(results)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -129,10 +186,10 @@ async def test_a_listing_goes_on_from_the_page_where_a_worker_died(
         moment = rng.random()
         if moment < 0.15:
             raise Died
-        lease = await advance(*arguments, **named)  # type: ignore[arg-type]
+        advanced = await advance(*arguments, **named)  # type: ignore[arg-type]
         if moment > 0.85:
             raise Died
-        return lease
+        return advanced
 
     monkeypatch.setattr(store, "advance", advance_or_die)
     results = await list_all(make_ends(source, MemoryTransport()), store, die=rng)

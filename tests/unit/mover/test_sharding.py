@@ -13,6 +13,7 @@ from mover.sharding import (
     PIECES_MAX,
     KeyRange,
     first_ranges,
+    packs_payloads,
     piece_size,
     shard_size,
     smallest_shard,
@@ -63,6 +64,7 @@ def test_shards_are_cut_less_for_larger_fleets() -> None:
 def test_what_waits_and_how_many_list_grow_with_the_fleet() -> None:
     assert [tasks_ahead(slots, least=2000) for slots in (8, 1000, 4000)] == [2000, 2000, 8000]
     assert [first_ranges(slots, least=8) for slots in (8, 128, 4000)] == [8, 8, 250]
+    assert [packs_payloads(slots) for slots in (0, 8, 399, 400, 4000)] == [False] * 3 + [True] * 2
 
 
 @given(st.integers(0, 5000), st.floats(0.0, 5000.0))

@@ -12,7 +12,7 @@ from mover.model import SmallShard
 from mover.payloads import decode_payload, decode_result, encode_payload
 from scheduler.errors import StoreUnavailable
 from scheduler.memory_store import MemoryTaskStore
-from scheduler.model import FINAL_STATES, Done, Lease, NewTask, TaskState
+from scheduler.model import FINAL_STATES, Advanced, Done, Lease, NewTask, TaskState
 from tests.unit.mover.engine import entries_of, fill, make_ends, stored
 from transports.faults import Fault, Faults
 from transports.limit import Limit, LimitPolicy
@@ -113,7 +113,7 @@ async def test_a_queue_that_is_away_for_a_moment_loses_nothing(
     lease = await claim(store)
     advance, answers = store.advance, iter(["lost on its way", "landed, but not answered"])
 
-    async def unsure(*given: object, **named: object) -> Lease:
+    async def unsure(*given: object, **named: object) -> Advanced:
         trouble = next(answers, "")
         if trouble != "lost on its way":
             advanced = await advance(*given, **named)  # type: ignore[arg-type]
