@@ -16,6 +16,7 @@ lists, as in ``intake+enqueue``. They are sent once and then called by their dig
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.resources
 import urllib.parse
@@ -44,8 +45,9 @@ OLDEST = (6, 2)
 ANSWER_MAX_S = 5.0
 """A server that has not answered by then is away; verbs are repeated by whoever is patient."""
 
-CONNECTIONS_MAX = 16
-"""Connections of one process; a verb waits for one."""
+CONNECTIONS_MAX = 4
+"""Calls of one process under way, and so its connections; further ones wait for their turn. A server
+admits ten thousand connections (``maxclients``), and a fleet may have a thousand workers."""
 
 _CODES = {
     exceptions.AuthenticationError: "NOAUTH",
@@ -70,6 +72,7 @@ class RedisServer:
     ) -> None:
         self._client, *self._sentinels = clients
         self._secrets = secrets
+        self._turns = asyncio.Semaphore(CONNECTIONS_MAX)
         self._is_closed = False
         self.location = location
 
@@ -149,7 +152,11 @@ class RedisServer:
         if self._is_closed:
             raise self._refused("it is closed")
         try:
-            return await call()
+            await self._take_turn()
+            try:
+                return await call()
+            finally:
+                self._turns.release()
         # RedisClusterException is no RedisError.
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
             failure = redis_failures.explain(_text(error))
@@ -159,6 +166,21 @@ class RedisServer:
                 raise
             line = redis_failures.one_line(_text(error))
             raise self._unavailable(redis_failures.Failure(line, permanent=False)) from error
+
+    async def _take_turn(self) -> None:
+        """Turns go in the order of asking, and no call under way asks for another.
+
+        Not left to redis-py: its pool that waits may lose a wake-up with a waiter that is cancelled,
+        and those for clusters and sentinels do not wait but fail.
+        """
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        try:
+            async with asyncio.timeout(ANSWER_MAX_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise TimeoutError("timed out behind earlier calls") from None
 
     def _unavailable(self, failure: redis_failures.Failure) -> StoreUnavailable:
         detail = failure.detail
@@ -187,10 +209,7 @@ def _connect(url: str, password: str | None, *, knows_sentinels: bool) -> Sequen
         return [redis.asyncio.RedisCluster.from_url(plain, **options)]
     if topology == "sentinel":
         return _behind_sentinels(plain, options, knows_sentinels=knows_sentinels)
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        plain, max_connections=CONNECTIONS_MAX, timeout=ANSWER_MAX_S, **options
-    )
-    return [redis.asyncio.Redis.from_pool(pool)]
+    return [redis.asyncio.Redis.from_url(plain, **options)]
 
 
 def _behind_sentinels(url: str, options: dict[str, Any], *, knows_sentinels: bool) -> Sequence[Any]:

@@ -16,7 +16,7 @@ from bench.stores import free_ports
 from scheduler.errors import StoreUnavailable
 from scheduler.model import Done, NewTask, TaskState
 from scheduler.patience import patiently
-from scheduler.redis_server import ANSWER_MAX_S, RedisServer, check_url, has_secret
+from scheduler.redis_server import ANSWER_MAX_S, CONNECTIONS_MAX, RedisServer, check_url, has_secret
 from scheduler.redis_store import RedisTaskStore
 from tests.servers.redis import ancient_server, sentinel
 
@@ -218,6 +218,65 @@ async def test_a_server_that_stays_frozen_is_given_up_for_now(process: RedisProc
         # A late answer to the question of before is not taken for this one's.
         assert await store.load_checkpoint() is None
         assert (await store.stats()).tasks[TaskState.PENDING] == 1
+
+
+# --- Turns ---
+
+
+async def test_no_more_calls_than_connections_are_under_way(process: RedisProcess) -> None:
+    server = await RedisServer.open(process.url)
+    watch = await RedisServer.open(process.url)
+    before = (await watch.info("clients"))["connected_clients"]
+    async with asyncio.TaskGroup() as callers:
+        calls = [
+            callers.create_task(server.do("INCR", "turns"), name="call")
+            for _ in range(50 * CONNECTIONS_MAX)
+        ]
+    assert {call.result() for call in calls} == set(range(1, 50 * CONNECTIONS_MAX + 1))
+    clients = (await watch.info("clients"))["connected_clients"] - before
+    assert 1 <= clients <= CONNECTIONS_MAX
+    await server.aclose()
+    await watch.aclose()
+
+
+async def test_turns_of_callers_that_were_cancelled_come_to_others(process: RedisProcess) -> None:
+    server = await RedisServer.open(process.url)
+    for delay_s in (0.0, 0.0005, 0.001, 0.002):
+        async with asyncio.TaskGroup() as callers:
+            calls = [
+                callers.create_task(server.do("GET", "turns"), name="call") for _ in range(100)
+            ]
+            await asyncio.sleep(delay_s)
+            for call in calls[1::2]:
+                call.cancel()
+    # As many at a time as there are connections: each turn has come back.
+    async with asyncio.timeout(ANSWER_MAX_S - 1), asyncio.TaskGroup() as callers:
+        for _ in range(CONNECTIONS_MAX):
+            callers.create_task(server.do("PING"), name="call")
+    await server.aclose()
+
+
+@pytest.mark.slow
+async def test_who_waits_behind_a_frozen_server_is_told_too(process: RedisProcess) -> None:
+    async with await RedisTaskStore.open(process.url, "behind") as store:
+        process.freeze()
+        try:
+            begun_s = time.monotonic()
+            answers: list[BaseException] = []
+
+            async def ask() -> None:
+                with pytest.raises(StoreUnavailable, match="does not answer in time") as refused:
+                    await store.stats()
+                answers.append(refused.value)
+
+            async with asyncio.TaskGroup() as callers:
+                for _ in range(3 * CONNECTIONS_MAX):
+                    callers.create_task(ask(), name="call")
+            assert len(answers) == 3 * CONNECTIONS_MAX
+            assert time.monotonic() - begun_s < 2 * ANSWER_MAX_S + 2
+        finally:
+            process.thaw()
+        assert (await store.stats()).open_tasks == 0
 
 
 # --- TLS ---
