@@ -23,7 +23,7 @@ from mover.rereading import verify_whole
 from mover.sizing import POURED_PART_BYTES, PartPlan, plan_parts
 from mover.verifying import proof_of
 from transports import digests
-from transports.errors import Changed, Corrupt, Invalid, TransportError
+from transports.errors import Changed, Corrupt, Invalid, Transient, TransportError
 from transports.model import (
     Checksum,
     Entry,
@@ -193,7 +193,8 @@ async def assemble(
     """Make the object visible, proven as far as the stores allow; ``rows`` receives its row.
 
     Raises ``Changed`` when the source moved meanwhile and ``Corrupt`` when a checksum differs; the
-    upload is dropped then, as after any other failure. A cancel may leave it open or the object finished.
+    upload is dropped then, as after any other failure but a ``Transient`` one, after which the call
+    may be repeated. A cancel may leave it open or the object finished.
     """
     entry = task.entry
     key = ends.target_key(entry.key)
@@ -215,6 +216,8 @@ async def assemble(
             await verify_whole(ends, key, whole)
             read = Proof.STRONG
             receipt = receipt._replace(proof=Proof.STRONG)
+    except Transient:
+        raise
     except TransportError:
         await abandon(ends, key, task.upload_id)
         raise
