@@ -19,6 +19,7 @@ from mover.model import TaskResult, Verify
 from mover.recording import now_ms
 from mover.rereading import verify_whole
 from mover.sizing import PartPlan
+from mover.uploading import abandon, abandon_late, begin_upload
 from mover.verifying import proof_of
 from transports import digests
 from transports.errors import Corrupt, Transient, TransportError
@@ -37,7 +38,7 @@ async def copy_streamed(
 ) -> TaskResult:
     """Copy the object whole; ``rows`` receives its row. Raises the last ``TransportError``; the upload is dropped then.
 
-    A cancel may leave an open upload and no visible object.
+    A cancel drops the upload as well, within ``DROP_S``; it may leave the object finished.
     """
     for attempt in range(1, STREAM_ATTEMPTS + 1):
         try:
@@ -78,7 +79,7 @@ async def _upload(
     key = ends.target_key(entry.key)
     plan = plan_for(ends, entry)
     attributes = dress(entry, info.attributes, ends.source.capabilities, ends.target.capabilities)
-    upload_id = await ends.target.begin_upload(key, entry.size, attributes, token=ends.token)
+    upload_id = await begin_upload(ends, key, entry.size, attributes)
     try:
         known = info.checksums[0] if info.checksums else None
         digest = digests.new_digest(known.algorithm) if known else None
@@ -91,7 +92,10 @@ async def _upload(
             await verify_whole(ends, key, whole)
             read, receipt = Proof.STRONG, receipt._replace(proof=Proof.STRONG)
     except TransportError:
-        await ends.target.abort_upload(key, upload_id)
+        await abandon(ends, key, upload_id)
+        raise
+    except asyncio.CancelledError:
+        await abandon_late(ends, key, upload_id)
         raise
     proof = proof_of(read, receipt.proof, ends.source.capabilities, ends.target.capabilities)
     tally = finished_tally(entry.size, proof)

@@ -12,9 +12,7 @@ from contextlib import suppress
 from mover.copying import ShardCopier, copied_in_store_row, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
-    abandon,
     assemble,
-    drop_uploads,
     failed_result,
     finished_tally,
     open_object,
@@ -46,6 +44,7 @@ from mover.pools import outcome_in
 from mover.ranging import RangeLister
 from mover.recording import now_ms
 from mover.sharing import Sharer
+from mover.uploading import abandon, drop_uploads
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
 from scheduler.store import TaskStore
 from transports.errors import Changed, Corrupt, Transient, TransportError
@@ -104,7 +103,11 @@ class Executor:
             return await self._chunk(task, lease)
         if isinstance(task, Listing):
             return await self._list(task, lease)
-        return await self._assemble(task, lease, rows)
+        outcome = await self._assemble(task, lease, rows)
+        if task.reopened and isinstance(outcome.disposition, Done):
+            with suppress(TransportError):
+                await drop_uploads(self._ends, self._ends.target_key(task.entry.key))
+        return outcome
 
     async def give_up(self, lease: Lease) -> Outcome:
         """Settle a task of a cancelled job: nothing is moved, and what it left open is dropped."""
@@ -147,8 +150,10 @@ class Executor:
 
     async def _open(self, task: LargeObject, lease: Lease, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
-        group = f"{lease.task_id}"
+        group, repeated = f"{lease.task_id}", lease.generation > 1
         try:
+            if repeated:
+                await drop_uploads(ends, ends.target_key(entry.key))
             if ends.copies_in_store:
                 receipt = await copy_in_store(ends, entry)
                 if rows is not None:
@@ -157,7 +162,6 @@ class Executor:
             info = await pin(ends, entry)
             if entry.size < 0 or not info.ranges:
                 return _done(await copy_streamed(ends, entry, info, rows))
-            repeated = lease.generation > 1
             chunks, assembly = await open_object(
                 ends, task, info, group, repeated=repeated, tapered=self._shares
             )
