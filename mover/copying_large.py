@@ -20,7 +20,7 @@ from mover.model import Assembly, Chunk, Failure, LargeObject, Tally, TaskResult
 from mover.recording import now_ms
 from mover.rereading import verify_whole
 from mover.sizing import POURED_PART_BYTES, PartPlan, plan_parts
-from mover.uploading import abandon, begin_upload
+from mover.uploading import Fence, abandon, begin_upload
 from mover.verifying import proof_of
 from transports import digests
 from transports.errors import Changed, Corrupt, Invalid, Transient, TransportError
@@ -63,6 +63,7 @@ async def open_object(
     task: LargeObject,
     info: ObjectInfo,
     group: str,
+    fence: Fence,
     *,
     repeated: bool,
     tapered: bool = False,
@@ -71,7 +72,8 @@ async def open_object(
     entry = task.entry
     plan = plan_for(ends, entry)
     attributes = dress(entry, info.attributes, ends.source.capabilities, ends.target.capabilities)
-    upload_id = await begin_upload(ends, ends.target_key(entry.key), entry.size, attributes)
+    key = ends.target_key(entry.key)
+    upload_id = await begin_upload(ends, key, entry.size, attributes, fence)
     chunks = [
         Chunk(entry=entry, upload_id=upload_id, part_bytes=plan.part_bytes, first=first, last=last)
         for first, last in plan.runs(tapered=tapered)

@@ -6,6 +6,9 @@ report names them). An exception is a fault of ours, or of a listing's store: th
 retry of it.
 """
 
+import functools
+import random
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -43,12 +46,18 @@ from mover.payloads import Payload, decode_payload, decode_result, encode_payloa
 from mover.pools import outcome_in
 from mover.ranging import RangeLister
 from mover.recording import now_ms
+from mover.settings import WORKER_POLICY
 from mover.sharing import Sharer
 from mover.uploading import abandon, drop_uploads
+from scheduler.errors import LeaseLost
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
+from scheduler.patience import patiently
 from scheduler.store import TaskStore
 from transports.errors import Changed, Corrupt, Transient, TransportError
 from transports.model import Entry
+
+FENCE_LEASE_S = WORKER_POLICY.lease_s
+"""What a lease is extended by when the queue is asked whether it is held; the keeper goes on from there."""
 
 
 class Executor:
@@ -106,7 +115,7 @@ class Executor:
         outcome = await self._assemble(task, lease, rows)
         if task.reopened and isinstance(outcome.disposition, Done):
             with suppress(TransportError):
-                await drop_uploads(self._ends, self._ends.target_key(task.entry.key))
+                await self._drop_uploads(task.entry, lease)
         return outcome
 
     async def give_up(self, lease: Lease) -> Outcome:
@@ -116,7 +125,7 @@ class Executor:
             await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
         if isinstance(task, LargeObject) and lease.generation > 1:
             with suppress(TransportError):  # whoever had it may have opened one
-                await drop_uploads(self._ends, self._ends.target_key(task.entry.key))
+                await self._drop_uploads(task.entry, lease)
         return Outcome(disposition=Discard(reason=CANCELLED))
 
     async def disown(self, outcome: Outcome) -> None:
@@ -125,6 +134,23 @@ class Executor:
             task = decode_payload(group.then.payload)
             if isinstance(task, Assembly):
                 await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
+
+    async def _drop_uploads(self, entry: Entry, lease: Lease) -> None:
+        """Drop what earlier holders of the task have left open. Raises ``LeaseLost``."""
+        fence = functools.partial(self._still_held, lease)
+        await drop_uploads(self._ends, self._ends.target_key(entry.key), fence)
+
+    async def _still_held(self, lease: Lease) -> None:
+        """Raise ``LeaseLost`` unless the queue says that the task is still ours."""
+        extended = await patiently(
+            lambda: self._store.extend([lease], lease_s=FENCE_LEASE_S, now_s=time.time()),
+            patience_s=WORKER_POLICY.patience_s,
+            rng=random.random,
+        )
+        if not extended:
+            raise LeaseLost(
+                task_id=lease.task_id, generation=lease.generation, detail="another holder has it"
+            )
 
     async def _list(self, task: Listing, lease: Lease) -> Outcome:
         try:
@@ -151,9 +177,10 @@ class Executor:
     async def _open(self, task: LargeObject, lease: Lease, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
         group, repeated = f"{lease.task_id}", lease.generation > 1
+        fence = functools.partial(self._still_held, lease)
         try:
             if repeated:
-                await drop_uploads(ends, ends.target_key(entry.key))
+                await self._drop_uploads(entry, lease)
             if ends.copies_in_store:
                 receipt = await copy_in_store(ends, entry)
                 if rows is not None:
@@ -161,9 +188,9 @@ class Executor:
                 return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
             if entry.size < 0 or not info.ranges:
-                return _done(await copy_streamed(ends, entry, info, rows))
+                return _done(await copy_streamed(ends, entry, info, fence, rows))
             chunks, assembly = await open_object(
-                ends, task, info, group, repeated=repeated, tapered=self._shares
+                ends, task, info, group, fence, repeated=repeated, tapered=self._shares
             )
         except Changed as error:
             return await self._again(task, lease, error)

@@ -12,6 +12,7 @@ import pytest
 from mover.model import LargeObject
 from mover.payloads import encode_payload
 from mover.uploading import DROP_S
+from scheduler.errors import LeaseLost
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import NewTask
 from scheduler.testing import run_virtually
@@ -25,7 +26,7 @@ from transports.memory import MemoryTransport
 from transports.model import NO_ATTRIBUTES, Attributes, Entry, ObjectInfo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from bench.stores import SeaweedServer
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tests.conftest import ProxyFactory
     from tests.servers.buckets import Bucket
     from transports.base import Transport
+    from transports.model import UploadInfo
 
 DATA = b"0123456789abcdef" * 64
 LEASE_S = 30.0
@@ -164,6 +166,38 @@ def test_an_upload_that_is_opened_too_late_is_found_by_the_assembly() -> None:
         assert target.store.uploads == {}
 
     run_virtually(scene)
+
+
+class SlowToList(Decorator):
+    """The answer to who has uploads open comes late, with what was opened meanwhile."""
+
+    def __init__(self, inner: Transport) -> None:
+        super().__init__(inner)
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def list_uploads(self, prefix: str = "") -> Sequence[UploadInfo]:
+        self.asked.set()
+        await self.go_on.wait()
+        return await self.inner.list_uploads(prefix)
+
+
+async def test_who_has_lost_a_task_drops_nothing_of_its_successor() -> None:
+    target, source = MemoryTransport(), MemoryTransport()
+    store = await make_job(source)
+    await claim(store)
+    await store.reap(now_s=0.0, dead=["w"])
+    slow = SlowToList(target)
+    stale = make_executor(make_ends(source, slow), store)
+    run = asyncio.get_running_loop().create_task(stale.run(await claim(store)), name="stale")
+    await slow.asked.wait()
+    await store.reap(now_s=0.0, dead=["w"])
+    successor = await make_executor(make_ends(source, target), store).run(await claim(store))
+    (upload_id,) = target.store.uploads
+    slow.go_on.set()
+    with pytest.raises(LeaseLost):
+        await run
+    assert list(target.store.uploads) == [upload_id]
+    assert successor.groups
 
 
 def test_a_lease_that_is_lost_while_an_upload_is_opened() -> None:

@@ -41,11 +41,15 @@ async def scene(target: Transport | None = None) -> tuple[Ends, LargeObject]:
     return ends, LargeObject(entry=entry)
 
 
+async def held() -> None:
+    """The fence of a task that nobody else takes."""
+
+
 async def opened(
     ends: Ends, task: LargeObject, *, repeated: bool = False
 ) -> tuple[Chunk, Assembly]:
     info = await pin(ends, task.entry)
-    (chunk,), assembly = await open_object(ends, task, info, "group", repeated=repeated)
+    (chunk,), assembly = await open_object(ends, task, info, "group", held, repeated=repeated)
     return chunk, assembly
 
 
@@ -85,7 +89,7 @@ async def test_all_uploads_of_a_key_but_one_are_dropped() -> None:
     for _ in range(2):
         await opened(ends, task)
     chunk, _ = await opened(ends, task)
-    await drop_uploads(ends, "big", keep=chunk.upload_id)
+    await drop_uploads(ends, "big", held, keep=chunk.upload_id)
     assert [each.upload_id for each in await ends.target.list_uploads("big")] == [chunk.upload_id]
 
 
@@ -176,5 +180,5 @@ async def test_an_object_that_the_target_cannot_hold_is_invalid() -> None:
     too_large = task.entry._replace(size=ends.target.capabilities.object_size_max + 1)
     info = await pin(ends, task.entry)
     with pytest.raises(Invalid):
-        await open_object(ends, LargeObject(entry=too_large), info, "group", repeated=False)
+        await open_object(ends, LargeObject(entry=too_large), info, "group", held, repeated=False)
     assert list(await ends.target.list_uploads("")) == []
