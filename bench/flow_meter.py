@@ -43,6 +43,12 @@ class Meter:
             (sums[end] - sums[end - width]) / (width * BIN_S) for end in range(width, len(sums))
         ]
 
+    def rate_between(self, from_s: float, to_s: float) -> float:
+        """Bytes per second in a stretch of the meter's own clock, in whole bins."""
+        places = range(round(from_s / BIN_S), round(to_s / BIN_S))
+        counts = dict(self._bins)
+        return sum(counts.get(place, 0) for place in places) / (len(places) * BIN_S)
+
     def burst_bytes(self, rate_bytes_per_s: float) -> float:
         """The most bytes that any stretch of time had above what the rate allows for it.
 

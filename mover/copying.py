@@ -17,7 +17,7 @@ from mover.probing import probe
 from mover.recording import now_ms
 from mover.rereading import verify_copied, verify_small
 from mover.verifying import proof_of
-from transports.errors import Changed, Corrupt, NotFound, TransportError
+from transports.errors import Changed, Corrupt, NotFound, Transient, TransportError
 from transports.model import Blob, Entry, Kind, Proof, Receipt
 
 LANES = 32
@@ -27,7 +27,7 @@ LANES = 32
 class ShardCopier:
     """Copies the objects of one shard; ``result`` holds the counts and the failures.
 
-    ``rows`` receives what a manifest says of each object that did not fail; None keeps no record.
+    ``transient`` holds the errors of those failures, by key, that another attempt may mend. ``rows`` receives what a manifest says of each object that did not fail; None keeps no record.
     """
 
     def __init__(self, ends: Ends, rows: list[Row] | None = None) -> None:
@@ -40,6 +40,7 @@ class ShardCopier:
         self._waiting: deque[Entry] = deque()
         self.taken = 0
         self.result = TaskResult(tally=Tally())
+        self.transient: dict[str, Transient] = {}
 
     async def run(self, shard: SmallShard, *, repeated: bool) -> TaskResult:
         """Copy what is to be copied; with ``repeated``, leave out what an earlier attempt did.
@@ -168,9 +169,10 @@ class ShardCopier:
             return
         tally = self.result.tally
         tally.failed_objects += 1
-        self._ends.live.failed_objects += 1
         if isinstance(error, Corrupt):
             tally.corrupt_objects += 1
+        if isinstance(error, Transient):
+            self.transient[entry.key] = error
         self.result.failures.append(Failure(entry.key, type(error).__name__, str(error)))
 
     async def _copy_in_store(self, batch: list[Entry]) -> None:

@@ -11,7 +11,6 @@ finishing an upload that is finished already succeeds.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterator, Sequence
 
 from mover.attributes import dress
@@ -21,9 +20,10 @@ from mover.model import Assembly, Chunk, Failure, LargeObject, Tally, TaskResult
 from mover.recording import now_ms
 from mover.rereading import verify_whole
 from mover.sizing import POURED_PART_BYTES, PartPlan, plan_parts
+from mover.uploading import Fence, abandon, begin_upload
 from mover.verifying import proof_of
 from transports import digests
-from transports.errors import Changed, Corrupt, Invalid, TransportError
+from transports.errors import Changed, Corrupt, Invalid, Transient, TransportError
 from transports.model import (
     Checksum,
     Entry,
@@ -63,22 +63,17 @@ async def open_object(
     task: LargeObject,
     info: ObjectInfo,
     group: str,
+    fence: Fence,
     *,
     repeated: bool,
     tapered: bool = False,
 ) -> "Opened":
-    """Open the upload, and say which chunk tasks it takes. A cancel may leave an open upload."""
+    """Open the upload, and say which chunk tasks it takes. A cancel drops it again."""
     entry = task.entry
-    key = ends.target_key(entry.key)
     plan = plan_for(ends, entry)
-    if repeated:
-        await drop_uploads(ends, key)
     attributes = dress(entry, info.attributes, ends.source.capabilities, ends.target.capabilities)
-    retries_before = ends.live.retries
-    upload_id = await ends.target.begin_upload(key, entry.size, attributes, token=ends.token)
-    if ends.live.retries != retries_before:
-        # An answer that got lost took the name of an upload with it, which would stay open.
-        await drop_uploads(ends, key, keep=upload_id)
+    key = ends.target_key(entry.key)
+    upload_id = await begin_upload(ends, key, entry.size, attributes, fence)
     chunks = [
         Chunk(entry=entry, upload_id=upload_id, part_bytes=plan.part_bytes, first=first, last=last)
         for first, last in plan.runs(tapered=tapered)
@@ -89,25 +84,13 @@ async def open_object(
         part_bytes=plan.part_bytes,
         group=group,
         again=task.again,
+        reopened=repeated,
     )
     return chunks, assembly
 
 
 Opened = tuple[list[Chunk], Assembly]
 """The chunk tasks of one object, and the assembly that waits for them."""
-
-
-async def drop_uploads(ends: Ends, key: str, *, keep: str = "") -> None:
-    """Abort uploads of exactly this key that an attempt cut short has left open."""
-    for upload in await ends.target.list_uploads(key):
-        if upload.key == key and upload.upload_id != keep:
-            await ends.target.abort_upload(key, upload.upload_id)
-
-
-async def abandon(ends: Ends, key: str, upload_id: str) -> None:
-    """Drop the upload of an object that failed. That it could not be dropped is not the news."""
-    with contextlib.suppress(TransportError):
-        await ends.target.abort_upload(key, upload_id)
 
 
 class ChunkCopier:
@@ -193,7 +176,8 @@ async def assemble(
     """Make the object visible, proven as far as the stores allow; ``rows`` receives its row.
 
     Raises ``Changed`` when the source moved meanwhile and ``Corrupt`` when a checksum differs; the
-    upload is dropped then, as after any other failure. A cancel may leave it open or the object finished.
+    upload is dropped then, as after any other failure but a ``Transient`` one, after which the call
+    may be repeated. A cancel may leave it open or the object finished.
     """
     entry = task.entry
     key = ends.target_key(entry.key)
@@ -215,6 +199,8 @@ async def assemble(
             await verify_whole(ends, key, whole)
             read = Proof.STRONG
             receipt = receipt._replace(proof=Proof.STRONG)
+    except Transient:
+        raise
     except TransportError:
         await abandon(ends, key, task.upload_id)
         raise

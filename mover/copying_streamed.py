@@ -19,6 +19,7 @@ from mover.model import TaskResult, Verify
 from mover.recording import now_ms
 from mover.rereading import verify_whole
 from mover.sizing import PartPlan
+from mover.uploading import Fence, abandon, abandon_late, begin_upload
 from mover.verifying import proof_of
 from transports import digests
 from transports.errors import Corrupt, Transient, TransportError
@@ -33,17 +34,17 @@ Pieces = AsyncIterator[bytes | memoryview]
 
 
 async def copy_streamed(
-    ends: Ends, entry: Entry, info: ObjectInfo, rows: list[Row] | None = None
+    ends: Ends, entry: Entry, info: ObjectInfo, fence: Fence, rows: list[Row] | None = None
 ) -> TaskResult:
     """Copy the object whole; ``rows`` receives its row. Raises the last ``TransportError``; the upload is dropped then.
 
-    A cancel may leave an open upload and no visible object.
+    A cancel drops the upload as well, within ``DROP_S``; it may leave the object finished.
     """
     for attempt in range(1, STREAM_ATTEMPTS + 1):
         try:
             if entry.size >= 0:
-                return await _upload(ends, entry, info, _source_pieces(ends, entry), rows)
-            return await _through_spool(ends, entry, info, rows)
+                return await _upload(ends, entry, info, _source_pieces(ends, entry), fence, rows)
+            return await _through_spool(ends, entry, info, fence, rows)
         except Transient:
             if attempt == STREAM_ATTEMPTS:
                 raise
@@ -57,14 +58,15 @@ async def _source_pieces(ends: Ends, entry: Entry) -> Pieces:
 
 
 async def _through_spool(
-    ends: Ends, entry: Entry, info: ObjectInfo, rows: list[Row] | None
+    ends: Ends, entry: Entry, info: ObjectInfo, fence: Fence, rows: list[Row] | None
 ) -> TaskResult:
     with tempfile.TemporaryFile(prefix="mover-stream-") as spool:
         size = 0
         async for piece in ends.source.stream(entry):
             size += await asyncio.to_thread(spool.write, piece)
         await asyncio.to_thread(spool.seek, 0)
-        return await _upload(ends, entry._replace(size=size), info, _spooled(spool), rows)
+        sized = entry._replace(size=size)
+        return await _upload(ends, sized, info, _spooled(spool), fence, rows)
 
 
 async def _spooled(spool: IO[bytes]) -> Pieces:
@@ -73,12 +75,17 @@ async def _spooled(spool: IO[bytes]) -> Pieces:
 
 
 async def _upload(
-    ends: Ends, entry: Entry, info: ObjectInfo, pieces: Pieces, rows: list[Row] | None
+    ends: Ends,
+    entry: Entry,
+    info: ObjectInfo,
+    pieces: Pieces,
+    fence: Fence,
+    rows: list[Row] | None,
 ) -> TaskResult:
     key = ends.target_key(entry.key)
     plan = plan_for(ends, entry)
     attributes = dress(entry, info.attributes, ends.source.capabilities, ends.target.capabilities)
-    upload_id = await ends.target.begin_upload(key, entry.size, attributes, token=ends.token)
+    upload_id = await begin_upload(ends, key, entry.size, attributes, fence)
     try:
         known = info.checksums[0] if info.checksums else None
         digest = digests.new_digest(known.algorithm) if known else None
@@ -91,7 +98,10 @@ async def _upload(
             await verify_whole(ends, key, whole)
             read, receipt = Proof.STRONG, receipt._replace(proof=Proof.STRONG)
     except TransportError:
-        await ends.target.abort_upload(key, upload_id)
+        await abandon(ends, key, upload_id)
+        raise
+    except asyncio.CancelledError:
+        await abandon_late(ends, key, upload_id)
         raise
     proof = proof_of(read, receipt.proof, ends.source.capabilities, ends.target.capabilities)
     tally = finished_tally(entry.size, proof)

@@ -1,19 +1,21 @@
 """Run one task of a copy, whatever its kind, and say what became of it.
 
-The one place where a payload becomes work and where a failure becomes a disposition. Failures of
-objects are results (the task is done, the report names them); only what another attempt of the
-whole task can mend is an exception, which the worker turns into a retry.
+The one place where a payload becomes work and where a failure becomes a disposition. What failed
+for now comes again; failures of objects that nothing can mend are results (the task is done, the
+report names them). An exception is a fault of ours, or of a listing's store: the worker makes a
+retry of it.
 """
 
+import functools
+import random
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from mover.copying import ShardCopier, copied_in_store_row, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
-    abandon,
     assemble,
-    drop_uploads,
     failed_result,
     finished_tally,
     open_object,
@@ -21,7 +23,14 @@ from mover.copying_large import (
 )
 from mover.copying_streamed import copy_streamed
 from mover.ends import Ends
-from mover.letters import CANCELLED, failures_in, object_letters, shard_letters
+from mover.letters import (
+    CANCELLED,
+    another_attempt,
+    comes_again,
+    failures_in,
+    object_outcome,
+    shard_outcome,
+)
 from mover.manifest import Row, failed_rows
 from mover.model import (
     Assembly,
@@ -37,11 +46,18 @@ from mover.payloads import Payload, decode_payload, decode_result, encode_payloa
 from mover.pools import outcome_in
 from mover.ranging import RangeLister
 from mover.recording import now_ms
+from mover.settings import WORKER_POLICY
 from mover.sharing import Sharer
+from mover.uploading import abandon, drop_uploads
+from scheduler.errors import LeaseLost
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
+from scheduler.patience import patiently
 from scheduler.store import TaskStore
 from transports.errors import Changed, Corrupt, Transient, TransportError
 from transports.model import Entry
+
+FENCE_LEASE_S = WORKER_POLICY.lease_s
+"""What a lease is extended by when the queue is asked whether it is held; the keeper goes on from there."""
 
 
 class Executor:
@@ -73,8 +89,10 @@ class Executor:
         task = decode_payload(lease.payload)
         rows: list[Row] | None = None if self._ends.manifest is None else []
         outcome = outcome_in(await self._run(task, lease, rows), self._ends.spec.pool)
+        failures = failures_in(outcome.follow_ups)
+        self._ends.live.failed_objects += len(failures)
         if rows is not None:
-            await self._record(task, lease, rows, outcome)
+            await self._record(task, lease, rows, failures)
         return outcome
 
     async def _run(self, task: Payload, lease: Lease, rows: list[Row] | None) -> Outcome:
@@ -87,14 +105,18 @@ class Executor:
                 result = await sharer.around(copying)
             else:
                 result = await copying
-            return _done(result, letters=shard_letters(task, result))
+            return shard_outcome(task, result, copier.transient, attempt=lease.attempt)
         if isinstance(task, LargeObject):
             return await self._open(task, lease, rows)
         if isinstance(task, Chunk):
-            return await self._chunk(task, repeated=repeated)
+            return await self._chunk(task, lease)
         if isinstance(task, Listing):
             return await self._list(task, lease)
-        return await self._assemble(task, rows)
+        outcome = await self._assemble(task, lease, rows)
+        if task.reopened and isinstance(outcome.disposition, Done):
+            with suppress(TransportError):
+                await self._drop_uploads(task.entry, lease)
+        return outcome
 
     async def give_up(self, lease: Lease) -> Outcome:
         """Settle a task of a cancelled job: nothing is moved, and what it left open is dropped."""
@@ -103,7 +125,7 @@ class Executor:
             await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
         if isinstance(task, LargeObject) and lease.generation > 1:
             with suppress(TransportError):  # whoever had it may have opened one
-                await drop_uploads(self._ends, self._ends.target_key(task.entry.key))
+                await self._drop_uploads(task.entry, lease)
         return Outcome(disposition=Discard(reason=CANCELLED))
 
     async def disown(self, outcome: Outcome) -> None:
@@ -112,6 +134,23 @@ class Executor:
             task = decode_payload(group.then.payload)
             if isinstance(task, Assembly):
                 await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
+
+    async def _drop_uploads(self, entry: Entry, lease: Lease) -> None:
+        """Drop what earlier holders of the task have left open. Raises ``LeaseLost``."""
+        fence = functools.partial(self._still_held, lease)
+        await drop_uploads(self._ends, self._ends.target_key(entry.key), fence)
+
+    async def _still_held(self, lease: Lease) -> None:
+        """Raise ``LeaseLost`` unless the queue says that the task is still ours."""
+        extended = await patiently(
+            lambda: self._store.extend([lease], lease_s=FENCE_LEASE_S, now_s=time.time()),
+            patience_s=WORKER_POLICY.patience_s,
+            rng=random.random,
+        )
+        if not extended:
+            raise LeaseLost(
+                task_id=lease.task_id, generation=lease.generation, detail="another holder has it"
+            )
 
     async def _list(self, task: Listing, lease: Lease) -> Outcome:
         try:
@@ -122,9 +161,11 @@ class Executor:
         except TransportError as error:
             return Outcome(disposition=Discard(reason=f"{type(error).__name__}: {error}"))
 
-    async def _record(self, task: Payload, lease: Lease, rows: list[Row], outcome: Outcome) -> None:
+    async def _record(
+        self, task: Payload, lease: Lease, rows: list[Row], failures: list[Failure]
+    ) -> None:
         ends = self._ends
-        rows.extend(failed_rows(task, failures_in(outcome.follow_ups), ends.target_key, now_ms()))
+        rows.extend(failed_rows(task, failures, ends.target_key, now_ms()))
         if rows and ends.manifest is not None:
             await ends.manifest.write(
                 [row.from_source(ends.single.source_key) for row in rows] if ends.single else rows,
@@ -135,8 +176,11 @@ class Executor:
 
     async def _open(self, task: LargeObject, lease: Lease, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
-        group = f"{lease.task_id}"
+        group, repeated = f"{lease.task_id}", lease.generation > 1
+        fence = functools.partial(self._still_held, lease)
         try:
+            if repeated:
+                await self._drop_uploads(entry, lease)
             if ends.copies_in_store:
                 receipt = await copy_in_store(ends, entry)
                 if rows is not None:
@@ -144,15 +188,14 @@ class Executor:
                 return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
             if entry.size < 0 or not info.ranges:
-                return _done(await copy_streamed(ends, entry, info, rows))
-            repeated = lease.generation > 1
+                return _done(await copy_streamed(ends, entry, info, fence, rows))
             chunks, assembly = await open_object(
-                ends, task, info, group, repeated=repeated, tapered=self._shares
+                ends, task, info, group, fence, repeated=repeated, tapered=self._shares
             )
         except Changed as error:
-            return await self._again(task.entry, task.again, error)
+            return await self._again(task, lease, error)
         except TransportError as error:
-            return _failed(entry, failed_result(entry.key, error))
+            return _failed(entry, error, lease)
         then = NewTask(payload=encode_payload(assembly))
         return Outcome(
             disposition=Done(),
@@ -161,14 +204,16 @@ class Executor:
             groups=[NewGroup(name=group, size=len(chunks), then=then)],
         )
 
-    async def _chunk(self, task: Chunk, *, repeated: bool) -> Outcome:
+    async def _chunk(self, task: Chunk, lease: Lease) -> Outcome:
         try:
-            return _done(await ChunkCopier(self._ends, task).run(repeated=repeated))
+            return _done(await ChunkCopier(self._ends, task).run(repeated=lease.generation > 1))
         except TransportError as error:
+            if comes_again(error, lease.attempt):
+                return another_attempt([error])  # which finds the parts that are there
             failure = Failure(task.entry.key, type(error).__name__, str(error))
             return _done(TaskResult(tally=Tally(), handed_on=[failure]))
 
-    async def _assemble(self, task: Assembly, rows: list[Row] | None) -> Outcome:
+    async def _assemble(self, task: Assembly, lease: Lease, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
         members = await self._store.group_outcomes(task.group)
         results = [decode_result(m.result) for m in members if m.state is TaskState.DONE]
@@ -178,30 +223,34 @@ class Executor:
             if failures:
                 await abandon(ends, ends.target_key(entry.key), task.upload_id)
                 if failures[0].error == Changed.__name__:
-                    return await self._again(entry, task.again, Changed(entry.key))
+                    return await self._again(task, lease, Changed(entry.key))
                 result = TaskResult(tally=Tally(failed_objects=1), failures=failures[:1])
                 result.tally.corrupt_objects = int(failures[0].error == "Corrupt")
-                return _failed(entry, result)
+                return object_outcome(entry, result, attempt=lease.attempt)
             parts = [part for result in results for part in result.parts]
             return _done(await assemble(ends, task, parts, rows))
         except (Changed, Corrupt) as error:
-            return await self._again(entry, task.again, error)
+            return await self._again(task, lease, error)
         except TransportError as error:
-            return _failed(entry, failed_result(entry.key, error))
+            if not comes_again(error, lease.attempt):
+                await abandon(ends, ends.target_key(entry.key), task.upload_id)
+            return _failed(entry, error, lease)
 
-    async def _again(self, entry: Entry, again: bool, error: TransportError) -> Outcome:
+    async def _again(
+        self, task: LargeObject | Assembly, lease: Lease, error: TransportError
+    ) -> Outcome:
         """Plan an object that changed, or arrived damaged, once more; the second time report it."""
-        if again:
-            return _failed(entry, failed_result(entry.key, error))
+        if task.again:
+            return _failed(task.entry, error, lease)
         try:
-            fresh = (await self._ends.source.head(entry.key)).entry
+            fresh = (await self._ends.source.head(task.entry.key)).entry
         except TransportError as gone:
-            return _failed(entry, failed_result(entry.key, gone))
-        task = LargeObject(entry=fresh, again=True)
+            return _failed(task.entry, gone, lease)
+        anew = LargeObject(entry=fresh, again=True)
         return Outcome(
             disposition=Done(),
             result=encode_result(TaskResult(tally=Tally())),
-            follow_ups=[NewTask(payload=encode_payload(task))],
+            follow_ups=[NewTask(payload=encode_payload(anew))],
         )
 
 
@@ -211,9 +260,12 @@ def _chunk_task(chunk: Chunk, group: str) -> NewTask:
     return NewTask(payload=encode_payload(chunk), weight=max(weight, 0), group=group)
 
 
-def _done(result: TaskResult, *, letters: list[NewTask] | None = None) -> Outcome:
-    return Outcome(disposition=Done(), result=encode_result(result), follow_ups=letters or [])
+def _done(result: TaskResult) -> Outcome:
+    return Outcome(disposition=Done(), result=encode_result(result))
 
 
-def _failed(entry: Entry, result: TaskResult) -> Outcome:
-    return _done(result, letters=object_letters(entry, result))
+def _failed(entry: Entry, error: TransportError, lease: Lease) -> Outcome:
+    """What becomes of a task of one object that failed."""
+    if comes_again(error, lease.attempt):
+        return another_attempt([error])
+    return object_outcome(entry, failed_result(entry.key, error), attempt=lease.attempt)

@@ -1,44 +1,69 @@
-"""Pure: failed objects become dead letters, tasks that are given up from the start.
+"""Pure: what becomes of objects that failed: another attempt, or a dead letter.
 
-A task that moved most of its objects is done. What failed in it is kept as a task of its own with
-the failures as its result: the report counts it, ``mover retry`` makes it claimable again, and it
-then moves exactly these objects.
+A task that moved most of its objects is done. What failed in it leaves it. An object whose store
+failed only for now comes again as part of a new task, which has attempts and pauses as any task
+has. What failed for good, or has used up its attempts, becomes a *dead letter*: a task that is given
+up from the start, with the failures as its result. The report counts it, ``mover retry`` makes it
+claimable again, and it then moves exactly these objects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mover.model import Failure, LargeObject, SmallShard, Tally, TaskResult
 from mover.payloads import decode_result, encode_payload, encode_result
-from scheduler.model import NewTask
+from mover.settings import OBJECT_ATTEMPTS_MAX, STORE_WISH_MAX_S
+from scheduler.model import Done, NewTask, Outcome, Retry
+from transports.errors import Transient, TransportError
 from transports.model import Entry
 
 CANCELLED = "the job was cancelled"
 """The reason of what was given up because somebody said so; the report does not call it failed."""
 
 
-def shard_letters(shard: SmallShard, result: TaskResult) -> list[NewTask]:
-    """The dead letter of a shard's failures, which are taken out of ``result``; empty without any."""
-    if not result.failures:
-        return []
-    failed = {failure.key for failure in result.failures}
-    rest = SmallShard(
-        copies=[entry for entry in shard.copies if entry.key in failed],
-        probes=[pair for pair in shard.probes if pair[0].key in failed],
-        refused=shard.refused,
-        failed=True,
-    )
-    letter = _letter(encode_payload(rest), result, weight=_bytes_of(rest))
-    _take_failures_out(result)
-    return [letter]
+def comes_again(error: TransportError, attempt: int) -> bool:
+    """Whether a task that failed with this, at this attempt (counted from 1), is tried once more."""
+    return isinstance(error, Transient) and attempt < OBJECT_ATTEMPTS_MAX
 
 
-def object_letters(entry: Entry, result: TaskResult) -> list[NewTask]:
-    """The same for a task of one large object: a letter that opens it anew."""
-    if not result.failures:
-        return []
-    letter = _letter(encode_payload(LargeObject(entry=entry)), result, weight=0)
-    _take_failures_out(result)
-    return [letter]
+def another_attempt(errors: Sequence[TransportError]) -> Outcome:
+    """The outcome of a task of which nothing came for now; it waits as long as the stores asked."""
+    wish_s = max(error.retry_after_s or 0.0 for error in errors)
+    reason = _reason([(type(error).__name__, str(error)) for error in errors])
+    return Outcome(disposition=Retry(after_s=min(wish_s, STORE_WISH_MAX_S), reason=reason))
+
+
+def shard_outcome(
+    shard: SmallShard, result: TaskResult, transient: Mapping[str, Transient], *, attempt: int
+) -> Outcome:
+    """What a shard came to, whose objects may have failed for now (``transient``, by key) or for good.
+
+    The first transient failure leaves the shard, so that what it moved is done. From then on a shard
+    of which nothing came is itself tried again, up to ``OBJECT_ATTEMPTS_MAX`` times in a row.
+    """
+    if shard.failed and attempt >= OBJECT_ATTEMPTS_MAX:
+        transient = {}
+    passing = [each for each in result.failures if each.key in transient]
+    final = [each for each in result.failures if each.key not in transient]
+    if shard.failed and passing and not final and _is_all(result, passing):
+        return another_attempt(list(transient.values()))
+    result.failures[:] = final
+    result.tally.failed_objects -= len(passing)
+    follow_ups = []
+    if passing:
+        # It weighs nothing: its bytes are in the weight of the shard that it comes from.
+        follow_ups.append(NewTask(payload=encode_payload(_rest(shard, passing))))
+    if final:
+        rest = _rest(shard, final, refused=shard.refused)
+        letter = _letter(encode_payload(rest), result, weight=_bytes_of(rest), attempt=attempt)
+        follow_ups.append(letter)
+    return Outcome(disposition=Done(), result=encode_result(result), follow_ups=follow_ups)
+
+
+def object_outcome(entry: Entry, result: TaskResult, *, attempt: int) -> Outcome:
+    """The same for a task of one large object that failed for good: a letter that opens it anew."""
+    payload = encode_payload(LargeObject(entry=entry))
+    letter = _letter(payload, result, weight=0, attempt=attempt)
+    return Outcome(disposition=Done(), result=encode_result(result), follow_ups=[letter])
 
 
 def failures_in(follow_ups: Sequence[NewTask]) -> list[Failure]:
@@ -51,30 +76,44 @@ def failures_in(follow_ups: Sequence[NewTask]) -> list[Failure]:
     ]
 
 
-def _letter(payload: bytes, result: TaskResult, *, weight: int) -> NewTask:
-    tally = Tally(
-        failed_objects=result.tally.failed_objects, corrupt_objects=result.tally.corrupt_objects
+def _is_all(result: TaskResult, failures: Sequence[Failure]) -> bool:
+    return result.tally == Tally(failed_objects=len(failures))
+
+
+def _rest(
+    shard: SmallShard, failures: Sequence[Failure], *, refused: Sequence[Failure] = ()
+) -> SmallShard:
+    keys = {failure.key for failure in failures}
+    return SmallShard(
+        copies=[entry for entry in shard.copies if entry.key in keys],
+        probes=[pair for pair in shard.probes if pair[0].key in keys],
+        refused=list(refused),
+        failed=True,
     )
+
+
+def _letter(payload: bytes, result: TaskResult, *, weight: int, attempt: int) -> NewTask:
+    """A dead letter of the failures in ``result``, which are taken out of it."""
+    failures, tally = list(result.failures), result.tally
+    counts = Tally(failed_objects=tally.failed_objects, corrupt_objects=tally.corrupt_objects)
+    result.failures.clear()
+    tally.failed_objects = tally.corrupt_objects = 0
+    reason = _reason([(failure.error, failure.detail) for failure in failures])
     return NewTask(
         payload=payload,
         weight=weight,
-        discarded=_reason(result.failures),
-        result=encode_result(TaskResult(tally=tally, failures=list(result.failures))),
+        discarded=reason
+        if attempt < OBJECT_ATTEMPTS_MAX
+        else f"{reason} (after {attempt} attempts)",
+        result=encode_result(TaskResult(tally=counts, failures=failures)),
     )
 
 
-def _take_failures_out(result: TaskResult) -> None:
-    result.failures.clear()
-    result.tally.failed_objects = 0
-    result.tally.corrupt_objects = 0
-
-
-def _reason(failures: list[Failure]) -> str:
-    first = failures[0]
+def _reason(failures: Sequence[tuple[str, str]]) -> str:
+    error, detail = failures[0]
     others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    text = f"{first.error}: {first.detail}{others}"
     # Names may hold stray bytes; a reason is for people.
-    return text.encode("utf-8", "backslashreplace").decode()
+    return f"{error}: {detail}{others}".encode("utf-8", "backslashreplace").decode()
 
 
 def _bytes_of(shard: SmallShard) -> int:

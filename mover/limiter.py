@@ -19,7 +19,7 @@ from aiohttp import web
 
 from mover.beside import running_beside
 from mover.limiter_protocol import BODY_MAX_BYTES, Returnable, answer, grant_for, parse_ask
-from mover.link_quotas import FOLLOW_EVERY_S, LINK_UNIT_BYTES, local_now
+from mover.link_quotas import FOLLOW_EVERY_S, UNIT_BYTES, local_now
 from mover.links import Link, LinkRate, check_link_name, link_bucket
 from mover.units import Malformed
 from scheduler.errors import StoreUnavailable
@@ -156,7 +156,7 @@ class Limiter:
             self._store,
             link_bucket(name),
             rate_per_s=rate,
-            unit=LINK_UNIT_BYTES,
+            unit=UNIT_BYTES,
             clock=self._clock,
         )
         return self._served.setdefault(name, _Served(rate=rate, quota=quota))

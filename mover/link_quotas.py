@@ -7,7 +7,7 @@ import contextlib
 import datetime
 import functools
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mover.beside import running_beside
@@ -18,10 +18,11 @@ from scheduler.quota import Quota
 if TYPE_CHECKING:
     from scheduler.rates import RateStore
 
-LINK_UNIT_BYTES: Final = 16 * 1024
-"""The least that is worth a booking of a link's bytes."""
+UNIT_BYTES: Final = 16 * 1024
+"""The least that is worth a booking of a budget of bytes."""
 
 FOLLOW_EVERY_S: Final = 1.0
+"""How often a rate is read that an operator may change: it is felt within two seconds."""
 
 
 def local_now() -> datetime.datetime:
@@ -29,14 +30,14 @@ def local_now() -> datetime.datetime:
     return datetime.datetime.now().astimezone()
 
 
-async def follow_link(store: RateStore, bucket: str, rate: LinkRate) -> None:
-    """Keep a rate as it is set for all users of the link; ends by cancellation.
+async def follow(rate: LinkRate, ask: Callable[[], Awaitable[bytes | None]]) -> None:
+    """Keep a rate as it is set for all its users, which ``ask`` tells; ends by cancellation.
 
     A store that is away leaves the rate as it is.
     """
     while True:
         with contextlib.suppress(StoreUnavailable):
-            rate.hear(await store.get_rate(bucket))
+            rate.hear(await ask())
         await asyncio.sleep(FOLLOW_EVERY_S)
 
 
@@ -58,14 +59,14 @@ async def open_link_quotas(
     """
     rates = [LinkRate(link.timetable, now=now) for link in links]
     quotas = [
-        Quota(store, link.bucket, rate_per_s=rate, unit=LINK_UNIT_BYTES, clock=clock)
+        Quota(store, link.bucket, rate_per_s=rate, unit=UNIT_BYTES, clock=clock)
         for link, rate in zip(links, rates, strict=True)
     ]
     if sets_rates:
         for link in links:
             await store.set_rate(link.bucket, link.text)
     following = [
-        functools.partial(follow_link, store, link.bucket, rate)
+        functools.partial(follow, rate, functools.partial(store.get_rate, link.bucket))
         for link, rate in zip(links, rates, strict=True)
     ]
     async with running_beside(*following):

@@ -154,13 +154,18 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """The last task of a large object: all its parts are there; make it visible."""
+    """The last task of a large object: all its parts are there; make it visible.
+
+    When it was ``reopened``, whoever had the object before may have opened an upload as well, and
+    so late that it was not found when this one was opened.
+    """
 
     entry: Entry
     upload_id: str
     part_bytes: int
     group: str
     again: bool = False
+    reopened: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

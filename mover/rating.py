@@ -5,19 +5,18 @@ rate that an operator sets while the job runs is read once a second. Links are b
 several jobs share, in a store that outlives them.
 """
 
-import asyncio
+import functools
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from mover.beside import running_beside
-from mover.link_quotas import FOLLOW_EVERY_S, local_now, open_link_quotas
+from mover.link_quotas import UNIT_BYTES, follow, local_now, open_link_quotas
 from mover.links import LinkRate, links_of, parse_links
 from mover.model import CopySpec
 from mover.settings import BUDGET_BYTES
 from mover.units import Timetable, parse_request_rate
-from scheduler.errors import StoreUnavailable
 from scheduler.quota import CombinedTake, Quota
 from scheduler.rates import RateStore
 from transports.base import Transport
@@ -28,9 +27,6 @@ Direction = Literal["read", "write"]
 
 LIMIT: Final = "limit"
 """Control of a job that holds its live byte rate: text as ``--limit`` takes it, ``off`` for none."""
-
-UNIT_BYTES: Final = 16 * 1024
-"""The least that is worth a booking of the byte budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +91,8 @@ async def open_rates(
         requests = _request_quotas(spec, store, directions)
         for quota in (*own.values(), *requests.values()):
             stack.push_async_callback(quota.aclose)
-        await stack.enter_async_context(running_beside(lambda: _follow_limit(store, rate)))
+        live = functools.partial(store.get_control, LIMIT)
+        await stack.enter_async_context(running_beside(lambda: follow(rate, live)))
         yield Rates(
             spec=spec,
             store=store,
@@ -115,11 +112,3 @@ def _request_quotas(
         each: Quota(store, f"requests-{each}", rate_per_s=lambda: per_s, unit=1)
         for each in directions
     }
-
-
-async def _follow_limit(store: RateStore, rate: LinkRate) -> None:
-    """Keep the rate as an operator has set it; a store that is away leaves it as it is."""
-    while True:
-        with suppress(StoreUnavailable):
-            rate.hear(await store.get_control(LIMIT))
-        await asyncio.sleep(FOLLOW_EVERY_S)

@@ -31,8 +31,15 @@ JOB_TTL_S = 7 * 86400.0
 """How long a job that has ended stays in a fleet's queue, to be shown and retried."""
 
 ATTEMPTS_MAX = 50
-"""Attempts of a task. Objects fail inside a task; only a process that dies or a fault of our own
-costs an attempt, and a job that is killed again and again must not lose its work for it."""
+"""Attempts of a task whose workers die: a job that is killed again and again must not lose its work
+for it."""
+
+OBJECT_ATTEMPTS_MAX = 8
+"""Attempts of a task whose store fails for now. Each has been patient within its requests, about a
+minute with the default policy, so that a store may be unwell for some eight minutes."""
+
+STORE_WISH_MAX_S = 600.0
+"""The longest that a task waits because the store said so (Retry-After) before its next attempt."""
 
 BUDGET_BYTES = 128 * MIB
 """Payload bytes that one process holds in memory at a time: sixteen parts of 8 MiB."""

@@ -1,4 +1,4 @@
-"""One SQLite file, one thread, one transaction a step. The only door to ``sqlite3``.
+"""One SQLite file, one thread, one transaction a step. The queue's only door to ``sqlite3``.
 
 Durability: WAL with ``synchronous=NORMAL``. A commit is then in the page cache of the system,
 not on the disk: it survives ``kill -9`` of every process, and not a power cut, which may take the

@@ -35,6 +35,7 @@ from transports.s3_headers import (
 from transports.s3_proofs import Prover
 from transports.s3_reply import Reply
 from transports.s3_requests import Pairs, S3Client
+from transports.undoing import undone_if_cancelled
 
 WHOLE_COPY_BYTES_MAX: Final = 5 * 1024**3
 _COPY_PART_BYTES: Final = 512 * 1024**2
@@ -295,7 +296,11 @@ class Uploads:
         info = await source.send("HEAD", source_key)
         part_bytes = max(_COPY_PART_BYTES, -(-entry.size // _COPY_PARTS_MAX))
         starts = range(0, entry.size, part_bytes)
-        upload_id = await self.begin(key, attributes_of(info.headers))
+        upload_id = await undone_if_cancelled(
+            lambda: self.begin(key, attributes_of(info.headers)),
+            lambda made: self._abort_late(key, made),
+            within_s=_ABORT_S,
+        )
         queue = iter(enumerate(starts, start=1))
         receipts: list[PartReceipt] = []
 

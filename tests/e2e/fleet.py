@@ -26,6 +26,7 @@ class Fleet:
     redis: RedisProcess
     environment: dict[str, str]
     timeout_s: float = 90.0
+    program: str = "mover"
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -33,7 +34,7 @@ class Fleet:
 
     def start_worker(self, *arguments: str) -> subprocess.Popen[bytes]:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "mover", "worker", "--queue", self.redis.url, *arguments],
+            [sys.executable, "-m", self.program, "worker", "--queue", self.redis.url, *arguments],
             cwd=REPOSITORY,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -128,17 +128,21 @@ class Ended:
 
 @dataclass(kw_only=True)
 class Mover:
-    """The command line, in processes of its own, with one state directory."""
+    """The command line, in processes of its own, with one state directory.
+
+    ``program`` is the module that is run: mover's own, or one that changes something first.
+    """
 
     environment: dict[str, str]
     timeout_s: float = 60.0
+    program: str = "mover"
     running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(
         self, source: str, target: str, *arguments: str, prefix: Sequence[str] = ()
     ) -> subprocess.Popen[str]:
         """Start ``mover copy``; the caller waits for it, or kills it."""
-        command = [sys.executable, "-m", "mover", "copy", source, target, "--json", *arguments]
+        command = [sys.executable, "-m", self.program, "copy", source, target, "--json", *arguments]
         process = subprocess.Popen(
             [*prefix, *command],
             cwd=REPOSITORY,
@@ -162,7 +166,7 @@ class Mover:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run any command of the mover to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "mover", *arguments],
+            [sys.executable, "-m", self.program, *arguments],
             cwd=REPOSITORY,
             env=self.environment,
             stdin=subprocess.DEVNULL,

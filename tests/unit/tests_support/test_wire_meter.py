@@ -40,6 +40,15 @@ def test_the_beginning_can_be_left_out() -> None:
     assert max(meter.window_rates(5.0, skip_s=1.0)) == pytest.approx(1_000_000)
 
 
+def test_a_stretch_has_a_rate_of_its_own() -> None:
+    meter = Meter()
+    steady(meter, rate_bytes_per_s=1_000_000, start_s=50.0, seconds=2)
+    steady(meter, rate_bytes_per_s=250_000, start_s=52.0, seconds=2)
+    assert meter.rate_between(50.0, 52.0) == pytest.approx(1_000_000)
+    assert meter.rate_between(51.0, 53.0) == pytest.approx(625_000)
+    assert meter.rate_between(54.0, 56.0) == 0.0
+
+
 @pytest.mark.parametrize(
     ("bursts", "expected"),
     [

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -229,10 +229,16 @@ async def test_copies_stay_within_an_account() -> None:
 
 
 class LargeCopy:
-    """Serves a copy in parts; a part can fail, or hang until it is cancelled."""
+    """Serves a copy in parts; a part can fail, or hang until it is cancelled. ``opening`` is called first."""
 
-    def __init__(self, *, failing: bool = False, hanging: bool = False) -> None:
-        self.failing, self.hanging = failing, hanging
+    def __init__(
+        self,
+        *,
+        failing: bool = False,
+        hanging: bool = False,
+        opening: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.failing, self.hanging, self.opening = failing, hanging, opening
         self.ranges: list[str] = []
         self.aborted = False
         self.opened: dict[str, str] = {}
@@ -241,6 +247,7 @@ class LargeCopy:
         if request.method == "HEAD":
             return answer(content_type="a/b", x_amz_meta_mtime="1.5")
         if "uploads" in request.query:
+            self.opening()
             self.opened = request.headers
             return answer(200, OPENED)
         if request.method == "DELETE":
@@ -256,6 +263,10 @@ class LargeCopy:
             if self.hanging:
                 return None
         return answer(200, b"<CopyPartResult><ETag>e</ETag></CopyPartResult>")
+
+
+def void(_: object) -> None:
+    """For a callback whose result nobody wants."""
 
 
 def in_order(ranges: Sequence[str]) -> list[tuple[int, int]]:
@@ -301,6 +312,21 @@ async def test_a_copy_in_parts_that_is_cancelled_is_aborted() -> None:
         copying.cancel()
     assert copying.cancelled()
     assert copy.aborted
+
+
+async def test_a_copy_that_is_cancelled_while_its_upload_opens_is_aborted() -> None:
+    large = Entry("a", 6 * GIB, 0, "tag")
+    copying: list[asyncio.Task[object]] = []
+    copy = LargeCopy(opening=lambda: void(copying[0].cancel()))
+    async with (
+        scripted(copy) as script,
+        transport_to(script) as transport,
+        asyncio.timeout(5),
+        asyncio.TaskGroup() as crew,
+    ):
+        copying.append(crew.create_task(transport.copy(large, transport, "c")))
+    assert copying[0].cancelled()
+    assert (copy.aborted, copy.ranges) == (True, [])
 
 
 # -- deletes ---------------------------------------------------------------------------------------
