@@ -35,6 +35,7 @@ from transports.s3_headers import attributes_of, etag_kind, headers_for
 from transports.s3_lean import Pour
 from transports.s3_listing import Lister
 from transports.s3_options import S3Options, parse_options
+from transports.s3_pages import below
 from transports.s3_proofs import Prover
 from transports.s3_reply import Reply, WrongLength
 from transports.s3_requests import NotPourable, S3Client
@@ -125,7 +126,7 @@ class S3Transport(Transport):
                 if entries[0].key == root:
                     entries = entries[1:]
                 if entries:
-                    yield [Entry(entry[0][cut:], *entry[1:]) for entry in entries]
+                    yield below(entries, cut)
 
     async def first_after(self, key: str, prefix: str = "") -> str | None:
         root = self._root  # its own marker has no key below it, so the search begins behind that

@@ -228,6 +228,13 @@ def _entries(columns: _Columns, *, decode: bool) -> list[Entry]:
     return list(map(_new_entry, repeat(Entry), rows))
 
 
+def below(entries: Sequence[Entry], root_characters: int) -> list[Entry]:
+    """The entries (at least one) by their keys under a root, which all of them begin with."""
+    keys, *others = zip(*entries, strict=True)
+    keys_below = map(itemgetter(slice(root_characters, None)), keys)
+    return list(map(_new_entry, repeat(Entry), zip(keys_below, *others, strict=True)))
+
+
 def _unescaped(texts: Sequence[str]) -> Sequence[str]:
     """Texts without XML's entities. Raises ``GarbledAnswer`` for an unknown one."""
     if "&" not in "".join(texts):

@@ -138,3 +138,8 @@ def test_a_page_is_read_alike_column_by_column_and_row_by_row() -> None:
     for odd in (contents("%20"), contents("z", size="0"), contents("z", etag="&#34;e1&#34;")):
         assert s3_pages.parse_page(page(*plain, odd)).entries[:-1] == fast
     assert fast == [entry(f"k{number:03d}", number + 1) for number in range(50)]
+
+
+def test_keys_below_a_root() -> None:
+    entries = [entry("a/b"), entry("a/", 0), entry("a/c/", 0, etag="x")]
+    assert s3_pages.below(entries, 2) == [found._replace(key=found.key[2:]) for found in entries]
