@@ -23,18 +23,23 @@ _log = logging.getLogger(__name__)
 async def reap_forever(
     store: TaskStore,
     *,
+    turn_s: float,
     pause_s: Callable[[], float],
     clock: Callable[[], float],
     rng: Callable[[], float],
     on_reaped: Callable[[Reaped], None],
 ) -> NoReturn:
-    """Reap about every ``pause_s()`` seconds, and report what was found; ends by cancellation.
+    """Reap every ``pause_s()`` seconds on average, and report what was found; ends by cancellation.
 
-    The pause is jittered by half, so that workers started together do not reap together. A store
-    that is away is asked again at the next turn.
+    Turns come every ``turn_s`` seconds, jittered by half, so that workers started together do not reap
+    together; where the pause is longer than that, most turns are let pass, by chance. So a large
+    fleet that begins has its first reaps after one turn and not after a long pause, and who is left
+    when most have gone reaps as a small fleet does. A store that is away is asked again at the next turn.
     """
     while True:
-        await asyncio.sleep(pause_s() * (0.5 + rng()))
+        await asyncio.sleep(turn_s * (0.5 + rng()))
+        if rng() * pause_s() >= turn_s:
+            continue
         try:
             reaped = await store.reap(now_s=clock())
         except StoreUnavailable as error:

@@ -331,6 +331,7 @@ class Worker:
     def _start_chores(self, crew: asyncio.TaskGroup) -> list[asyncio.Task[NoReturn]]:
         reaping = reap_forever(
             self._store,
+            turn_s=reap_pause_s(self._policy.lease_s, 1),
             pause_s=lambda: reap_pause_s(self._policy.lease_s, self._fleet_size),
             clock=self._clock,
             rng=self._rng,

@@ -38,7 +38,7 @@ def idle_pause_s(policy: LanePolicy, workers: int) -> float:
 
 
 def reap_pause_s(lease_s: float, workers: int) -> float:
-    """The pause between two reaps of one worker among so many, in seconds.
+    """The mean pause between two reaps of one worker among so many, in seconds.
 
     A third of a lease; longer where so many others reap too.
     """
