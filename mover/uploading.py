@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from mover.ends import Ends
-from transports.errors import TransportError
+from transports.errors import NotFound, TransportError
 from transports.model import Attributes
 from transports.undoing import undone_if_cancelled
 
@@ -44,7 +44,10 @@ async def begin_upload(
 
 async def drop_uploads(ends: Ends, key: str, fence: Fence, *, keep: str = "") -> None:
     """Abort uploads of exactly this key that an attempt cut short has left open."""
-    found = await ends.target.list_uploads(key)
+    try:
+        found = await ends.target.list_uploads(key)
+    except NotFound:
+        return  # the target has not been made yet
     left = [each.upload_id for each in found if each.key == key and each.upload_id != keep]
     if left:
         await fence()

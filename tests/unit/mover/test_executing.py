@@ -13,10 +13,12 @@ from scheduler.model import FINAL_STATES, Discard, Done, NewTask
 from tests.unit.mover.engine import entries_of, fill, make_ends, make_executor, stored
 from transports.errors import Changed, Corrupt, Denied, NoSpace, NotFound, TransportError
 from transports.faults import Fault, Faults
+from transports.local import open_local
 from transports.memory import MemoryTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mover.ends import Ends
     from scheduler.model import Lease
@@ -67,6 +69,17 @@ async def test_a_large_object_goes_through_its_tasks(server_copy: bool) -> None:
     assert (result.tally.copied_objects, result.tally.copied_bytes) == (1, len(DATA))
     assert result.tally.wire_bytes == (0 if server_copy else len(DATA))
     assert target.store.uploads == {}
+
+
+async def test_a_task_whose_first_holder_died_before_it_made_the_target(tmp_path: Path) -> None:
+    source, target = MemoryTransport(), open_local(f"{tmp_path}/none", token="t", create=True)
+    _, store = await large(source)
+    await store.claim("dead", limit=1, lease_s=60.0, now_s=0.0)
+    await store.reap(now_s=0.0, dead=["dead"])
+    result = await run_all(make_ends(source, target), store)
+    await target.close()
+    assert result.failures == []
+    assert (tmp_path / "none" / "big").read_bytes() == DATA
 
 
 def _corrupt() -> TransportError:
