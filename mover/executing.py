@@ -47,7 +47,7 @@ from mover.pools import outcome_in
 from mover.ranging import RangeLister
 from mover.recording import now_ms
 from mover.settings import WORKER_POLICY
-from mover.sharing import Sharer
+from mover.sharing import Lookout, Sharer
 from mover.uploading import abandon, drop_uploads
 from scheduler.errors import LeaseLost
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
@@ -63,8 +63,9 @@ FENCE_LEASE_S = WORKER_POLICY.lease_s
 class Executor:
     """Runs the tasks of one job in one process; ``store`` is the job's.
 
-    With ``shares``, shards under way are cut for workers that would have nothing to do. ``notify``
-    is called when a task has enqueued others before its end.
+    With ``shares``, shards under way are cut for workers that would have nothing to do; the more there
+    are (``fleet_size``), the less often each looks. ``notify`` is called when a task has enqueued
+    others before its end.
     """
 
     def __init__(
@@ -73,11 +74,12 @@ class Executor:
         store: TaskStore,
         *,
         shares: bool = False,
+        fleet_size: Callable[[], int] = lambda: 1,
         notify: Callable[[], None] = lambda: None,
     ) -> None:
         self._ends = ends
         self._store = store
-        self._shares = shares
+        self._lookout = Lookout(store, fleet_size) if shares else None
         self._notify = notify
 
     async def run(self, lease: Lease) -> Outcome:
@@ -100,8 +102,9 @@ class Executor:
         if isinstance(task, SmallShard):
             copier = ShardCopier(self._ends, rows)
             copying = copier.run(task, repeated=repeated and not task.failed)
-            if self._shares:
-                sharer = Sharer(self._store, lease, task, copier, pool=self._ends.spec.pool)
+            if self._lookout is not None:
+                pool = self._ends.spec.pool
+                sharer = Sharer(self._store, lease, task, copier, self._lookout, pool=pool)
                 result = await sharer.around(copying)
             else:
                 result = await copying
@@ -190,7 +193,7 @@ class Executor:
             if entry.size < 0 or not info.ranges:
                 return _done(await copy_streamed(ends, entry, info, fence, rows))
             chunks, assembly = await open_object(
-                ends, task, info, group, fence, repeated=repeated, tapered=self._shares
+                ends, task, info, group, fence, repeated=repeated, tapered=self._lookout is not None
             )
         except Changed as error:
             return await self._again(task, lease, error)

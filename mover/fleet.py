@@ -235,7 +235,13 @@ class FleetWorker:
             await store.finish(lease, wish, now_s=self.clock())
 
     async def _work(self, job: str, ends: Ends, store: TaskStore) -> None:
-        executor = Executor(ends, store, shares=True, notify=lambda: worker.notify())
+        executor = Executor(
+            ends,
+            store,
+            shares=True,
+            fleet_size=lambda: worker.fleet_size,
+            notify=lambda: worker.notify(),
+        )
         listing = listing_lane(self.policy, self._listing_pools)
         worker = Worker(
             store,

@@ -10,7 +10,7 @@ the payload without what was given away.
 import asyncio
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +26,47 @@ from scheduler.store import TaskStore
 from transports.model import Entry
 
 LOOK_EVERY_S = 0.25
-"""How often a shard under way looks whether anything waits in the queue: two commands of a server."""
+"""How often a process looks whether anything waits in the queue: two commands of a server."""
+
+LOOKS_PER_S_MAX = 1000.0
+"""How often all workers of a fleet together look, however large it is."""
+
+
+class Lookout:
+    """Looks at the queue for all shards that a process has under way.
+
+    ``fleet_size`` tells how many workers look.
+    """
+
+    def __init__(self, store: TaskStore, fleet_size: Callable[[], int]) -> None:
+        self._store = store
+        self._fleet_size = fleet_size
+        self._looking = asyncio.Lock()
+        self._next_s = 0.0
+        self._sees_nothing = False
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds from one look to the next."""
+        return max(LOOK_EVERY_S, self._fleet_size() / LOOKS_PER_S_MAX)
+
+    async def nothing_waits(self) -> bool:
+        """Whether no task waited in the queue when it was last looked at, a pause ago at most."""
+        async with self._looking:
+            if time.monotonic() >= self._next_s:
+                self._sees_nothing = await self._look()
+                self._next_s = time.monotonic() + self.pause_s
+        return self._sees_nothing
+
+    def shared(self) -> None:
+        """Something has just been given away, so that something waits."""
+        self._sees_nothing = False
+
+    async def _look(self) -> bool:
+        try:
+            return not (await self._store.stats()).tasks[TaskState.PENDING]
+        except StoreUnavailable:
+            return False  # the queue is away; shards go on as they are
 
 
 class Sharer:
@@ -38,6 +78,7 @@ class Sharer:
         lease: Lease,
         shard: SmallShard,
         copier: ShardCopier,
+        lookout: Lookout,
         *,
         pool: str,
     ) -> None:
@@ -45,6 +86,7 @@ class Sharer:
         self._lease = lease
         self._shard = shard
         self._copier = copier
+        self._lookout = lookout
         self._pool = pool
         self._over = asyncio.Event()
 
@@ -65,21 +107,15 @@ class Sharer:
         started_s = time.monotonic()
         while not self._over.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
+                async with asyncio.timeout(self._lookout.pause_s):
                     await self._over.wait()
                     return
             per_s = self._copier.taken / (time.monotonic() - started_s)
             left = self._copier.left
-            if piece_size(left, per_s) < left and await self._is_wanted():
+            if piece_size(left, per_s) < left and await self._lookout.nothing_waits():
                 # Lanes have gone on while the queue was asked.
                 left = self._copier.left
                 await self._share(left - piece_size(left, per_s), piece_size(left, per_s))
-
-    async def _is_wanted(self) -> bool:
-        try:
-            return not (await self._store.stats()).tasks[TaskState.PENDING]
-        except StoreUnavailable:
-            return False  # the queue is away; the shard goes on as it is
 
     async def _share(self, count: int, piece: int) -> None:
         given = self._copier.give_away(count)
@@ -100,6 +136,7 @@ class Sharer:
             rng=random.random,
         )
         self._lease = advanced.lease
+        self._lookout.shared()
 
     def _task(self, entries: list[Entry]) -> NewTask:
         # It weighs nothing: its bytes are in the weight of the shard that it was cut from.

@@ -12,7 +12,7 @@ from mover.model import SmallShard
 from mover.payloads import decode_payload, decode_result, encode_payload
 from scheduler.errors import StoreUnavailable
 from scheduler.memory_store import MemoryTaskStore
-from scheduler.model import FINAL_STATES, Advanced, Done, Lease, NewTask, TaskState
+from scheduler.model import FINAL_STATES, Advanced, Done, Lease, NewTask, StoreStats, TaskState
 from tests.unit.mover.engine import entries_of, fill, make_ends, stored
 from transports.faults import Fault, Faults
 from transports.limit import Limit, LimitPolicy
@@ -132,3 +132,29 @@ async def test_a_queue_that_is_away_for_a_moment_loses_nothing(
 class _NoPause:
     def backoff_max_s(self, attempt: int) -> float:
         return 0.0
+
+
+async def test_all_shards_of_a_process_look_with_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "LOOK_EVERY_S", 600.0)
+    store = _Counted()
+    lookout = sharing.Lookout(store, lambda: 1)
+    assert [await lookout.nothing_waits() for _ in range(5)] == [True] * 5
+    assert store.looks == 1
+    lookout.shared()
+    assert not await lookout.nothing_waits()
+
+
+@pytest.mark.parametrize(("workers", "pause_s"), [(1, 0.25), (250, 0.25), (1000, 1.0)])
+def test_a_large_fleet_looks_less_often(
+    monkeypatch: pytest.MonkeyPatch, workers: int, pause_s: float
+) -> None:
+    monkeypatch.setattr(sharing, "LOOK_EVERY_S", 0.25)
+    assert sharing.Lookout(MemoryTaskStore(), lambda: workers).pause_s == pause_s
+
+
+class _Counted(MemoryTaskStore):
+    looks = 0
+
+    async def stats(self) -> StoreStats:
+        self.looks += 1
+        return await super().stats()
