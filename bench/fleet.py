@@ -20,7 +20,8 @@ from mover.ranging import first_listing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 LARGE_BYTES = 8192 * MIB
 
 _HEADER = (
@@ -69,7 +70,7 @@ def large_object(size_bytes: int, *, part_bytes: int, lanes: int, to_disk: bool 
     To the store a part is read, then written, and waits twice; on its way to a disk it waits once.
     """
     return Load(
-        name=f"one object of {size_bytes / 2**30:g} GiB, {lanes} parts of {part_bytes // MIB} MiB"
+        name=f"one object of {size_bytes / 2**30:g} GiB, {lanes} parts of {part_bytes // KIB:,} KiB"
         f" at a time, to {'disk' if to_disk else 'the store'}",
         source=f"s3://source/large-{size_bytes}.bin",
         target="s3://sink/large.bin",

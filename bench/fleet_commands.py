@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 FLEET_LOADS = ("small", "large", "large-to-disk", "floor", "rate")
 
 
@@ -27,7 +28,7 @@ def add_fleet_commands(commands: Commands) -> None:
     fleets.add_argument("--concurrency", type=int, default=4, help="requests a worker and store")
     fleets.add_argument("--large-mib", type=int, default=8192)
     fleets.add_argument("--part-mib", type=int, default=5)
-    fleets.add_argument("--disk-part-mib", type=int, default=1, help="the same, for large-to-disk")
+    fleets.add_argument("--disk-part-kib", type=int, default=512, help="the same for large-to-disk")
     fleets.add_argument("--lanes", type=int, default=1, help="parts a worker has in memory")
     fleets.add_argument("--rate-mb", type=int, default=50, help="the limit of rate, in MB/s")
     fleets.add_argument("--seconds", type=float, default=30.0, help="how long rate looks")
@@ -49,13 +50,13 @@ def scale_fleet(arguments: argparse.Namespace, tell: Callable[[str], None]) -> s
         "large": fleet.large_object(large_bytes, part_bytes=part_bytes, lanes=arguments.lanes),
         "large-to-disk": fleet.large_object(
             large_bytes,
-            part_bytes=arguments.disk_part_mib * MIB,
+            part_bytes=arguments.disk_part_kib * KIB,
             lanes=arguments.lanes,
             to_disk=True,
         ),
     }
     tables = []
-    for name in arguments.loads or FLEET_LOADS:
+    for name in arguments.loads or FLEET_LOADS[:2]:
         if name == "floor":
             table = fleet_floor.floor(
                 large_bytes,

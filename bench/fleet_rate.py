@@ -104,13 +104,18 @@ def hold(
     return f"limit of {rate_per_s / 1e6:g} MB/s each way\n\n{report.table(_HEADER, rows)}\n"
 
 
+def ratios(meter: Meter, rate_per_s: int, *, window_s: float) -> tuple[float, float]:
+    """The least and the most of all windows of such a length, as ratios to the rate.
+
+    The first ``SETTLE_S`` do not count. Raises ``RuntimeError`` where too little flowed for a window.
+    """
+    found = [rate / rate_per_s for rate in meter.window_rates(window_s, skip_s=SETTLE_S)]
+    if not found:
+        raise RuntimeError(f"too little flowed for a window of {window_s:g} seconds")
+    return min(found), max(found)
+
+
 def _row(crew: int, way: str, meter: Meter, rate_per_s: int) -> list[str]:
-    tens = [rate / rate_per_s for rate in meter.window_rates(10.0, skip_s=SETTLE_S)]
-    ones = [rate / rate_per_s for rate in meter.window_rates(1.0, skip_s=SETTLE_S)]
-    if not tens:
-        raise RuntimeError("too little flowed for a window of ten seconds")
+    windows = (*ratios(meter, rate_per_s, window_s=10.0), *ratios(meter, rate_per_s, window_s=1.0))
     burst_s = meter.burst_bytes(rate_per_s) / rate_per_s
-    return [
-        str(crew), way, *(f"{ratio:.3f}" for ratio in (min(tens), max(tens), min(ones), max(ones))),
-        f"{burst_s:.2f}",
-    ]  # fmt: skip
+    return [str(crew), way, *(f"{ratio:.3f}" for ratio in windows), f"{burst_s:.2f}"]

@@ -17,11 +17,14 @@ def test_a_small_fleet_copies(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = ("--objects", "60", "--large-mib", "12", "--latency", "2")
-    assert run(monkeypatch, "fleet", "--workers", "1", *sizes) == 0
+    loads = ("small", "large", "large-to-disk", "floor")
+    assert run(monkeypatch, "fleet", *loads, "--workers", "1", *sizes) == 0
     text = capsys.readouterr().out
     assert "60 objects of 16 KiB" in text
-    assert "one object of 0.0117188 GiB" in text
-    assert text.count("100 %") == 2
+    assert "one object of 0.0117188 GiB, 1 parts of 5,120 KiB at a time, to the store" in text
+    assert "1 parts of 512 KiB at a time, to disk" in text
+    assert text.count("100 %") == 3
+    assert "CPU s: processes" in text
 
 
 def test_a_small_fleet_lists(
