@@ -33,8 +33,9 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
-# The contract suites are shipped in packages; without this their asserts say nothing.
-pytest.register_assert_rewrite("transports.testing", "scheduler.testing")
+# Neither the contract suites nor what tests share is a test module; without this their asserts say
+# nothing.
+pytest.register_assert_rewrite("transports.testing", "scheduler.testing", "tests.e2e.support")
 
 # The same examples every time, so that a red run is red again; machines under load are slow.
 settings.register_profile(

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from mover.operating import show_job
+from mover.queues import open_fleet_board
 from tests.e2e.support import REPOSITORY, Ended, Mover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from bench.redis_process import RedisProcess
+
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -62,27 +69,46 @@ class Fleet:
         return done.stdout
 
     def show(self, job: str) -> dict[str, Any]:
+        """What ``mover show --json`` prints of a job."""
         shown: dict[str, Any] = json.loads(self.command("show", job, "--json"))
         return shown
+
+    def look(self, job: str) -> dict[str, Any]:
+        """The same without a process, whose start would cost more than all that is looked at."""
+
+        async def look() -> dict[str, Any]:
+            async with open_fleet_board(self.redis.url, {}) as board:
+                return (await show_job(board, job)).to_json()
+
+        return _run(look)
+
+    def wait_for_job(self) -> str:
+        """Wait until somebody has submitted a job to the empty queue; its name."""
+
+        async def wait() -> str:
+            async with open_fleet_board(self.redis.url, {}) as board, asyncio.timeout(60):
+                while not (jobs := await board.active()):  # noqa: ASYNC110 - another process acts
+                    await asyncio.sleep(0.05)
+                return jobs[0]
+
+        return _run(wait)
 
     def wait_until(
         self, job: str, reached: Callable[[dict[str, Any]], bool], *, within_s: float = 60.0
     ) -> dict[str, Any]:
-        """Poll ``show`` until the job stands as wished."""
+        """Look until the job stands as wished."""
         deadline_s = time.monotonic() + within_s
         while True:
-            shown = self.show(job)
+            shown = self.look(job)
             if reached(shown):
                 return shown
             assert time.monotonic() < deadline_s, shown
             time.sleep(0.1)
 
     def wait_for_end(self, job: str, *, within_s: float = 60.0) -> dict[str, Any]:
-        ended = {"done", "incomplete", "cancelled"}
+        """Wait until no task is left and a worker has removed what the job left at its target."""
         return self.wait_until(
-            job,
-            lambda shown: shown["state"] in ended and not _open_tasks(shown),
-            within_s=within_s,
+            job, lambda shown: has_ended(shown) and _is_cleaned(shown), within_s=within_s
         )
 
     def close(self) -> None:
@@ -94,6 +120,18 @@ class Fleet:
             worker.wait()
 
 
-def _open_tasks(shown: dict[str, Any]) -> int:
+def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """On a loop of its own, in a thread of its own: the caller may have one that is running."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work()).result()
+
+
+def has_ended(shown: dict[str, Any]) -> bool:
+    """Whether no task of a job is left."""
     tasks = shown["tasks"]
-    return int(tasks["pending"] + tasks["leased"] + tasks["delayed"] + tasks["waiting"])
+    left = tasks["pending"] + tasks["leased"] + tasks["delayed"] + tasks["waiting"]
+    return shown["state"] in {"done", "incomplete", "cancelled"} and not left
+
+
+def _is_cleaned(shown: dict[str, Any]) -> bool:
+    return any(event["text"] == "the job has ended" for event in shown["events"])

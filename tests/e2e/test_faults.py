@@ -63,7 +63,7 @@ STORMS = (
     Storm("500", (Rule(fault=Answer(status=500, code="InternalError"), probability=0.1),)),
     Storm("503-all-at-once", (Rule(fault=SLOW_DOWN, nth=range(20, 60)),)),
     Storm("stalls", (Rule(fault=Stall(for_s=1.0, at_byte=100), nth={30, 31, 32, 33}),), 4),
-    Storm("slow-drip", (Rule(fault=Drip(bytes_per_s=2 * MIB), method=BODY, path=PART),), 2),
+    Storm("slow-drip", (Rule(fault=Drip(bytes_per_s=4 * MIB), method=BODY, path=PART),), 2),
     Storm("latency", (Rule(fault=Latency(delay_s=0.15), nth=range(1, 80)),)),
     Storm(
         "everything",
@@ -80,7 +80,7 @@ STORMS = (
 
 @pytest.fixture(scope="module")
 def objects() -> dict[str, bytes]:
-    return make_objects(300, seed=30, size_max=9000, large={LARGE: 21 * MIB + 5})
+    return make_objects(300, seed=30, size_max=9000, large={LARGE: 17 * MIB + 5})
 
 
 @pytest.mark.parametrize("storm", STORMS, ids=lambda storm: storm.label)

@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from bench.stores import SeaweedServer
     from tests.servers.buckets import Bucket
 
-ROUNDS = 6
+ROUNDS = 4
 """Kills in each direction; the soak has forty, and the fleet's storm a dozen more."""
 
-LATEST_S = 2.6
-"""A whole undisturbed run takes about three seconds; half a second of it is starting Python."""
+LATEST_S = 1.8
+"""A whole undisturbed run takes about two seconds; half a second of it is starting Python."""
 
 ARGUMENTS = ("--workers", "2", "--part-size", "5MiB")
 
 
 @pytest.fixture(scope="module")
 def objects() -> dict[str, bytes]:
-    large = {"large/one.bin": 64 * MIB + 1, "zlarge.bin": 80 * MIB}
-    return make_objects(2000, seed=20, large=large)
+    large = {"large/one.bin": 32 * MIB + 1, "zlarge.bin": 40 * MIB}
+    return make_objects(1200, seed=20, large=large)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def _rounds(mover: Mover, source: str, target: Callable[[int], str], *, seed: in
             continue
         if ended.code == -signal.SIGKILL:
             ended = mover.copy(source, target(job), *ARGUMENTS)
-        assert ended.code == 0, ended
+        assert ended.code == 0, (ended.report.get("failures"), ended.errors)
         assert ended.failed == 0
         assert _is_once(ended), ended.report
         yield job
@@ -99,7 +99,7 @@ def _is_once(ended: Ended) -> bool:
     """All copied by this job, none twice; or all there, where the kill came after the last one."""
     objects = ended.report["objects"]
     found = (objects["planned"], objects["copied"], objects["skipped"])
-    return found in ((2002, 2002, 0), (0, 0, 2002))
+    return found in ((1202, 1202, 0), (0, 0, 1202))
 
 
 def _assert_no_process(mover: Mover) -> None:

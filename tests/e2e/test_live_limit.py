@@ -29,6 +29,9 @@ WINDOW_S = 2.0
 TOLERANCE = 0.1
 """Of two seconds: a machine with other things to do may be late with a few of them."""
 
+TRIES = 3
+"""A machine that is busy with other things may starve a copy; it can never excuse a late edit down."""
+
 EDITS = (("8MB/s", 8e6), ("1MB/s", 1e6))
 """Up, and down by far, on a job that began with 3 MB/s."""
 
@@ -49,13 +52,21 @@ class Job(NamedTuple):
         while self.meter.total_bytes < 1e6:  # noqa: ASYNC110 - a proxy in a thread counts
             await asyncio.sleep(0.05)
         (row,) = json.loads(await asyncio.to_thread(self.run, "jobs", "--json"))
-        for text, rate in EDITS:
-            await asyncio.to_thread(self.run, "limit", row["job"], text)
-            felt_s = time.monotonic() + FELT_S
-            await asyncio.sleep(FELT_S + WINDOW_S)
-            found = self.meter.rate_between(felt_s, felt_s + WINDOW_S)
-            assert found == pytest.approx(rate, rel=TOLERANCE), (text, found)
+        for _ in range(TRIES):
+            shares = [await self._share_after(row["job"], *edit) for edit in EDITS]
+            assert max(shares) <= 1 + TOLERANCE, shares
+            if min(shares) >= 1 - TOLERANCE:
+                break
+        else:
+            pytest.fail(f"the job stayed below its rates {TRIES} times: {shares}")
         await asyncio.to_thread(self.run, "cancel", row["job"])
+
+    async def _share_after(self, job: str, text: str, rate: float) -> float:
+        """Edit the rate; what share of it is on the wire once it must be felt."""
+        await asyncio.to_thread(self.run, "limit", job, text)
+        felt_s = time.monotonic() + FELT_S
+        await asyncio.sleep(FELT_S + WINDOW_S)
+        return self.meter.rate_between(felt_s, felt_s + WINDOW_S) / rate
 
 
 @pytest.mark.slow
@@ -68,8 +79,8 @@ async def test_a_new_rate_is_on_the_wire_within_two_seconds(
     """Side by side: one object down on a queue of this host, many up on a fleet's, two workers each."""
     down, up = (fault_proxy(seaweed.endpoint_url) for _ in range(2))
     first, second = bucket_on(seaweed), bucket_on(seaweed)
-    fill_bucket(first, {"huge.bin": bytes(80_000_000)})
-    write_tree(tmp_path / "in", {f"{n:04d}": bytes(48 * 1024) for n in range(1500)})
+    fill_bucket(first, {"huge.bin": bytes(150_000_000)})
+    write_tree(tmp_path / "in", {f"{n:04d}": bytes(48 * 1024) for n in range(2800)})
     host = Mover(environment=environment_for(tmp_path / "host", seaweed))
     with RedisProcess() as redis:
         fleet = Fleet(redis=redis, environment=environment_for(tmp_path / "fleet", seaweed))

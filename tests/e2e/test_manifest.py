@@ -285,7 +285,7 @@ def test_a_damaged_segment_is_one_clear_line(mover: Mover, tmp_path: Path) -> No
 def test_after_kills_every_object_has_its_row(
     seaweed: SeaweedServer, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
-    objects = make_objects(3000, seed=3, large={"large.bin": 64 * MIB + 1})
+    objects = make_objects(1500, seed=3, large={"large.bin": 40 * MIB + 1})
     fill_bucket(seaweed_bucket, objects, "t/")
     mover = Mover(environment=environment_for(tmp_path / "state", seaweed))
     source, target = seaweed_bucket.location("t/"), f"{tmp_path}/target/"
@@ -294,8 +294,8 @@ def test_after_kills_every_object_has_its_row(
     try:
         while True:
             leader = mover.start(source, target, "--workers", "2", "--part-size", "5MiB")
-            time.sleep(rng.uniform(0.6, 1.2))
-            if kills < 4 and leader.poll() is None:
+            time.sleep(rng.uniform(0.6, 1.1))
+            if kills < 3 and leader.poll() is None:
                 leader.send_signal(signal.SIGKILL)
                 kills += 1
             ended = mover.finish(leader)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from scheduler.model import Lease
 
-MANY = 100_000
+MANY = 50_000
 BATCH = 5_000
 STEP_MAX_S = 0.25
 """A step that takes longer stops everybody. The machines of tests are slow and shared."""

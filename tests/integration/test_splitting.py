@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WANTED = 4
 
-FLAT = [f"data/part-{n:05}.bin" for n in range(1_300)]
+FLAT = [f"data/part-{n:05}.bin" for n in range(1_100)]
 ODD = ["a.b", "a/b", "a-b/c", "a/x/y", "z", "0", "é/ü", "\U0001f600", "data.x/y", "data+"]
 EXACT_ONLY = ["a//b", "a//", "a", "data", "data//x", "\uffee", "\ufffd"]
 """Names that SeaweedFS folds, or that a directory is in the way of."""
@@ -81,7 +81,7 @@ async def test_ranges_on_seaweed(seaweed_bucket: Bucket) -> None:
 async def test_ranges_on_moto(moto_bucket: Bucket) -> None:
     async with opened(moto_bucket, "root/") as transport:
         await fill(transport, [*FLAT, *ODD, *EXACT_ONLY])
-        for prefix in ("", "d", "a", "a/", "a//", "data", "z", "nothing"):
+        for prefix in ("", "a", "a/", "a//", "data", "nothing"):
             await check_ranges(transport, prefix)
         sizes = await check_ranges(transport, "data/part")
         assert len(sizes) == WANTED

@@ -103,7 +103,7 @@ def test_no_step_of_the_clock_makes_a_wait_longer_than_what_is_booked(
         assert wait_s <= booked / 10 + 5 * len(steps_s) + 1e-3
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     stays=st.lists(st.tuples(st.floats(0, 6), st.floats(6.5, 14)), min_size=0, max_size=7),
     rate_per_s=st.sampled_from([300.0, 1_000.0, 1e6, 2e9]),
