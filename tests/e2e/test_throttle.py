@@ -26,7 +26,7 @@ pytestmark = pytest.mark.alone
 GROUPS = (
     (Case(1, up=False, huge=True, workers=2), Case(8, up=True, huge=False, workers=2)),
     (Case(1, up=True, huge=False, workers=1), Case(8, up=False, huge=True, workers=1)),
-    (Case(40, up=True, huge=True, workers=2),),
+    (Case(20, up=True, huge=True, workers=2),),
 )
 
 
