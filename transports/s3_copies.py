@@ -112,6 +112,10 @@ class Copies:
                 await self._part(asking, wrong)
             except Changed:
                 minds_pins = True
+            except Unsupported:
+                raise
+            except Invalid:
+                minds_pins = False  # refused for another reason, which the right pin will show
         receipt = await self._part(asking, pin)
         sizes = {one.number: one.size for one in await self._uploads.parts(*asking[:2])}
         if sizes.get(receipt.number) != receipt.size:

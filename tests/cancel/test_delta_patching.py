@@ -12,7 +12,8 @@ from mover.budget import ByteBudget
 from mover.delta.model import Op, OpKind, pack_ops
 from mover.delta.parting import MIB, PartLimits
 from mover.delta_ladders import ladder_of
-from mover.delta_patching import Patch, Patcher
+from mover.delta_patches import Patch
+from mover.delta_patching import Patcher
 from transports import digests
 from transports.local import LocalTransport
 from transports.memory import MemoryTransport

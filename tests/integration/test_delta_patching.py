@@ -13,7 +13,9 @@ from mover.budget import ByteBudget
 from mover.delta.model import Op, OpKind, joined, pack_ops
 from mover.delta.parting import MIB, PartLimits
 from mover.delta_ladders import ladder_of
-from mover.delta_patching import Patch, Patcher
+from mover.delta_patches import Patch
+from mover.delta_patching import Patcher
+from tests.faults.script import Answer, Rule
 from transports import digests
 from transports.base import Transport
 from transports.errors import Changed, Corrupt, Invalid, Unavailable, Unsupported
@@ -28,6 +30,7 @@ from transports.testing import put
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import ProxyFactory
     from tests.servers.buckets import Bucket, S3Server
 
 COPY, LITERAL, FILL = OpKind.COPY, OpKind.LITERAL, OpKind.FILL
@@ -173,6 +176,34 @@ async def test_a_store_that_refuses_copies_is_rewritten_near(store: Transport) -
     assert done.counts.literal_bytes == 1_234
     assert done.counts.near_bytes >= len(change.old) - 9
     assert await uploads_of(store) == []
+
+
+async def test_a_server_without_the_verb_is_asked_once(
+    seaweed_bucket: Bucket, fault_proxy: ProxyFactory
+) -> None:
+    """The first part goes alone, so what the proxy refuses is the copy."""
+    refusal = Answer(status=501, code="NotImplemented")
+    rule = Rule(fault=refusal, method="PUT", path="partNumber=", nth={1})
+    server = seaweed_bucket.server
+    proxy = fault_proxy(server.endpoint_url, rule)
+    store = await open_s3(
+        bucket=seaweed_bucket.name,
+        prefix="root/",
+        options={"endpoint_url": proxy.endpoint_url},
+        environment=server.environment(),
+    )
+    try:
+        change, basis = await begun(store)
+        for _ in range(2):
+            done = await patcher(store, change).run(change.patch(basis))
+            assert done.counts.copied_parts == 0
+            assert "NotImplemented" in done.counts.refused
+            assert await content(store) == change.new
+            await put(store, {KEY: change.old})
+            basis = await pinned(store)
+        assert len(proxy.events) == 1
+    finally:
+        await store.close()
 
 
 async def test_another_store_as_basis_is_read_near(store: Transport) -> None:
