@@ -68,13 +68,15 @@ class Patcher:
         cancel leaves no upload, or the finished object.
         """
         location = f"{self.target.location}{patch.key}"
-        check_ops(patch, location)
+        # In a thread: there may be millions of operations, and others wait for the loop.
+        await asyncio.to_thread(check_ops, patch, location)
         limits = limits_for(self.target.capabilities, self.near.capabilities, self.limits, patch)
         counts = Counts()
         mended: list[ByteRange] = []
         while True:
             try:
-                parts = plan_parts(unpack_ops(patch.ops), patch.size, limits)
+                ops = unpack_ops(patch.ops)
+                parts = await asyncio.to_thread(plan_parts, ops, patch.size, limits)
             except ValueError as error:
                 raise Invalid(location, str(error)) from error
             round_ = _Round(self, patch, parts, mended, counts, location)
@@ -89,7 +91,8 @@ class Patcher:
                 if not round_.bad or self.resend is None or mended:
                     raise
                 mended = merged(round_.bad)
-                patch = replace(patch, ops=as_literals(patch.ops, mended))
+                sent = await asyncio.to_thread(as_literals, patch.ops, mended)
+                patch = replace(patch, ops=sent)
 
 
 class _Round:
@@ -203,7 +206,10 @@ class _Round:
     async def _check_copied(
         self, receipt: PartReceipt, made: ByteRange, span: ByteRange
     ) -> PartReceipt:
-        """Read what was copied near by, for its checksum and for where it is wrong."""
+        """Read what was copied near by, for its checksum and for where it is wrong.
+
+        Raises ``Corrupt`` when the store tells the checksum of other bytes than those.
+        """
         total = 0
         async with self._patcher.budget.buffer(min(READ_BYTES, len(span))) as buffer:
             for start in range(0, len(span), READ_BYTES):
@@ -217,7 +223,12 @@ class _Round:
                 self.bad += await asyncio.to_thread(
                     bad, ByteRange(place, place + len(piece)), piece
                 )
-        return receipt._replace(crc64nvme=f"{total:016x}")
+        actual = f"{total:016x}"
+        if receipt.crc64nvme not in ("", actual):
+            raise Corrupt(
+                self._location, algorithm="crc64nvme", expected=actual, actual=receipt.crc64nvme
+            )
+        return receipt._replace(crc64nvme=actual)
 
     # -- mixed parts ---------------------------------------------------------------------------
 

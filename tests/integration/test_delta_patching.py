@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,12 +16,12 @@ from mover.delta_patches import Patch
 from mover.delta_patching import Patcher
 from tests.faults.script import Answer, Rule
 from transports import digests
-from transports.base import Transport
+from transports.decorator import Decorator
 from transports.errors import Changed, Corrupt, Invalid, Unavailable, Unsupported
 from transports.faults import Fault, Faults
 from transports.local import LocalTransport
 from transports.memory import MemoryTransport
-from transports.model import ByteRange, Checksum, Entry, Presence
+from transports.model import ByteRange, Checksum, Entry, PartReceipt, PartSpec, Presence
 from transports.record import Record
 from transports.s3 import open_s3
 from transports.testing import put
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import ProxyFactory
     from tests.servers.buckets import Bucket, S3Server
+    from transports.base import Transport
 
 COPY, LITERAL, FILL = OpKind.COPY, OpKind.LITERAL, OpKind.FILL
 KEY = "d/x"
@@ -97,9 +97,6 @@ async def content(store: Transport) -> bytes:
     return bytes(data)
 
 
-Stores = Callable[[], contextlib.AbstractAsyncContextManager[Transport]]
-
-
 @pytest.fixture(params=["memory", "local", "seaweed", "moto"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Transport]:
     transport: Transport
@@ -145,6 +142,25 @@ async def test_the_new_object_is_made_near(store: Transport, ladder: bool) -> No
     assert counts.copied_parts >= 1
     assert counts.requests == sum(log.log.counts.values())
     assert await uploads_of(store) == []
+
+
+async def test_more_changes_than_a_store_takes_parts(store: Transport) -> None:
+    size, step = 24 * MIB, 2_000
+    change = Change(size)
+    new = bytearray(change.old)
+    ops: list[Op] = []
+    for place in range(0, size, step):
+        stop = min(place + step, size)
+        new[place : place + 4] = b"edit"
+        ops += [Op(place, place, 4, LITERAL), Op(place + 4, place + 4, stop - place - 4, COPY)]
+    change.ops, change.new = ops, bytes(new)
+    assert len(ops) > 20_000
+    await put(store, {KEY: change.old})
+    done = await patcher(store, change).run(change.patch(await pinned(store)))
+    assert await content(store) == change.new
+    assert done.counts.literal_bytes == 4 * len(range(0, size, step))
+    assert done.counts.near_bytes <= size
+    assert done.counts.requests < 40
 
 
 @pytest.mark.parametrize("size", [1, 70, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 11 * MIB])
@@ -301,6 +317,31 @@ async def test_a_failure_leaves_no_upload(store: Transport, verb: str) -> None:
     failing = Faults(store, [Fault(verb=verb, error=Unavailable(KEY))])
     with pytest.raises(Unavailable):
         await patcher(failing, change).run(change.patch(basis))
+    assert await content(store) == change.old
+    assert await uploads_of(store) == []
+
+
+class Miscopying(Decorator):
+    """A store that copies other bytes than it was asked to, and tells their checksum."""
+
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        wrong = memoryview(bytes(len(span)))
+        return await self.inner.write_part(key, upload_id, part, wrong)
+
+
+async def test_a_store_that_copies_other_bytes_is_found_out() -> None:
+    store = MemoryTransport()
+    change, basis = await begun(store)
+    with pytest.raises(Corrupt):
+        await patcher(Miscopying(store), change, resends=True).run(change.patch(basis))
     assert await content(store) == change.old
     assert await uploads_of(store) == []
 
