@@ -39,8 +39,8 @@ def edited(old: bytes, seed: int, edits: Sequence[str]) -> bytes:
             case "delete":
                 del new[at : at + length]
             case "overwrite":
-                piece = source.randbytes(min(length, len(new) - at))
-                new[at : at + len(piece)] = piece
+                over = source.randbytes(min(length, len(new) - at))
+                new[at : at + len(over)] = over
             case "fill":
                 new[at:at] = bytes([source.randrange(256)]) * length
             case _:
