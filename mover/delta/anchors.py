@@ -7,13 +7,13 @@ arithmetic modulo 2**16, a window of 32 bytes is folded in four doublings, with 
     x2(p) = x1(p) + FACTORS[1] * x1(p + 4)       8 bytes
     x3(p) = x2(p) + FACTORS[2] * x2(p + 8)      16 bytes
     x4(p) = x3(p) + FACTORS[3] * x3(p + 16)     32 bytes
-    hash(p) = 0xFFFF - x4(p)
+    hash(p) = 0x7FFF - x4(p)
 
 That is a multilinear hash of sixteen words; it has no state, so a processor does as many positions at
 once as its registers are wide, with the same result. p is an *anchor* where the top g bits of hash(p)
 are zero; g depends on the block size (``anchor_bits``) and is chosen so that one block in some
 millions has no anchor. Each factor is 16 * odd - 1, so the sixteen coefficients add up to zero: a window
-of one repeated byte, and one of two bytes in turn, has x4 = 0, and is no anchor (for g > 0).
+of one repeated byte, and one of two bytes in turn, has x4 = 0, and is no anchor (for g > 1).
 
 **The key** of an anchor is the seeded XXH3-64 of the 64 bytes that begin there; they must lie inside the
 block. A block is known by its first anchor: its offset in the block, and its key. The scan looks keys
@@ -65,7 +65,7 @@ def anchors(data: bytes | memoryview, bits: int) -> list[int]:
             (near + factor * far) & 0xFFFF for near, far in zip(folded, folded[step:], strict=False)
         ]
     limit = 1 << (16 - bits)
-    return [at for at, value in enumerate(folded[:positions]) if 0xFFFF - value < limit]
+    return [at for at, value in enumerate(folded[:positions]) if (0x7FFF - value) & 0xFFFF < limit]
 
 
 def key_of(window: bytes | memoryview, seed: int) -> int:

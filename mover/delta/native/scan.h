@@ -196,7 +196,7 @@ static int dk_ask_key(const dk_index *index, dk_scan *scan, uint64_t at, uint64_
 static int dk_ask_anchors(const dk_index *index, dk_scan *scan, uint64_t start, uint64_t stop) {
     const dk_head *head = &index->head;
     const uint8_t *data = dk_at(scan, start);
-    uint16_t found[DK_KEYS_MAX];
+    uint16_t found[DK_KEYS_MAX + DK_FOUND_SPARE];
     uint64_t keys[DK_KEYS_MAX];
     uint32_t count = dk_anchors(data, (uint32_t)(stop - start), scan->end - start, head->bits, found,
                                 head->anchors_max);

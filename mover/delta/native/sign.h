@@ -1,7 +1,24 @@
 /* Signing. Included once by each level. */
 
+static inline uint64_t dk_fold(const uint8_t *data, const uint8_t *secret) {
+    uint64_t low = XXH_readLE64(data) ^ XXH_readLE64(secret);
+    uint64_t high = XXH_readLE64(data + 8) ^ XXH_readLE64(secret + 8);
+#ifdef __SIZEOF_INT128__
+    __extension__ unsigned __int128 product = (unsigned __int128)low * high;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+#else
+    return XXH3_mul128_fold64(low, high);
+#endif
+}
+
+/* XXH3_64bits_withSeed of 64 bytes, in line: a secret of the seed has the seed in its words. */
 static inline uint64_t dk_key(const dk_head *head, const uint8_t *window) {
-    return XXH3_64bits_withSeed(window, DK_KEY_BYTES, head->seed);
+    uint64_t sum = DK_KEY_BYTES * XXH_PRIME64_1;
+    for (uint32_t i = 0; i < 2; i++)
+        sum += dk_fold(window + 16 * i, head->secret + 32 * i)
+            + dk_fold(window + 48 - 16 * i, head->secret + 32 * i + 16);
+    sum = (sum ^ sum >> 37) * UINT64_C(0x165667919E3779F9);
+    return sum ^ sum >> 32;
 }
 
 static inline void dk_digest(const dk_head *head, const uint8_t *data, size_t length, uint8_t *out) {
@@ -26,13 +43,13 @@ static uint32_t dk_first_anchor(const dk_head *head, const uint8_t *block, uint3
     }
     uint32_t positions = length - DK_KEY_BYTES + 1;
     /* As many positions as an anchor is worth waiting for, then whole cells. */
-    uint32_t step = 128u << (head->bits > 7 ? head->bits - 7 : 0);
+    uint32_t step = head->bits > 6 ? 2u << head->bits : 128;
     for (uint32_t at = 0; at < positions;) {
         uint32_t count = positions - at < step ? positions - at : step;
-        uint16_t found;
-        if (dk_anchors(block + at, count, length - at, head->bits, &found, 1)) {
-            *key = dk_key(head, block + at + found);
-            return at + found;
+        uint16_t found[DK_FOUND_SPARE + 1];
+        if (dk_anchors(block + at, count, length - at, head->bits, found, 1)) {
+            *key = dk_key(head, block + at + found[0]);
+            return at + found[0];
         }
         at += count;
         step = 2 * step < DK_CELL_BYTES ? 2 * step : DK_CELL_BYTES;
