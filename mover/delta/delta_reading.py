@@ -103,9 +103,9 @@ class DeltaReader:
         fixed = yield HEAD.size
         magic, version, flags, zero, basis_size, new_size = HEAD.unpack(fixed)
         if magic != MAGIC:
-            raise self._intake.garbled("this is no delta", back=HEAD.size)
+            raise self._intake.foreign("this is no delta", back=HEAD.size)
         if version != VERSION:
-            raise self._intake.garbled(
+            raise self._intake.foreign(
                 f"its format is version {version}, and this mover reads {VERSION}", back=HEAD.size
             )
         yield from self._check(fixed, number=0)

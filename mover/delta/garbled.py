@@ -13,3 +13,7 @@ class Garbled(ValueError):
         self.offset = offset
         self.detail = detail
         super().__init__(f"the {what} cannot be used: at byte {offset}, {detail}")
+
+
+class Foreign(Garbled):
+    """It never was one: bytes of something else, or of a version that is not known here."""

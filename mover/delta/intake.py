@@ -1,6 +1,6 @@
 """Bytes that come in pieces of any size and are taken in fields of known size. Pure."""
 
-from mover.delta.garbled import Garbled
+from mover.delta.garbled import Foreign, Garbled
 
 
 class Intake:
@@ -35,3 +35,7 @@ class Intake:
     def garbled(self, detail: str, *, back: int = 0) -> Garbled:
         """The error to raise for the field that ended ``back`` bytes before the next one."""
         return Garbled(self._what, self.offset - back, detail)
+
+    def foreign(self, detail: str, *, back: int) -> Foreign:
+        """The same for bytes that never were what they should be."""
+        return Foreign(self._what, self.offset - back, detail)

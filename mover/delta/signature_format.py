@@ -188,9 +188,9 @@ class SignatureReader:
         (magic, version, strong, strong_bytes, block_bytes, size, seed, *rest) = _HEAD.unpack(fixed)
         etag_bytes, version_bytes, flags = rest
         if magic != MAGIC:
-            raise self._intake.garbled("this is no signature", back=_HEAD.size)
+            raise self._intake.foreign("this is no signature", back=_HEAD.size)
         if version != VERSION:
-            raise self._intake.garbled(
+            raise self._intake.foreign(
                 f"its format is version {version}, and this mover reads {VERSION}", back=_HEAD.size
             )
         if max(etag_bytes, version_bytes) > NAME_BYTES_MAX:
