@@ -17,8 +17,8 @@ from functools import partial
 from mmap import mmap
 
 from mover.delta import _native
-from mover.delta.model import Signature, SignatureHead, Strong
 from mover.delta.anchors import segment_bytes, slow_digest
+from mover.delta.model import Signature, SignatureHead, Strong
 
 Buffer = bytes | bytearray | memoryview | mmap
 
@@ -243,4 +243,3 @@ def merge(parts: Iterable[bytes]) -> bytes:
     Where one ends behind the next one's begin, the earlier stays. Raises ``ValueError`` for a gap.
     """
     return _native.join(bytearray().join(parts))
-
