@@ -9,7 +9,7 @@ RUN apt-get update \
 RUN python -m venv /opt/mover
 ENV PATH=/opt/mover/bin:$PATH
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY mover mover
 COPY transports transports
 COPY scheduler scheduler

@@ -1,5 +1,5 @@
 # Two commands do all the set-up: `make run` and `make test`.
-# The environment is made once and again only when pyproject.toml changes.
+# The environment is made once and again only when pyproject.toml or the native kernel changes.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -8,6 +8,7 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMPS := $(VENV)/stamps
+KERNEL := $(wildcard mover/delta/*.pyx mover/delta/native/*)
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 
 # The first Python that is new enough; say PYTHON3=/path/to/python to choose another.
@@ -63,8 +64,8 @@ $(PYTHON):
 	@echo "making $(VENV) with $(PYTHON3)"
 	@$(PYTHON3) -m venv $(VENV) || { echo "$(PYTHON3) cannot make environments: on Debian, install python3-venv" >&2; rm -rf $(VENV); exit 2; }
 
-# Editable, so that a change of the source needs no new installation.
-$(STAMPS)/server $(STAMPS)/test $(STAMPS)/bench: $(STAMPS)/%: pyproject.toml | $(PYTHON)
+# Editable, so that only a change of the native kernel needs a new installation.
+$(STAMPS)/server $(STAMPS)/test $(STAMPS)/bench: $(STAMPS)/%: pyproject.toml setup.py $(KERNEL) | $(PYTHON)
 	@echo "installing the extra '$*' (the first time takes a minute)"
 	@$(PIP) --editable '.[$*]'
 	@mkdir -p $(STAMPS) && touch $@

@@ -14,7 +14,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from mover import __version__
-from mover.cli_fleet import COMMANDS
+from mover.cli_delta import COMMANDS as DELTA_COMMANDS
+from mover.cli_fleet import COMMANDS as FLEET_COMMANDS
 from mover.cli_options import (
     Location,
     MovingCommand,
@@ -163,7 +164,7 @@ def completion(shell: str) -> int:
     return 0
 
 
-for _command in COMMANDS:
+for _command in (*DELTA_COMMANDS, *FLEET_COMMANDS):
     commands.add_command(_command)
 
 

@@ -87,7 +87,7 @@ def test_every_help_has_three_examples(mover: CommandLine, command: str) -> None
 def test_help_lists_what_there_is(mover: CommandLine) -> None:
     lines = mover("--help").out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines] == sorted(
-        ["check", "completion", "copy", *FLEET_COMMANDS]
+        ["check", "completion", "copy", "delta", *FLEET_COMMANDS]
     )
 
 

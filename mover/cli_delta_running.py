@@ -1,0 +1,265 @@
+"""Run a delta command in front of a person: its signals, its progress, its errors, its result.
+
+Nothing of stores, queues and displays is imported before it is needed: for local files the
+interpreter's start would else cost as much as the work.
+"""
+
+import asyncio
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from mover.beside import first_leaf
+from mover.delta.garbled import Foreign, Garbled
+from mover.delta.signature_format import SignatureFile
+from mover.delta_applying import patch
+from mover.delta_diffing import diff
+from mover.delta_opening import PIPE, Opener
+from mover.delta_publishing import fetch, publish
+from mover.delta_signing import (
+    Outcome,
+    SignWish,
+    read_signature,
+    sign,
+    write_signature_file,
+)
+from mover.errors import Damaged, Incomplete, MoverError, Rejected
+from mover.units import format_bytes, format_duration
+from scheduler.signals import SignalLog, draining_on_signals
+from transports.errors import Corrupt, NoSpace, Permanent, TransportError
+
+SHOWN_AFTER_S: Final = 1.0
+"""Work that is done by then needs no display, whose import would take a part of it."""
+
+UPDATE_EVERY_S: Final = 0.2
+
+Work = Callable[[Opener, "Watching"], Awaitable[Outcome]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """How a command works and what it shows; ``threads`` 0 is one a core."""
+
+    threads: int
+    as_json: bool
+    progress: bool | None
+
+    @property
+    def thread_count(self) -> int:
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+def run_sign(old: str, signature: str, *, wish: dict[str, Any], shown: dict[str, Any]) -> int:
+    """``mover delta sign``; returns the exit code. Raises ``MoverError``."""
+    show = Shown(**shown)
+
+    async def work(opener: Opener, watch: "Watching") -> Outcome:
+        given = await opener.input(old)
+        found = await sign(given, SignWish(**wish), threads=show.thread_count, watch=watch)
+        async with opener.draft(signature) as draft:
+            length = await write_signature_file(SignatureFile(signature=found), draft)
+        head = found.head
+        return Outcome(
+            read_bytes=head.size,
+            wire_bytes=length,
+            blocks=head.blocks,
+            block_bytes=head.block_bytes,
+        )
+
+    return _run("delta sign", work, show, to_pipe=signature == PIPE)
+
+
+def run_diff(signature: str, new: str, delta: str, *, shown: dict[str, Any]) -> int:
+    """``mover delta diff``; returns the exit code. Raises ``MoverError``."""
+    show = Shown(**shown)
+
+    async def work(opener: Opener, watch: "Watching") -> Outcome:
+        file, _ = await read_signature(await opener.input(signature))
+        given = await opener.input(new)
+        async with opener.draft(delta) as draft:
+            return await diff(file.signature, given, draft, threads=show.thread_count, watch=watch)
+
+    return _run("delta diff", work, show, to_pipe=delta == PIPE)
+
+
+def run_patch(old: str, delta: str, out: str, *, shown: dict[str, Any]) -> int:
+    """``mover delta patch``; returns the exit code. Raises ``MoverError``."""
+
+    async def work(opener: Opener, watch: "Watching") -> Outcome:
+        given = await opener.input(old)
+        return await patch(given, await opener.input(delta), opener, out, watch=watch)
+
+    return _run("delta patch", work, Shown(**shown), to_pipe=out == PIPE)
+
+
+def run_publish(source: str, to: str, *, wish: dict[str, Any], shown: dict[str, Any]) -> int:
+    """``mover delta publish``; returns the exit code. Raises ``MoverError``."""
+    show = Shown(**shown)
+
+    async def work(opener: Opener, watch: "Watching") -> Outcome:
+        full = SignWish(**wish, full=True)
+        return await publish(source, to, opener, full, threads=show.thread_count, watch=watch)
+
+    return _run("delta publish", work, show, to_pipe=to == PIPE)
+
+
+def run_fetch(
+    source: str,
+    basis: str,
+    out: str,
+    *,
+    signature: str,
+    gap_bytes: int | None,
+    shown: dict[str, Any],
+) -> int:
+    """``mover delta fetch``; returns the exit code. Raises ``MoverError``."""
+    show = Shown(**shown)
+    gap = {} if gap_bytes is None else {"gap_bytes": gap_bytes}
+
+    async def work(opener: Opener, watch: "Watching") -> Outcome:
+        return await fetch(
+            source,
+            basis,
+            out,
+            opener,
+            signature=signature,
+            threads=show.thread_count,
+            watch=watch,
+            **gap,
+        )
+
+    return _run("delta fetch", work, show, to_pipe=out == PIPE)
+
+
+class Watching:
+    """Shows how far a command has come, once it takes longer than a moment."""
+
+    def __init__(self, command: str, shown: Shown) -> None:
+        self._command = command
+        self._wanted = shown.progress
+        if self._wanted is None:
+            self._wanted = not shown.as_json and sys.stderr.isatty()
+        self._started_s = time.monotonic()
+        self._next_s = self._started_s + SHOWN_AFTER_S
+        self._stack = AsyncExitStack()
+        self._display: Any = None
+
+    def __call__(self, done: int, size: int | None) -> None:
+        now_s = time.monotonic()
+        if not self._wanted or now_s < self._next_s:
+            return
+        self._next_s = now_s + UPDATE_EVERY_S
+        from mover.progress import Progress
+
+        if self._display is None:
+            self._display = self._stack.enter_context(_new_display())
+        self._display.update(
+            Progress(
+                job=self._command,
+                seconds=now_s - self._started_s,
+                planned_objects=1,
+                planned_bytes=done if size is None else size,
+                planned_all=size is not None,
+                copied_objects=0,
+                copied_bytes=done,
+                skipped_objects=0,
+                failed_objects=0,
+            )
+        )
+
+    async def close(self) -> None:
+        """Leave the terminal as it was."""
+        await self._stack.aclose()
+
+
+def _new_display() -> Any:
+    from mover.display import LineDisplay
+
+    if not sys.stderr.isatty():
+        return LineDisplay()
+    from mover.display_live import LiveDisplay, is_live_terminal
+
+    return LiveDisplay() if is_live_terminal() else LineDisplay()
+
+
+def _run(command: str, work: Work, shown: Shown, *, to_pipe: bool) -> int:
+    started_s = time.monotonic()
+    log: SignalLog | None = None
+
+    async def main() -> Outcome:
+        nonlocal log
+        task = asyncio.current_task()
+
+        def cancel() -> None:
+            if task is not None:
+                task.cancel()
+
+        with draining_on_signals(drain=cancel, stop=cancel) as log:
+            watch = Watching(command, shown)
+            try:
+                async with AsyncExitStack() as stack:
+                    return await work(Opener(stack=stack, environment=os.environ), watch)
+            finally:
+                await watch.close()
+
+    try:
+        outcome = asyncio.run(main())
+    except asyncio.CancelledError:
+        if log is None or log.exit_code is None:
+            raise
+        sys.stderr.write("mover: interrupted; nothing was written\n")
+        return log.exit_code
+    except Exception as error:
+        raise _as_mover_error(error) from error
+    _tell(command, outcome, time.monotonic() - started_s, shown, to_pipe=to_pipe)
+    return 0
+
+
+def _as_mover_error(error: BaseException) -> BaseException:
+    """What a failure means for a person; a bug stays what it is."""
+    error = first_leaf(error)
+    if isinstance(error, MoverError | BrokenPipeError):
+        return error
+    if isinstance(error, Foreign):
+        return Rejected(str(error))
+    if isinstance(error, Garbled | Corrupt):
+        return Damaged(str(error))
+    if isinstance(error, Permanent) and not isinstance(error, NoSpace):
+        return Rejected(str(error))
+    if isinstance(error, TransportError | OSError):
+        return Incomplete(str(error))
+    return error
+
+
+def _tell(command: str, outcome: Outcome, seconds: float, shown: Shown, *, to_pipe: bool) -> None:
+    if shown.as_json:
+        result = {"command": command, "state": "done", **dataclasses.asdict(outcome)}
+        # Standard output may be the delta itself.
+        stream = sys.stderr if to_pipe else sys.stdout
+        stream.write(json.dumps({**result, "seconds": round(seconds, 3)}) + "\n")
+        stream.flush()
+        return
+    sys.stderr.write(f"mover: {_line(command, outcome)} in {format_duration(seconds)}\n")
+
+
+def _line(command: str, outcome: Outcome) -> str:
+    wire = format_bytes(outcome.wire_bytes)
+    if command in ("delta sign", "delta publish"):
+        return (
+            f"signed {format_bytes(outcome.read_bytes)} in {outcome.blocks:,} blocks of"
+            f" {format_bytes(outcome.block_bytes)}; the signature has {wire}"
+        )
+    made = (
+        f"{format_bytes(outcome.matched_bytes)} matched, {format_bytes(outcome.literal_bytes)} new,"
+        f" {format_bytes(outcome.filled_bytes)} filled"
+    )
+    if command == "delta diff":
+        return f"compared {format_bytes(outcome.new_bytes)}: {made}; the delta has {wire}"
+    if command == "delta fetch":
+        return f"made {format_bytes(outcome.new_bytes)}, verified: {made}; {wire} came"
+    return f"made {format_bytes(outcome.new_bytes)}, verified: {made}; read {wire} of delta"

@@ -1,0 +1,226 @@
+"""Reads deltas of ``delta_format`` from pieces of any size. Pure.
+
+Memory is at most a few sections, whatever a delta claims. Each field is checked before it is used.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+
+from mover import packing
+from mover.delta import varints
+from mover.delta.checksums import SUM_BYTES, section_sum
+from mover.delta.delta_format import (
+    END,
+    END_SECTION,
+    HEAD,
+    LITERAL_BYTES,
+    MAGIC,
+    OPS_BYTES_MAX,
+    OPS_SECTION,
+    RAW_SECTION,
+    SECTION,
+    SIZE_MAX,
+    UNKNOWN,
+    VERSION,
+    ZSTD_SECTION,
+    DeltaEnd,
+    DeltaHead,
+)
+from mover.delta.garbled import Garbled
+from mover.delta.intake import Intake
+from mover.delta.model import Op, OpKind
+
+Made = tuple[Op, memoryview]
+"""An operation, and for a literal its bytes; a long literal comes as several."""
+
+_PAYLOAD_MAX = {
+    OPS_SECTION: OPS_BYTES_MAX,
+    RAW_SECTION: LITERAL_BYTES,
+    ZSTD_SECTION: LITERAL_BYTES,
+    END_SECTION: END.size,
+}
+_NOTHING = memoryview(b"")
+
+
+class DeltaReader:
+    """Reads a delta. ``head`` is None until it has come.
+
+    ``feed`` raises ``Garbled`` as soon as something is wrong, ``finish`` where the end is missing.
+    No operation is given away whose section has not been checked.
+    """
+
+    def __init__(self) -> None:
+        self.head: DeltaHead | None = None
+        self._intake = Intake("delta")
+        self._made: deque[Made] = deque()
+        self._end: DeltaEnd | None = None
+        self._parsing = self._parse()
+        self._wanted = next(self._parsing)
+        self._sections = 0
+        self._waiting: deque[Op] = deque()
+        self._literals_due = 0
+        self._at = 0
+        self._expected = 0
+        self._ops = 0
+        self._literal_bytes = 0
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Made]:
+        """Take the next bytes, and yield what can be made now, in the order of the new object.
+
+        Go through all of it before the next piece.
+        """
+        self._intake.feed(data)
+        while self._end is None:
+            field = self._intake.take(self._wanted)
+            if field is None:
+                return
+            try:
+                self._wanted = self._parsing.send(field)
+            except StopIteration as end:
+                self._end = end.value
+            while self._made:
+                yield self._made.popleft()
+        self._intake.end()
+
+    def finish(self) -> DeltaEnd:
+        """What the trailer tells."""
+        if self._end is None:
+            raise self._intake.garbled("it ends too early")
+        return self._end
+
+    def _parse(self) -> Generator[int, bytes, DeltaEnd]:
+        yield from self._parse_head()
+        while True:
+            kind, payload = yield from self._parse_section()
+            if kind == END_SECTION:
+                return self._parse_end(payload)
+            if kind == OPS_SECTION:
+                self._take_ops(payload)
+            else:
+                self._take_literals(payload if kind == RAW_SECTION else self._unpack(payload))
+
+    def _parse_head(self) -> Generator[int, bytes, None]:
+        fixed = yield HEAD.size
+        magic, version, flags, zero, basis_size, new_size = HEAD.unpack(fixed)
+        if magic != MAGIC:
+            raise self._intake.foreign("this is no delta", back=HEAD.size)
+        if version != VERSION:
+            raise self._intake.foreign(
+                f"its format is version {version}, and this mover reads {VERSION}", back=HEAD.size
+            )
+        yield from self._check(fixed, number=0)
+        if flags or zero:
+            raise self._intake.garbled(f"its flags {flags:#x} are not known")
+        try:
+            known = None if new_size == UNKNOWN else new_size
+            self.head = DeltaHead(basis_size=basis_size, new_size=known)
+        except ValueError as error:
+            raise self._intake.garbled(str(error)) from error
+
+    def _parse_section(self) -> Generator[int, bytes, tuple[int, bytes]]:
+        fixed = yield SECTION.size
+        kind, zeros, payload_bytes = SECTION.unpack(fixed)
+        if kind not in _PAYLOAD_MAX or any(zeros):
+            raise self._intake.garbled("no section begins here", back=SECTION.size)
+        if not 0 < payload_bytes <= _PAYLOAD_MAX[kind]:
+            raise self._intake.garbled(
+                f"a section says that it has {payload_bytes} bytes", back=SECTION.size
+            )
+        payload = yield payload_bytes
+        self._sections += 1
+        yield from self._check(fixed, payload, number=self._sections)
+        return kind, payload
+
+    def _take_ops(self, payload: bytes) -> None:
+        if self._literals_due:
+            raise self._garbled("operations come before the literals that are due")
+        at = 0
+        while at < len(payload):
+            try:
+                op, at = self._parse_op(payload, at)
+            except ValueError as error:
+                raise self._garbled(f"an operation makes no sense: {error}") from error
+            self._ops += 1
+            self._at = op.stop
+            if op.kind is OpKind.LITERAL:
+                self._literals_due += op.length
+            self._waiting.append(op)
+        self._give()
+
+    def _parse_op(self, payload: bytes, at: int) -> tuple[Op, int]:
+        tag, at = varints.get(payload, at)
+        kind, length = OpKind(tag & 3), tag >> 2
+        if length == 0:
+            raise ValueError("it makes nothing")
+        size_max = SIZE_MAX if self._known.new_size is None else self._known.new_size
+        if self._at + length > size_max:
+            raise ValueError(f"it ends at byte {self._at + length} of {size_max}")
+        origin = self._at
+        if kind is OpKind.COPY:
+            turned, at = varints.get(payload, at)
+            origin = self._expected + varints.unzigzag(turned)
+            self._expected = origin + length
+            if not 0 <= origin <= origin + length <= self._known.basis_size:
+                raise ValueError(
+                    f"it copies bytes {origin} to {origin + length} of {self._known.basis_size}"
+                )
+        elif kind is OpKind.FILL:
+            origin, at = varints.get(payload, at)
+            if origin > 0xFF:
+                raise ValueError(f"{origin} is no byte")
+        return Op(self._at, origin, length, kind), at
+
+    def _take_literals(self, data: bytes) -> None:
+        if not 0 < len(data) <= self._literals_due:
+            raise self._garbled(f"{len(data)} bytes of literals where {self._literals_due} are due")
+        self._literals_due -= len(data)
+        self._literal_bytes += len(data)
+        rest = memoryview(data)
+        while len(rest):
+            self._give()
+            op = self._waiting.popleft()
+            taken = min(op.length, len(rest))
+            self._made.append((op._replace(length=taken), rest[:taken]))
+            rest = rest[taken:]
+            if taken < op.length:
+                start = op.start + taken
+                self._waiting.appendleft(Op(start, start, op.length - taken, OpKind.LITERAL))
+        self._give()
+
+    def _give(self) -> None:
+        """Give away the operations up to the next literal whose bytes have not come."""
+        while self._waiting and self._waiting[0].kind is not OpKind.LITERAL:
+            self._made.append((self._waiting.popleft(), _NOTHING))
+
+    def _parse_end(self, payload: bytes) -> DeltaEnd:
+        if len(payload) != END.size:
+            raise self._garbled("its trailer is too short")
+        new_size, ops, literal_bytes, whole = END.unpack(payload)
+        if self._literals_due:
+            raise self._garbled(f"it ends where {self._literals_due} bytes of literals are due")
+        made = (self._at, self._ops, self._literal_bytes)
+        if made != (new_size, ops, literal_bytes) or self._known.new_size not in (None, new_size):
+            raise self._garbled("its trailer tells of another delta")
+        return DeltaEnd(new_size=new_size, ops=ops, literal_bytes=literal_bytes, whole=whole)
+
+    def _unpack(self, packed: bytes) -> bytes:
+        try:
+            return packing.unpack(packed, bytes_max=LITERAL_BYTES)
+        except packing.Damaged as error:
+            raise self._garbled(f"packed literals are damaged: {error}") from error
+
+    @property
+    def _known(self) -> DeltaHead:
+        assert self.head is not None  # noqa: S101 - sections are parsed after the head
+        return self.head
+
+    def _garbled(self, detail: str) -> Garbled:
+        return self._intake.garbled(f"{detail} (in the section that ends here)")
+
+    def _check(self, *pieces: bytes, number: int) -> Generator[int, bytes, None]:
+        expected = section_sum(*pieces, number=number)
+        found = yield SUM_BYTES
+        if found != expected:
+            raise self._intake.garbled(
+                "a checksum does not fit what stands before it: it was damaged", back=SUM_BYTES
+            )

@@ -1,0 +1,165 @@
+/* The positions of anchors, on what the level can do. Included once by each level. */
+
+#define DK_F0 0x9E2F
+#define DK_F1 0x6A8F
+#define DK_F2 0xC2CF
+#define DK_F3 0xB54F
+#define DK_FOUND_SPARE 64u
+#define DK_PAD 256u /* what a vector may read behind the last position */
+
+/* hash = 0x7FFF - x is below 2**(16 - bits) where x, as a signed number, is above this. */
+#define DK_UNDER(bits) (0x7FFF - (1 << (16 - (bits))))
+
+#if DK_LEVEL == 512
+
+/* Windows grow from 2 to 32 bytes. A vector needs the next one's, so it goes from the end. */
+#define DK_FOLD(low, high)                                                                        \
+    x = _mm512_add_epi16(_mm512_loadu_si512(low),                                                 \
+                         _mm512_mullo_epi16(f0, _mm512_loadu_si512(high)))
+#define DK_DOUBLE(next, factor, lanes)                                                            \
+    do {                                                                                          \
+        __m512i far = _mm512_alignr_epi32(next, x, lanes);                                        \
+        next = x;                                                                                 \
+        x = _mm512_add_epi16(x, _mm512_mullo_epi16(factor, far));                                 \
+    } while (0)
+
+static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
+    const __m512i f0 = _mm512_set1_epi16((short)DK_F0), f1 = _mm512_set1_epi16((short)DK_F1);
+    const __m512i f2 = _mm512_set1_epi16((short)DK_F2), f3 = _mm512_set1_epi16((short)DK_F3);
+    const __m512i under = _mm512_set1_epi16((short)DK_UNDER(bits));
+    __m512i e1 = _mm512_setzero_si512(), e2 = e1, e3 = e1, o1 = e1, o2 = e1, o3 = e1, x;
+    uint32_t words = (count + 63) / 64;
+    for (uint32_t i = words + 1; i-- > 0;) {
+        const uint8_t *q = p + 64 * (size_t)i;
+        DK_FOLD(q, q + 2);
+        DK_DOUBLE(e1, f1, 1);
+        DK_DOUBLE(e2, f2, 2);
+        DK_DOUBLE(e3, f3, 4);
+        __mmask32 even = _mm512_cmpgt_epi16_mask(x, under);
+        DK_FOLD(q + 1, q + 3);
+        DK_DOUBLE(o1, f1, 1);
+        DK_DOUBLE(o2, f2, 2);
+        DK_DOUBLE(o3, f3, 4);
+        __mmask32 odd = _mm512_cmpgt_epi16_mask(x, under);
+        masks[i] = _pdep_u64(even, 0x5555555555555555u) | _pdep_u64(odd, 0xAAAAAAAAAAAAAAAAu);
+    }
+}
+
+#elif DK_LEVEL == 2
+
+/* The halves of a register go through the halves of the positions, so that a window grows inside its
+ * half; a vector needs the next one's, so it goes from the end. */
+#define DK_HALF(at) _mm_loadu_si128((const __m128i *)(const void *)(at))
+#define DK_LOAD(at) _mm256_inserti128_si256(_mm256_castsi128_si256(DK_HALF(at)), DK_HALF((at) + half), 1)
+#define DK_DOUBLE(next, factor, bytes)                                                            \
+    do {                                                                                          \
+        __m256i far = bytes < 16 ? _mm256_alignr_epi8(next, x, bytes & 15) : next;                \
+        next = x;                                                                                 \
+        x = _mm256_add_epi16(x, _mm256_mullo_epi16(factor, far));                                 \
+    } while (0)
+
+static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
+    const __m256i f0 = _mm256_set1_epi16((short)DK_F0), f1 = _mm256_set1_epi16((short)DK_F1);
+    const __m256i f2 = _mm256_set1_epi16((short)DK_F2), f3 = _mm256_set1_epi16((short)DK_F3);
+    const __m256i under = _mm256_set1_epi16((short)DK_UNDER(bits));
+    const __m256i second = _mm256_set1_epi16((short)0xFF00);
+    __m256i e0 = _mm256_setzero_si256(), e1 = e0, e2 = e0, e3 = e0;
+    __m256i o0 = e0, o1 = e0, o2 = e0, o3 = e0, x;
+    const uint32_t words = (count + 63) / 64, steps = 2 * words;
+    const size_t half = 16 * (size_t)steps;
+    uint8_t *low = (uint8_t *)masks, *high = low + 2 * steps;
+    for (uint32_t i = steps + 2; i-- > 0;) {
+        const uint8_t *q = p + 16 * (size_t)i;
+        x = DK_LOAD(q);
+        DK_DOUBLE(e0, f0, 2);
+        DK_DOUBLE(e1, f1, 4);
+        DK_DOUBLE(e2, f2, 8);
+        DK_DOUBLE(e3, f3, 16);
+        __m256i even = _mm256_cmpgt_epi16(x, under);
+        x = DK_LOAD(q + 1);
+        DK_DOUBLE(o0, f0, 2);
+        DK_DOUBLE(o1, f1, 4);
+        DK_DOUBLE(o2, f2, 8);
+        DK_DOUBLE(o3, f3, 16);
+        __m256i odd = _mm256_cmpgt_epi16(x, under);
+        uint32_t mask = (uint32_t)_mm256_movemask_epi8(_mm256_blendv_epi8(even, odd, second));
+        uint16_t first = (uint16_t)mask, last = (uint16_t)(mask >> 16);
+        memcpy(low + 2 * i, &first, 2); /* from the end: what is too much is written over or behind */
+        memcpy(high + 2 * i, &last, 2);
+    }
+}
+
+#else
+
+/* Plain C that compilers turn into the vectors of the baseline: SSE2, and NEON on 64-bit ARM. */
+static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
+    uint16_t x[DK_CELL_BYTES + 2 * 64];
+    uint8_t anchor[DK_CELL_BYTES + 64];
+    const int16_t under = (int16_t)DK_UNDER(bits);
+    uint32_t words = (count + 63) / 64, wide = 64 * words;
+    for (uint32_t i = 0; i < wide + 30; i++)
+        x[i] = (uint16_t)(p[i] | p[i + 1] << 8);
+    for (uint32_t i = 0; i < wide + 28; i++)
+        x[i] = (uint16_t)(x[i] + (uint16_t)(DK_F0 * (uint32_t)x[i + 2]));
+    for (uint32_t i = 0; i < wide + 24; i++)
+        x[i] = (uint16_t)(x[i] + (uint16_t)(DK_F1 * (uint32_t)x[i + 4]));
+    for (uint32_t i = 0; i < wide + 16; i++)
+        x[i] = (uint16_t)(x[i] + (uint16_t)(DK_F2 * (uint32_t)x[i + 8]));
+    for (uint32_t i = 0; i < wide; i++)
+        anchor[i] = (int16_t)(uint16_t)(x[i] + (uint16_t)(DK_F3 * (uint32_t)x[i + 16])) > under;
+    for (uint32_t word = 0; word < words; word++) {
+        uint64_t mask = 0;
+        for (uint32_t part = 0; part < 8; part++) {
+            uint64_t eight; /* a product gathers one bit of each byte in the top byte */
+            memcpy(&eight, anchor + 64 * word + 8 * part, 8);
+            if (eight)
+                mask |= (eight * 0x0102040810204080u >> 56) << (8 * part);
+        }
+        masks[word] = mask;
+    }
+}
+
+#endif
+
+static inline uint32_t dk_lowest(uint64_t mask) {
+#if defined(__BMI__)
+    return (uint32_t)_tzcnt_u64(mask);
+#else
+    return mask ? (uint32_t)__builtin_ctzll(mask) : 0;
+#endif
+}
+
+/* Anchors among the first count positions (at most a cell) of p, of which readable bytes may be
+ * read; that is count + 63 or more. The count of them, at most max; found has
+ * room for DK_FOUND_SPARE more. */
+static inline uint32_t dk_anchors(const uint8_t *p, uint32_t count, uint64_t readable, uint32_t bits,
+                                  uint16_t *found, uint32_t max) {
+    uint8_t padded[DK_CELL_BYTES + DK_PAD];
+    uint64_t masks[DK_CELL_BYTES / 64 + 2];
+    uint32_t n = 0, words = (count + 63) / 64;
+    if (bits == 0) { /* every position of the smallest blocks */
+        for (; n < count && n < max; n++)
+            found[n] = (uint16_t)n;
+        return n;
+    }
+    if (readable < count + DK_PAD) {
+        memcpy(padded, p, readable);
+        memset(padded + readable, 0, sizeof padded - readable);
+        p = padded;
+    }
+    dk_masks(p, count, bits, masks);
+    if (count & 63)
+        masks[words - 1] &= (UINT64_C(1) << (count & 63)) - 1;
+    for (uint32_t word = 0; word < words && n < max; word++) {
+        uint64_t mask = masks[word];
+        uint32_t end = n + (uint32_t)__builtin_popcountll(mask);
+        for (uint32_t i = 0; i < 3; i++) { /* most words have no more: no branch to guess */
+            found[n + i] = (uint16_t)(64 * word + dk_lowest(mask));
+            mask &= mask - 1;
+        }
+        for (uint32_t i = n + 3; i < end; i++, mask &= mask - 1)
+            found[i] = (uint16_t)(64 * word + dk_lowest(mask));
+        n = end;
+    }
+    return n < max ? n : max;
+}

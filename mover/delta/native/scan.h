@@ -1,0 +1,364 @@
+/* The scan of one segment. Included once by each level. */
+#include "index.h"
+
+#define DK_KEYS_MAX 4096u /* anchors of one cell, of the smallest blocks */
+
+static inline const uint8_t *dk_at(const dk_scan *scan, uint64_t at) {
+    return scan->data + (at - scan->base);
+}
+
+static inline int dk_fits(const dk_index *index, const dk_scan *scan, uint64_t at, uint64_t block) {
+    return scan->end - at >= dk_length(&index->head, block) && at <= scan->end;
+}
+
+static int dk_is_equal(const dk_index *index, dk_scan *scan, uint64_t at, uint64_t block) {
+    uint32_t length = dk_length(&index->head, block), wide = index->head.strong_bytes;
+    scan->hashed += length;
+    if (scan->equal)
+        return scan->equal(scan->context, (uint32_t)block, dk_at(scan, at), length);
+    uint8_t digest[16];
+    dk_digest(&index->head, dk_at(scan, at), length, digest);
+    return !memcmp(digest, index->digests + block * wide, wide);
+}
+
+static inline int dk_pays(const dk_index *index, const dk_scan *scan, uint64_t at, uint64_t cost) {
+    return scan->failed + cost <= DK_EARNED * (at - scan->start + index->head.block);
+}
+
+static int dk_paid_equal(const dk_index *index, dk_scan *scan, uint64_t paid_at, uint64_t at,
+                         uint64_t block) {
+    uint32_t length = dk_length(&index->head, block);
+    if (!dk_pays(index, scan, paid_at, length))
+        return 0;
+    int equal = dk_is_equal(index, scan, at, block);
+    if (equal == 0)
+        scan->failed += length;
+    return equal;
+}
+
+/* Whether a block stands here; asks what is cheap before the digest. */
+static int dk_probe(const dk_index *index, dk_scan *scan, uint64_t paid_at, uint64_t at,
+                    uint64_t block) {
+    if (!dk_fits(index, scan, at, block))
+        return 0;
+    uint32_t offset = index->anchors[block];
+    uint64_t key = index->keys[block];
+    const uint8_t *data = dk_at(scan, at);
+    if (offset == DK_CONSTANT) {
+        uint32_t length = dk_length(&index->head, block);
+        for (uint32_t i = 0; i < 8 && i < length; i++)
+            if (data[i] != key)
+                return 0;
+    } else if (offset != DK_NO_ANCHOR && dk_key(&index->head, data + offset) != key)
+        return 0;
+    return dk_paid_equal(index, scan, paid_at, at, block);
+}
+
+/* 1 where the block at the same offset of the basis stands at scan->at; it is then scan->block. */
+static int dk_in_place(const dk_index *index, dk_scan *scan) {
+    uint64_t block = scan->at / index->head.block;
+    if (scan->at % index->head.block || block >= index->head.blocks || block == scan->expected)
+        return 0;
+    scan->block = block;
+    return dk_probe(index, scan, scan->at, scan->at, block);
+}
+
+static void dk_push(dk_scan *scan, dk_op op, dk_op *ops, size_t *count) {
+    dk_op *last = &scan->last;
+    if (last->length && last->kind == op.kind
+        && op.origin == (op.kind == DK_FILL ? last->origin : last->origin + last->length)) {
+        last->length += op.length;
+        return;
+    }
+    if (last->length)
+        ops[(*count)++] = *last;
+    *last = op;
+}
+
+/* Copy a block that is known to stand here, and those that follow it as in the basis. */
+static int dk_run(const dk_index *index, dk_scan *scan, dk_op *ops, size_t *count) {
+    uint64_t block = scan->block, begin = scan->at;
+    int equal = 1;
+    scan->runs++;
+    while (equal > 0) {
+        scan->at += dk_length(&index->head, block);
+        block++;
+        scan->expected = block < index->head.blocks ? block : DK_NONE;
+        if (scan->expected == DK_NONE || scan->at >= scan->stop
+            || !dk_fits(index, scan, scan->at, block))
+            break;
+        equal = dk_is_equal(index, scan, scan->at, block);
+    }
+    scan->literal = scan->at;
+    scan->hint = DK_NONE;
+    dk_op op = {begin, scan->block * index->head.block, scan->at - begin, DK_COPY, 0};
+    dk_push(scan, op, ops, count);
+    return equal;
+}
+
+static void dk_begin_search(const dk_index *index, dk_scan *scan) {
+    uint64_t wide = index->head.block, here = scan->at / wide + 1;
+    scan->lane_count = 0;
+    if (scan->expected != DK_NONE)
+        scan->lanes[scan->lane_count++] = (dk_lane){scan->at + wide, scan->expected + 1};
+    if (!scan->lane_count || scan->lanes[0].at != here * wide || scan->lanes[0].block != here)
+        scan->lanes[scan->lane_count++] = (dk_lane){here * wide, here};
+}
+
+static int dk_ask_lanes(const dk_index *index, dk_scan *scan, uint64_t at) {
+    for (uint32_t i = 0; i < scan->lane_count; i++) {
+        dk_lane *lane = &scan->lanes[i];
+        if (lane->at != at || lane->at >= scan->stop || lane->block >= index->head.blocks)
+            continue;
+        scan->block = lane->block++;
+        lane->at += index->head.block;
+        int equal = dk_probe(index, scan, at, at, scan->block);
+        if (equal) {
+            scan->at = at;
+            return equal;
+        }
+    }
+    return 0;
+}
+
+static uint64_t dk_next_lane(const dk_index *index, const dk_scan *scan) {
+    uint64_t next = DK_NONE;
+    for (uint32_t i = 0; i < scan->lane_count; i++) {
+        const dk_lane *lane = &scan->lanes[i];
+        if (lane->block < index->head.blocks && lane->at < scan->stop && lane->at < next)
+            next = lane->at;
+    }
+    return next;
+}
+
+/* Of equal blocks, the one that continues a lane: longer runs, fewer operations. */
+static uint64_t dk_preferred(const dk_index *index, const dk_scan *scan, uint64_t begin,
+                             uint64_t block) {
+    int64_t wide = index->head.block;
+    for (uint32_t i = 0; i < scan->lane_count; i++) {
+        int64_t apart = (int64_t)begin - (int64_t)scan->lanes[i].at;
+        int64_t other = (int64_t)scan->lanes[i].block + apart / wide;
+        if (apart % wide == 0 && other >= 0 && other < (int64_t)index->head.blocks
+            && dk_same(index, block, (uint64_t)other))
+            return (uint64_t)other;
+    }
+    return block;
+}
+
+/* A block of the basis with this key was found to stand at begin: what stands before it, too? */
+static int dk_hit(const dk_index *index, dk_scan *scan, uint64_t paid_at, uint64_t begin,
+                  uint64_t block) {
+    uint64_t wide = index->head.block;
+    block = dk_preferred(index, scan, begin, block);
+    while (block > 0 && begin >= scan->literal + wide) {
+        int equal = dk_probe(index, scan, paid_at, begin - wide, block - 1);
+        if (equal < 0)
+            return equal;
+        if (!equal)
+            break;
+        begin -= wide;
+        block--;
+    }
+    scan->at = begin;
+    scan->block = block;
+    return 1;
+}
+
+/* What is known of one key: at most DK_CANDIDATES_MAX blocks. */
+static int dk_ask_key(const dk_index *index, dk_scan *scan, uint64_t at, uint64_t key) {
+    uint32_t bucket = dk_bucket(key, index->head.blocks);
+    uint32_t low = index->directory[bucket], end = index->directory[bucket + 1], high = end;
+    while (low < high) { /* the first that is not less */
+        uint32_t middle = low + (high - low) / 2;
+        if (index->keys[index->order[middle]] < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < end && index->keys[index->order[low]] == key; low++) {
+        if (!dk_pays(index, scan, at, DK_KEY_BYTES))
+            return 0;
+        scan->failed += DK_KEY_BYTES;
+        uint64_t block = index->order[low], offset = index->anchors[block];
+        if (at < scan->literal + offset || at - offset >= scan->stop
+            || !dk_fits(index, scan, at - offset, block))
+            continue;
+        int equal = dk_paid_equal(index, scan, at, at - offset, block);
+        if (equal < 0)
+            return equal;
+        if (equal)
+            return dk_hit(index, scan, at, at - offset, block);
+    }
+    return 0;
+}
+
+/* Look the anchors of a cell up: all keys first, so that the filter's lines are on their way. */
+static int dk_ask_anchors(const dk_index *index, dk_scan *scan, uint64_t start, uint64_t stop) {
+    const dk_head *head = &index->head;
+    const uint8_t *data = dk_at(scan, start);
+    uint16_t found[DK_KEYS_MAX + DK_FOUND_SPARE];
+    uint64_t keys[DK_KEYS_MAX];
+    uint32_t count = dk_anchors(data, (uint32_t)(stop - start), scan->end - start, head->bits, found,
+                                head->anchors_max);
+    for (uint32_t i = 0; i < count; i++) {
+        keys[i] = dk_key(head, data + found[i]);
+        __builtin_prefetch(&index->filter[dk_filter_word(keys[i], head->blocks)]);
+    }
+    uint32_t passed = 0;
+    for (uint32_t i = 0; i < count; i++) { /* without a branch: what passes is packed to the front */
+        uint32_t bits = dk_filter_bits(keys[i]);
+        uint64_t key = keys[i];
+        keys[passed] = key;
+        found[passed] = found[i];
+        passed += (index->filter[dk_filter_word(key, head->blocks)] & bits) == bits;
+    }
+    for (uint32_t i = 0; i < passed; i++) {
+        int equal = dk_ask_key(index, scan, start + found[i], keys[i]);
+        if (equal)
+            return equal;
+    }
+    return 0;
+}
+
+/* Remember the first place since the last match that may be in a long run of one byte. */
+static inline void dk_look_for_fill(dk_scan *scan, uint64_t start, uint64_t stop) {
+    if (scan->hint != DK_NONE)
+        return;
+    for (uint64_t at = (start + 127) & ~UINT64_C(127); at < stop; at += 128) {
+        uint64_t word;
+        memcpy(&word, dk_at(scan, at), 8);
+        if (word == (word << 8 | word >> 56)) {
+            scan->hint = at;
+            return;
+        }
+    }
+}
+
+/* Go on to the next block of the basis, wherever it is: 1, 0 when the segment has no more. */
+static int dk_search(const dk_index *index, dk_scan *scan) {
+    uint64_t at = scan->at;
+    uint64_t anchors_stop = scan->end < scan->base + DK_KEY_BYTES ? 0 : scan->end - DK_KEY_BYTES + 1;
+    if (anchors_stop > scan->stop + index->head.block - DK_KEY_BYTES)
+        anchors_stop = scan->stop + index->head.block - DK_KEY_BYTES;
+    dk_begin_search(index, scan);
+    for (;;) {
+        int equal = dk_ask_lanes(index, scan, at);
+        if (equal)
+            return equal;
+        uint64_t lane_at = dk_next_lane(index, scan);
+        uint64_t stop = (at / DK_CELL_BYTES + 1) * DK_CELL_BYTES;
+        stop = stop < anchors_stop ? stop : anchors_stop;
+        stop = stop < lane_at ? stop : lane_at;
+        if (at < stop) {
+            if (stop + 2 * DK_CELL_BYTES + DK_KEY_BYTES <= scan->end)
+                for (uint32_t ahead = 0; ahead < DK_CELL_BYTES; ahead += 64)
+                    __builtin_prefetch(dk_at(scan, stop) + DK_CELL_BYTES + ahead);
+            dk_look_for_fill(scan, at, stop);
+            if ((equal = dk_ask_anchors(index, scan, at, stop)))
+                return equal;
+            at = stop;
+        } else if (lane_at < scan->stop)
+            at = lane_at;
+        else
+            return 0;
+    }
+}
+
+/* The next run of one byte in [literal, emit_to) that is worth an operation; its length or 0. */
+static uint64_t dk_next_fill(const dk_scan *scan, uint64_t *begin) {
+    uint64_t from = scan->literal, to = scan->emit_to;
+    if (scan->hint == DK_NONE)
+        return 0;
+    uint64_t at = ((from > scan->hint ? from : scan->hint) + 127) & ~UINT64_C(127);
+    while (at < to && to - at >= 8) {
+        uint64_t word;
+        memcpy(&word, dk_at(scan, at), 8);
+        if (word != (word << 8 | word >> 56)) {
+            at += 128;
+            continue;
+        }
+        uint8_t byte = *dk_at(scan, at);
+        uint64_t first = at, last = at + 8;
+        while (first > from && *dk_at(scan, first - 1) == byte)
+            first--;
+        for (uint64_t next; to - last >= 8; last += 8) {
+            memcpy(&next, dk_at(scan, last), 8);
+            if (next != word)
+                break;
+        }
+        while (last < to && *dk_at(scan, last) == byte)
+            last++;
+        if (last - first >= DK_FILL_BYTES_MIN) {
+            *begin = first;
+            return last - first;
+        }
+        at = (last + 127) & ~UINT64_C(127);
+    }
+    return 0;
+}
+
+/* Emit what lies before emit_to as literals and fills: 1, or 0 when there is no room for more. */
+static int dk_emit(dk_scan *scan, dk_op *ops, size_t room, size_t *count) {
+    while (scan->literal < scan->emit_to) {
+        if (room - *count < 3)
+            return 0;
+        uint64_t begin = scan->emit_to, length = dk_next_fill(scan, &begin);
+        if (begin > scan->literal)
+            dk_push(scan, (dk_op){scan->literal, scan->literal, begin - scan->literal, DK_LITERAL, 0},
+                    ops, count);
+        if (length)
+            dk_push(scan, (dk_op){begin, *dk_at(scan, begin), length, DK_FILL, 0}, ops, count);
+        scan->literal = begin + length;
+    }
+    return 1;
+}
+
+static int64_t DK_NAME(scan)(const dk_index *index, dk_scan *scan, dk_op *ops, size_t room) {
+    size_t count = 0;
+    int equal;
+    if (room < 4)
+        return DK_ERROR_ARGUMENT;
+    for (;;) {
+        switch (scan->phase) {
+        case DK_BEGIN:
+            scan->at = scan->literal = scan->start;
+            scan->expected = scan->hint = DK_NONE;
+            scan->last.length = 0;
+            if ((equal = dk_in_place(index, scan)) < 0)
+                return equal;
+            scan->phase = equal ? DK_RUN : DK_SEARCH;
+            break;
+        case DK_SEARCH:
+            if ((equal = dk_search(index, scan)) < 0)
+                return equal;
+            scan->emit_to = equal ? scan->at : scan->stop;
+            scan->block = equal ? scan->block : DK_NONE;
+            scan->phase = DK_EMIT;
+            break;
+        case DK_EMIT:
+            if (!dk_emit(scan, ops, room, &count))
+                return (int64_t)count;
+            scan->phase = DK_RUN;
+            break;
+        case DK_RUN:
+            if (room - count < 3)
+                return (int64_t)count;
+            if (scan->block != DK_NONE) {
+                if ((equal = dk_run(index, scan, ops, &count)) < 0)
+                    return equal;
+                if (scan->at < scan->stop) {
+                    if ((equal = dk_in_place(index, scan)) < 0)
+                        return equal;
+                    scan->phase = equal ? DK_RUN : DK_SEARCH;
+                    break;
+                }
+            }
+            if (scan->last.length)
+                ops[count++] = scan->last;
+            scan->phase = DK_DONE;
+            return (int64_t)count;
+        default:
+            return (int64_t)count;
+        }
+    }
+}
