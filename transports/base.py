@@ -19,7 +19,7 @@ Promises that hold for every verb:
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
-from transports.errors import Changed, Invalid, TransportError, Truncated
+from transports.errors import Changed, Invalid, TransportError, Truncated, Unsupported
 from transports.model import (
     NO_ATTRIBUTES,
     Attributes,
@@ -31,6 +31,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Receipt,
     UploadInfo,
 )
@@ -213,6 +214,26 @@ class Transport(ABC):
         """
         raise Invalid(self.location, "this store takes parts whole")
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: "Transport",
+    ) -> PartReceipt:
+        """Make a part of a range of an object in this store, its bytes not passing through here.
+
+        Offered where the capabilities say ``copies_parts``, between transports whose ``copy_domain``
+        is equal and not "". Pinned to the entry: raises ``Changed`` when the object moved. The
+        receipt has the part's checksum only where the store tells it. Raises ``NotFound`` when the
+        upload or the object is gone, ``Unsupported`` when it turns out that the store cannot do it
+        after all; that is remembered and costs no request from then on. Else as ``write_part``; a
+        cancelled call may have made the part.
+        """
+        raise Unsupported(self.location, "this store does not copy parts by itself")
+
     @abstractmethod
     async def finish_upload(
         self,
@@ -222,12 +243,16 @@ class Transport(ABC):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         """Make the object visible, whole and durable. ``parts`` are all parts, ordered by number.
 
         ``checksum`` is the full object's, where the caller knows it; a store that can compare it
-        does, and raises ``Corrupt``. May be repeated: when the upload is gone and the object at
-        ``key`` is the one that it made, the call succeeds.
+        does, and raises ``Corrupt``. ``replaces`` is what must be at ``key``: raises ``Changed``
+        when it is another object than this entry or none, ``AlreadyExists`` when there is one where
+        ``NONE`` should be; nothing is visible then, and the upload may be gone. Anything but
+        ``ANY`` only where the capabilities say ``conditional_finish``. May be repeated: when the
+        upload is gone and the object at ``key`` is the one that it made, the call succeeds.
         """
 
     @abstractmethod

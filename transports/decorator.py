@@ -21,6 +21,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Receipt,
     UploadInfo,
 )
@@ -91,6 +92,17 @@ class Decorator(Transport):
     ) -> PartSink:
         return await self.inner.open_part(key, upload_id, part, sparse=sparse)
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        return await self.inner.copy_part(key, upload_id, part, entry, span, bare(source))
+
     async def finish_upload(
         self,
         key: str,
@@ -99,8 +111,11 @@ class Decorator(Transport):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
-        return await self.inner.finish_upload(key, upload_id, parts, attributes, checksum=checksum)
+        return await self.inner.finish_upload(
+            key, upload_id, parts, attributes, checksum=checksum, replaces=replaces
+        )
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self.inner.abort_upload(key, upload_id)

@@ -95,6 +95,12 @@ class Invalid(Permanent):
     situation = "not possible here"
 
 
+class Unsupported(Invalid):
+    """The store does not have this verb, or has it and does something else. It will say so again."""
+
+    situation = "the store cannot do this"
+
+
 class NoSpace(Permanent):
     """The target is full or over its quota."""
 

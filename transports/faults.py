@@ -23,6 +23,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Receipt,
     UploadInfo,
 )
@@ -188,6 +189,20 @@ class Faults(Decorator):
         _raise_after(fault)
         return receipt
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        fault = await self._before("copy_part", entry.key)
+        receipt = await super().copy_part(key, upload_id, part, entry, span, source)
+        _raise_after(fault)
+        return receipt
+
     async def finish_upload(
         self,
         key: str,
@@ -196,10 +211,11 @@ class Faults(Decorator):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         fault = await self._before("finish_upload", key)
         receipt = await self.inner.finish_upload(
-            key, upload_id, parts, attributes, checksum=checksum
+            key, upload_id, parts, attributes, checksum=checksum, replaces=replaces
         )
         _raise_after(fault)
         return receipt

@@ -30,6 +30,7 @@ from transports.errors import (
     Invalid,
     NotFound,
     TransportError,
+    Unsupported,
     translating,
 )
 from transports.filesystem_answers import (
@@ -55,6 +56,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Proof,
     Receipt,
     UploadInfo,
@@ -291,7 +293,10 @@ class FilesystemTransport(Transport):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
+        if replaces is not Presence.ANY:
+            raise Unsupported(self._name(key), "this filesystem finishes without conditions")
         return await self._uploads.finish(key, self._path(key), upload_id, parts, checksum)
 
     async def abort_upload(self, key: str, upload_id: str) -> None:

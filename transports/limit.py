@@ -35,6 +35,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Receipt,
 )
 
@@ -291,6 +292,18 @@ class Limit(Decorator):
             len(data),
         )
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        copying = super().copy_part
+        return await self._held(lambda: copying(key, upload_id, part, entry, span, source), 0)
+
     async def finish_upload(
         self,
         key: str,
@@ -299,9 +312,12 @@ class Limit(Decorator):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         return await self._held(
-            lambda: self.inner.finish_upload(key, upload_id, parts, attributes, checksum=checksum),
+            lambda: self.inner.finish_upload(
+                key, upload_id, parts, attributes, checksum=checksum, replaces=replaces
+            ),
             0,
         )
 

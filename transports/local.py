@@ -12,19 +12,20 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from transports import digests
 from transports.base import Pace, PartSink, Transport
-from transports.errors import Changed, Corrupt, Invalid, TransportError
-from transports.local_copying import copy_steps
-from transports.local_files import Root, naming, version_of
+from transports.errors import Corrupt, Invalid, TransportError
+from transports.local_copies import Copies
+from transports.local_files import Root, naming
 from transports.local_listing import Bounds, Links, Walk
 from transports.local_parts import HOLE_BYTES, LocalPart, PartFile
 from transports.local_reading import Reader
-from transports.local_staging import CREATE_FLAGS, Stage, clean_stages
+from transports.local_staging import Stage, clean_stages
 from transports.local_uploads import Uploads
-from transports.local_writing import Writer, discard, dress_file
+from transports.local_writing import Writer
 from transports.model import (
     NO_ATTRIBUTES,
     Attributes,
@@ -37,6 +38,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Proof,
     Receipt,
     UploadInfo,
@@ -66,6 +68,8 @@ CAPABILITIES: Final = Capabilities(
     local=True,
     server_copy=True,
     copy_domain="local",
+    copies_parts=True,
+    conditional_finish=True,
 )
 
 
@@ -104,6 +108,7 @@ class LocalTransport(Transport):
         self._writer = Writer(self._root)
         self._reader = Reader(self._root, links)
         self._uploads = Uploads(self._root, self._writer, self._stage)
+        self._copies = Copies(self._root, self._writer, self._uploads, self._own_stage)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="local")
 
     # -- reading -------------------------------------------------------------------------------
@@ -119,7 +124,7 @@ class LocalTransport(Transport):
         pages = self._walk(bounds).pages()
         ahead = self._executor.submit(next, pages, None)
         try:
-            while (page := await _result(ahead)) is not None:
+            while (page := await asyncio.wrap_future(ahead)) is not None:
                 ahead = self._executor.submit(next, pages, None)
                 yield page
         finally:
@@ -162,7 +167,7 @@ class LocalTransport(Transport):
         return await self._run(self._write, blobs)
 
     def _write(self, blobs: Sequence[Blob]) -> Sequence[Receipt | TransportError]:
-        return self._writer.write(self._stage(self._token), blobs)
+        return self._writer.write(self._own_stage(), blobs)
 
     async def begin_upload(
         self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
@@ -206,6 +211,23 @@ class LocalTransport(Transport):
             raise
         return LocalPart(opened[0], self._root.name(key), self._run)
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        """See the port. The bytes stay in the kernel; blocks are shared where that is possible."""
+        if not isinstance(source, LocalTransport):
+            raise Invalid(self._root.name(key), "the source is not local")
+        made: list[PartReceipt] = []
+        copying = self._copies.part(key, upload_id, part, entry, span, source._reader, made)
+        await self._stepped(copying, key)
+        return made[0]
+
     async def finish_upload(
         self,
         key: str,
@@ -214,6 +236,7 @@ class LocalTransport(Transport):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         """See the port. Times and permissions that are not given here are those of the beginning.
 
@@ -224,15 +247,8 @@ class LocalTransport(Transport):
             compared = checksum is not None and checksum.algorithm != "crc64nvme"
             if checksum is not None and compared:
                 await self._compare(key, upload_id, checksum)
-            return await self._run(
-                self._uploads.finish,
-                key,
-                upload_id,
-                parts,
-                attributes,
-                checksum,
-                compared=compared,
-            )
+            finish = partial(self._uploads.finish, compared=compared, replaces=replaces)
+            return await self._run(finish, key, upload_id, parts, attributes, checksum)
 
     async def _compare(self, key: str, upload_id: str, checksum: Checksum) -> None:
         """Raise ``Corrupt`` unless the bytes of an upload have this checksum."""
@@ -269,14 +285,17 @@ class LocalTransport(Transport):
             raise Invalid(self._root.name(key), "the source is not local")
         if entry.kind is not Kind.OBJECT:
             return await self._copy_other(entry, source, key)
-        steps = self._copying(entry, source, key)
+        await self._stepped(self._copies.whole(entry, source._reader, key), key)
+        return Receipt(key, entry.size, "", Proof.WEAK)
+
+    async def _stepped(self, steps: Generator[int, None, None], key: str) -> None:
+        """Run blocking work that yields now and then, where a cancel is heard."""
         try:
             with self._naming(key):
                 while await self._run(next, steps, None) is not None:
                     pass
         finally:
             await self._run(steps.close)
-        return Receipt(key, entry.size, "", Proof.WEAK)
 
     async def _copy_other(self, entry: Entry, source: Transport, key: str) -> Receipt:
         (blob,) = await source.read_small([entry])
@@ -286,29 +305,6 @@ class LocalTransport(Transport):
         if isinstance(receipt, TransportError):
             raise receipt
         return receipt
-
-    def _copying(
-        self, entry: Entry, source: "LocalTransport", key: str
-    ) -> Generator[int, None, None]:
-        """Copy in steps; in the thread."""
-        self._root.split(key)
-        with source._reader.opened(entry) as source_fd:
-            found = os.fstat(source_fd)
-            stage = self._stage(self._token)
-            name = stage.next_name()
-            target_fd = os.open(name, CREATE_FLAGS, 0o666, dir_fd=stage.fd())
-            try:
-                yield from copy_steps(source_fd, target_fd, found.st_size)
-                if version_of(os.fstat(source_fd)) != version_of(found):
-                    raise Changed(source._root.name(entry.key))
-                dress_file(target_fd, found.st_mtime_ns, found.st_mode)
-                os.fsync(target_fd)
-                self._writer.place_one(stage, name, key)
-            except BaseException:
-                discard(stage.fd(), name)
-                raise
-            finally:
-                os.close(target_fd)
 
     async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
         """See the port. Never goes through a symlink; one at a key is itself removed.
@@ -350,6 +346,9 @@ class LocalTransport(Transport):
                 stage = self._stages[token] = Stage(self._root, token, nonce=self._nonce)
             return stage
 
+    def _own_stage(self) -> Stage:
+        return self._stage(self._token)
+
     def _walk(self, bounds: Bounds) -> Walk:
         return Walk(self._root, bounds, self._links, self._wants_directory)
 
@@ -365,10 +364,6 @@ class LocalTransport(Transport):
         except asyncio.CancelledError:
             await _settled(job)
             raise
-
-
-async def _result(job: "Future[T]") -> T:
-    return await asyncio.wrap_future(job)
 
 
 async def _settled(job: "Future[T]") -> None:

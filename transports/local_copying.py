@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from transports.model import ByteRange
+
 STEP_BYTES: Final = 64 * 1024 * 1024
 _FICLONE: Final = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _NO_CLONE: Final = (
@@ -35,11 +37,30 @@ def copy_steps(source_fd: int, target_fd: int, size: int) -> Iterator[int]:
     for start, stop in _extents(source_fd, size):
         offset = start
         while offset < stop:
-            count = _copy_some(source_fd, target_fd, offset, min(STEP_BYTES, stop - offset))
+            count = min(STEP_BYTES, stop - offset)
+            count = _copy_some(source_fd, target_fd, count, offset, offset)
             if count == 0:
                 return  # the file shrank; the pin, checked at the end, says so
             offset += count
             yield count
+
+
+def copy_range_steps(
+    source_fd: int, target_fd: int, span: ByteRange, target_offset: int
+) -> Iterator[int]:
+    """Copy a range to a place in a file that has room for it; yield the bytes after each step.
+
+    Where the file system can, copy_file_range(2) shares the blocks that are aligned alike.
+    """
+    offset = span.start
+    while offset < span.stop:
+        count = min(STEP_BYTES, span.stop - offset)
+        place = target_offset + offset - span.start
+        count = _copy_some(source_fd, target_fd, count, offset, place)
+        if count == 0:
+            return  # the file shrank; the pin, checked at the end, says so
+        offset += count
+        yield count
 
 
 def _clone(source_fd: int, target_fd: int) -> bool:
@@ -68,13 +89,15 @@ def _extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
         offset = stop
 
 
-def _copy_some(source_fd: int, target_fd: int, offset: int, count: int) -> int:
+def _copy_some(
+    source_fd: int, target_fd: int, count: int, source_offset: int, target_offset: int
+) -> int:
     with contextlib.suppress(OSError):
-        return os.copy_file_range(source_fd, target_fd, count, offset, offset)
+        return os.copy_file_range(source_fd, target_fd, count, source_offset, target_offset)
     # Between file systems, or refused by this one: the plain way, whose errors are real ones.
-    data = os.pread(source_fd, min(count, 8 * 1024 * 1024), offset)
+    data = os.pread(source_fd, min(count, 8 * 1024 * 1024), source_offset)
     view = memoryview(data)
     done = 0
     while done < len(data):
-        done += os.pwrite(target_fd, view[done:], offset + done)
+        done += os.pwrite(target_fd, view[done:], target_offset + done)
     return len(data)

@@ -130,6 +130,11 @@ class Reader:
         finally:
             os.close(fd)
 
+    def check_unmoved(self, entry: Entry, fd: int, before: os.stat_result) -> None:
+        """Raise ``Changed`` when an open file was written since it looked like ``before``."""
+        if version_of(os.fstat(fd)) != version_of(before):
+            raise Changed(self._root.name(entry.key))
+
     def head(self, key: str) -> ObjectInfo:
         """Return what the file system knows of one key; a directory's key ends in a slash."""
         try:

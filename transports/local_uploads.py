@@ -12,19 +12,22 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from transports import digests
-from transports.errors import Corrupt, Invalid, NotFound, Permanent
-from transports.local_files import DIRECTORY_FLAGS, STAGE_PREFIX, Root
+from transports.errors import AlreadyExists, Changed, Corrupt, Invalid, NotFound, Permanent
+from transports.local_files import DIRECTORY_FLAGS, STAGE_PREFIX, Root, version_of
 from transports.local_parts import PIECE_BYTES, PartFile
 from transports.local_staging import CREATE_FLAGS, Stage, stages_in
 from transports.local_writing import Writer, discard, dress_file
 from transports.model import (
     Attributes,
     Checksum,
+    Entry,
     PartReceipt,
     PartSpec,
+    Presence,
     Proof,
     Receipt,
     UploadInfo,
@@ -33,6 +36,7 @@ from transports.model import (
 _UPLOAD_ID: Final = re.compile(r"([A-Za-z0-9_-]{1,64})/(u-[0-9a-f]{16}-[A-Za-z0-9-]+)")
 _KEY: Final = ".key"
 _PARTS: Final = ".parts"
+_WRITE_FLAGS: Final = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 HASH_BYTES: Final = 64 * 1024 * 1024
 """What one turn of reading back hashes: a tenth of a second with MD5, after which a cancel counts."""
@@ -111,19 +115,23 @@ class Uploads:
     def open_part(self, key: str, upload_id: str, part: PartSpec, *, sparse: bool) -> PartFile:
         """Open the file where a part belongs."""
         stage_fd, name = self._open_stage(key, upload_id)
-        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=stage_fd)
-
-        def note(receipt: PartReceipt) -> None:
-            line = f"{part.number} {part.range.start} {receipt.size} {receipt.crc64nvme}\n"
-            # One small append is atomic between processes; a line cut short by a crash is left out.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            notes = os.open(name + _PARTS, flags, 0o600, dir_fd=stage_fd)
-            try:
-                os.write(notes, line.encode())
-            finally:
-                os.close(notes)
-
+        fd = os.open(name, _WRITE_FLAGS, dir_fd=stage_fd)
+        note = partial(_note, stage_fd, name)
         return PartFile(fd, part, location=self._root.name(key), sparse=sparse, note=note)
+
+    @contextlib.contextmanager
+    def opened_data(self, key: str, upload_id: str) -> Iterator[int]:
+        """Open the file that all parts share for the block."""
+        stage_fd, name = self._open_stage(key, upload_id)
+        fd = os.open(name, _WRITE_FLAGS, dir_fd=stage_fd)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def note_part(self, key: str, upload_id: str, receipt: PartReceipt) -> None:
+        """Note a part that is on disk."""
+        _note(*self._open_stage(key, upload_id), receipt)
 
     def finish(
         self,
@@ -134,10 +142,12 @@ class Uploads:
         checksum: Checksum | None,
         *,
         compared: bool,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         """Give the file its time, its permissions and its name, durably.
 
-        ``compared`` says that the file's bytes have been read back and make ``checksum``.
+        ``compared`` says that the file's bytes have been read back and make ``checksum``. What the
+        file ``replaces`` is looked at directly before it is renamed.
         """
         stage_fd, name = self._open_stage(key, upload_id)
         intent = self._intent(key, stage_fd, name)
@@ -162,6 +172,7 @@ class Uploads:
             os.fsync(fd)
         finally:
             os.close(fd)
+        self._check_presence(key, replaces)
         self._place(key, upload_id, name, intent)
         discard(stage_fd, name + _PARTS)
         return receipt
@@ -215,6 +226,23 @@ class Uploads:
         if actual != checksum.hex:
             raise Corrupt(location, algorithm="crc64nvme", expected=checksum.hex, actual=actual)
         return Proof.STRONG
+
+    def _check_presence(self, key: str, wanted: Entry | Presence) -> None:
+        if wanted is Presence.ANY:
+            return
+        directory, base = self._root.split(key)
+        try:
+            fd = self._root.directories().open(directory, key=key)
+            found = os.stat(base, dir_fd=fd, follow_symlinks=False)
+        except FileNotFoundError:
+            if wanted is Presence.NONE:
+                return
+            raise Changed(self._root.name(key), "the file is gone") from None
+        if not isinstance(wanted, Entry):
+            raise AlreadyExists(self._root.name(key))
+        same = found.st_size == wanted.size and wanted.version in ("", version_of(found))
+        if not same:
+            raise Changed(self._root.name(key), "another file has taken its place")
 
     def _check_finished(self, intent: _Intent) -> None:
         """Raise ``NotFound`` unless the file at the key is the one that the upload made."""
@@ -272,6 +300,17 @@ class Uploads:
             return _Intent.decode(_read_file(stage_fd, name + _KEY))
         except FileNotFoundError:
             raise NotFound(self._root.name(key), "the upload is gone") from None
+
+
+def _note(stage_fd: int, name: str, part: PartReceipt) -> None:
+    line = f"{part.number} {part.start} {part.size} {part.crc64nvme}\n"
+    # One small append is atomic between processes; a line cut short by a crash is left out.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    notes = os.open(name + _PARTS, flags, 0o600, dir_fd=stage_fd)
+    try:
+        os.write(notes, line.encode())
+    finally:
+        os.close(notes)
 
 
 def _write_file(directory_fd: int, name: str, content: bytes) -> None:

@@ -5,14 +5,21 @@ finished or aborted. ``memory://name/prefix`` opens a store by name, shared by a
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from transports import digests
 from transports.base import Pace, Transport
-from transports.errors import Changed, Corrupt, Invalid, NotFound, TransportError, Truncated
+from transports.errors import (
+    AlreadyExists,
+    Changed,
+    Corrupt,
+    Invalid,
+    NotFound,
+    TransportError,
+    Truncated,
+)
+from transports.memory_store import MemoryStore, StoredObject, StoredUpload, named_store
 from transports.model import (
     NO_ATTRIBUTES,
     Attributes,
@@ -25,6 +32,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Proof,
     Receipt,
     UploadInfo,
@@ -42,72 +50,9 @@ CAPABILITIES: Final = Capabilities(
     has_etags=True,
     server_copy=True,
     copy_domain="memory",
+    copies_parts=True,
+    conditional_finish=True,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject:
-    """One version of one object."""
-
-    data: bytes
-    attributes: Attributes
-    etag: str
-    version: str
-    written_ns: int
-    parts: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class StoredUpload:
-    """An upload that is open: its parts by number, each with the offset it was written for."""
-
-    key: str
-    attributes: Attributes
-    started_ns: int
-    parts: dict[int, tuple[int, bytes]] = field(default_factory=dict)
-
-
-class MemoryStore:
-    """What a bucket is elsewhere; any number of transports may look at one.
-
-    ``uploads`` and ``objects`` are open to tests, which may look at and damage what lies there.
-    """
-
-    def __init__(self, *, now_ns: Callable[[], int] = time.time_ns) -> None:
-        self.objects: dict[str, StoredObject] = {}
-        self.uploads: dict[str, StoredUpload] = {}
-        self.finished: dict[str, str] = {}  # upload id -> version that it made
-        self.now_ns = now_ns
-        self._count = 0
-
-    def next_number(self) -> int:
-        """Return a number that was not given before; versions and upload ids are made of it."""
-        self._count += 1
-        return self._count
-
-    def keep(self, key: str, data: bytes, attributes: Attributes, *, parts: int = 0) -> Receipt:
-        """Make ``data`` the object at ``key``; S3's way of naming the etag of ``parts`` is kept."""
-        etag = digests.md5_hex(data) + (f"-{parts}" if parts else "")
-        stored = StoredObject(
-            data=data,
-            attributes=attributes,
-            etag=etag,
-            version=str(self.next_number()),
-            written_ns=self.now_ns(),
-            parts=parts,
-        )
-        self.objects[key] = stored
-        return Receipt(key, len(data), etag, Proof.WEAK, version=stored.version)
-
-
-_NAMED_STORES: Final[dict[str, MemoryStore]] = {}
-"""The stores of ``memory://name``. The one registry: that its content lives as long as the process
-and is shared by all who know the name is what these locations are for."""
-
-
-def named_store(name: str) -> MemoryStore:
-    """Return the process's store of that name; it is made when it is first asked for."""
-    return _NAMED_STORES.setdefault(name, MemoryStore())
 
 
 class MemoryTransport(Transport):
@@ -242,6 +187,22 @@ class MemoryTransport(Transport):
         upload.parts[part.number] = (part.range.start, bytes(data))
         return self._part_receipt(part.number, part.range.start, upload.parts[part.number][1])
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        if not isinstance(source, MemoryTransport):
+            raise Invalid(self._name(key), "the source is not in memory")
+        data = source._pinned(entry).data[span.start : span.stop]
+        if not len(data) == len(span) == len(part.range):
+            raise Invalid(self._name(key), f"the copied range has {len(data)} bytes")
+        return await self.write_part(key, upload_id, part, memoryview(data))
+
     async def finish_upload(
         self,
         key: str,
@@ -250,6 +211,7 @@ class MemoryTransport(Transport):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         await asyncio.sleep(0)
         made = self.store.finished.get(upload_id)
@@ -259,6 +221,7 @@ class MemoryTransport(Transport):
                 raise NotFound(self._name(key), "the upload was finished, its object replaced")
             return Receipt(key, len(stored.data), stored.etag, Proof.WEAK, version=made)
         upload = self._upload(key, upload_id)
+        self._check_presence(key, replaces)
         data = self._assemble(key, upload, parts)
         if checksum is not None and checksum.algorithm in digests.ALGORITHMS:
             self._compare(key, data, checksum)
@@ -353,6 +316,15 @@ class MemoryTransport(Transport):
             raise Changed(self._name(entry.key))
         return stored
 
+    def _check_presence(self, key: str, wanted: Entry | Presence) -> None:
+        there = self.store.objects.get(self._prefix + key)
+        if isinstance(wanted, Entry):
+            if there is None:
+                raise Changed(self._name(key), "the object is gone")
+            self._pinned(wanted._replace(key=key))
+        elif wanted is Presence.NONE and there is not None:
+            raise AlreadyExists(self._name(key))
+
     def _upload(self, key: str, upload_id: str) -> StoredUpload:
         upload = self.store.uploads.get(upload_id)
         if upload is None or upload.key != self._prefix + key:
@@ -385,8 +357,3 @@ class MemoryTransport(Transport):
 def open_memory(name: str, prefix: str = "") -> MemoryTransport:
     """Open ``memory://name/prefix`` on the process's store of that name."""
     return MemoryTransport(named_store(name), name=name, prefix=prefix)
-
-
-def damage(store: MemoryStore, key: str, data: bytes) -> None:
-    """Change an object's bytes but not its etag or version, as a failing disk would; for tests."""
-    store.objects[key] = replace(store.objects[key], data=data)

@@ -7,7 +7,7 @@ the others are frozen dataclasses.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -153,6 +153,13 @@ class PartReceipt(NamedTuple):
     crc64nvme: str = ""
 
 
+class Presence(Enum):
+    """What must be at a key for a write to it, where that is no object in particular."""
+
+    ANY = "any"
+    NONE = "none"
+
+
 class UploadInfo(NamedTuple):
     """An unfinished upload found in the store. ``started_ns`` is 0 where the store does not say."""
 
@@ -196,4 +203,6 @@ class Capabilities:
     flaky_not_found: bool = False  # NotFound right after a write deserves a few tries
     local: bool = False  # bytes do not cross a network: not throttled unless both sides are local
     server_copy: bool = False  # `copy` works between two transports with the same `copy_domain`
+    copies_parts: bool = False  # `copy_part` works between them too, as far as is known
+    conditional_finish: bool = False  # `finish_upload` minds what it `replaces`
     copy_domain: str = ""

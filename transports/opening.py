@@ -21,8 +21,9 @@ from transports.base import Transport
 from transports.limit import Brake, Limit, LimitPolicy
 from transports.location import BadLocation, Location
 from transports.record import Log, Record
-from transports.retry import OnRetry, Retry
+from transports.retry import Retry
 from transports.retry_policy import DEFAULT_POLICY, RetryPolicy
+from transports.retry_tries import OnRetry
 from transports.throttle import (
     DEFAULT_SLICE_BYTES,
     DEFAULT_SLICE_REQUESTS,
@@ -216,7 +217,8 @@ def _open_local(
 
 
 def _open_memory(location: Location) -> Transport:
-    from transports.memory import MemoryTransport, named_store
+    from transports.memory import MemoryTransport
+    from transports.memory_store import named_store
 
     if unknown := sorted(location.options.keys() - {"engine"}):
         raise BadLocation(f"unknown option {unknown[0]!r}: a memory location has none")

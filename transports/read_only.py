@@ -13,6 +13,7 @@ from transports.model import (
     Entry,
     PartReceipt,
     PartSpec,
+    Presence,
     Receipt,
     UploadInfo,
 )
@@ -54,6 +55,7 @@ class ReadOnlyTransport(Transport):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         self._refuse(key)
 

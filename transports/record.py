@@ -21,6 +21,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Receipt,
     UploadInfo,
 )
@@ -139,6 +140,18 @@ class Record(Decorator):
         self.log.add("open_part", key, size_bytes=len(part.range))
         return await self.inner.open_part(key, upload_id, part, sparse=sparse)
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        self.log.add("copy_part", entry.key, key, size_bytes=len(span))
+        return await super().copy_part(key, upload_id, part, entry, span, source)
+
     async def finish_upload(
         self,
         key: str,
@@ -147,9 +160,12 @@ class Record(Decorator):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         self.log.add("finish_upload", key)
-        return await self.inner.finish_upload(key, upload_id, parts, attributes, checksum=checksum)
+        return await self.inner.finish_upload(
+            key, upload_id, parts, attributes, checksum=checksum, replaces=replaces
+        )
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         self.log.add("abort_upload", key)

@@ -11,8 +11,7 @@ from its last good byte, a listing goes on behind the last key that it yielded.
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -20,11 +19,8 @@ from transports.base import Pace, PartSink, Sink, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import (
     Corrupt,
-    TimedOut,
-    Transient,
     TransportError,
     Truncated,
-    Unavailable,
 )
 from transports.model import (
     NO_ATTRIBUTES,
@@ -36,17 +32,15 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Receipt,
     UploadInfo,
 )
 from transports.retry_policy import DEFAULT_POLICY, RetryPolicy
+from transports.retry_tries import OnRetry, Sleep, Tries
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-
-Sleep = Callable[[float], Awaitable[None]]
-OnRetry = Callable[[str, TransportError, float], None]
-"""Told of each retry: the verb, the error, and the seconds that will be waited."""
 
 PROGRESS_MIN_BYTES: Final = 64 * 1024
 """A broken read that brought this much starts counting afresh; less is a failed attempt, or a
@@ -83,7 +77,7 @@ class Retry(Decorator):
     async def list(
         self, prefix: str = "", *, start_after: str = "", stop_at: str | None = None
     ) -> AsyncIterator[Sequence[Entry]]:
-        tries = _Tries(self, "list")
+        tries = Tries(self, "list")
         yielded = False
         while True:
             try:
@@ -123,7 +117,7 @@ class Retry(Decorator):
         )
 
     async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
-        tries = _Tries(self, "read_into")
+        tries = Tries(self, "read_into")
         done = 0
         while True:
             try:
@@ -144,7 +138,7 @@ class Retry(Decorator):
                 return
 
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
-        tries = _Tries(self, "read_to")
+        tries = Tries(self, "read_to")
         while True:
             taken_before = sink.taken_bytes
             try:
@@ -159,7 +153,7 @@ class Retry(Decorator):
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Tried again only until the first piece: without ranges there is no way to go on."""
-        tries = _Tries(self, "stream")
+        tries = Tries(self, "stream")
         yielded = False
         while True:
             try:
@@ -220,6 +214,20 @@ class Retry(Decorator):
             key=key,
         )
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        copying = super().copy_part
+        return await self._call(
+            "copy_part", lambda: copying(key, upload_id, part, entry, span, source), key=key
+        )
+
     async def finish_upload(
         self,
         key: str,
@@ -228,10 +236,13 @@ class Retry(Decorator):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         return await self._call(
             "finish_upload",
-            lambda: self.inner.finish_upload(key, upload_id, parts, attributes, checksum=checksum),
+            lambda: self.inner.finish_upload(
+                key, upload_id, parts, attributes, checksum=checksum, replaces=replaces
+            ),
             key=key,
         )
 
@@ -258,7 +269,7 @@ class Retry(Decorator):
     async def _call(
         self, verb: str, call: Callable[[], Awaitable[T]], *, key: str = "", patient: bool = False
     ) -> T:
-        tries = _Tries(self, verb)
+        tries = Tries(self, verb)
         while True:
             try:
                 result = await (tries.patiently(call) if patient else call())
@@ -279,7 +290,7 @@ class Retry(Decorator):
 
         A round waits once: for the longest wait that one of its items asks for.
         """
-        tries = _Tries(self, verb)
+        tries = Tries(self, verb)
         results = await _round(run, items)
         waiting = [place for place, result in enumerate(results) if _failed(result)]
         if len(waiting) < len(results):
@@ -309,78 +320,6 @@ class Retry(Decorator):
 
     def _is_fresh(self, key: str) -> bool:
         return key in self._written
-
-
-class _Tries:
-    """The tries of one call: counts them, and waits or gives up."""
-
-    def __init__(self, retry: Retry, verb: str) -> None:
-        self._retry = retry
-        self._verb = verb
-        self._started_s = retry.clock()
-        self._failures = 0
-        self._first_failure_s = 0.0
-        self._lies: Counter[int] = Counter()  # by place in the batch
-
-    def progressed(self) -> None:
-        """What was got is kept: the next failure is a first one."""
-        self._failures = 0
-        self._retry.settled = True
-
-    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Run a call, and cut it off when a store that never answered has had its time."""
-        if self._retry.settled:
-            return await call()
-        patience_s = self._retry.policy.patience_s
-        left_s = max(1.0, patience_s - (self._retry.clock() - self._started_s))
-        try:
-            async with asyncio.timeout(left_s):
-                return await call()
-        except TimeoutError:
-            detail = f"no answer within {patience_s:g} s"
-            raise TimedOut(self._retry.location, detail) from None
-
-    async def failed(self, error: TransportError, *, fresh: bool = False) -> None:
-        """Wait until the call may be tried again, or raise ``error``."""
-        again = self.sift([(0, error, fresh)])
-        if not again:
-            raise error
-        await self._retry.sleep(again[0])
-
-    def sift(self, failed: Iterable[tuple[int, object, bool]]) -> dict[int, float]:
-        """Of the failed items (place, error, fresh) those to try again, and how long they wait."""
-        retry = self._retry
-        now_s = retry.clock()
-        self._failures += 1
-        if self._failures == 1:
-            self._first_failure_s = now_s
-        again: dict[int, float] = {}
-        for place, error, fresh in failed:
-            if not isinstance(error, TransportError):
-                continue
-            if not isinstance(error, Transient):
-                self._lies[place] += 1
-            silent = isinstance(error, Unavailable | TimedOut)
-            retry.settled = retry.settled or not silent
-            wait_s = retry.policy.wait_s(
-                error,
-                failures=self._failures,
-                lies=self._lies[place],
-                fresh=fresh,
-                rng=retry.rng,
-            )
-            if wait_s is None or now_s + wait_s > self._deadline_s():
-                continue
-            again[place] = wait_s
-            if retry.on_retry is not None:
-                retry.on_retry(self._verb, error, wait_s)
-        return again
-
-    def _deadline_s(self) -> float:
-        policy = self._retry.policy
-        if self._retry.settled:
-            return self._first_failure_s + policy.deadline_s
-        return self._started_s + policy.patience_s
 
 
 def _failed(result: object) -> bool:

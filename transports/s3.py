@@ -1,14 +1,13 @@
 """S3 and its many relatives: the transport, key-exact and verified.
 
 Made of: ``s3_requests`` (one bucket's requests, by the lean lane or by aiohttp), ``s3_listing``
-(order), ``s3_proofs`` (checksums), ``s3_uploads`` (parts and copies), and the pure ``s3_xml``,
+(order), ``s3_proofs`` (checksums), ``s3_uploads``, ``s3_copies``, and the pure ``s3_xml``,
 ``s3_headers``, ``s3_errors``, ``s3_options``. ``docs/s3.md`` says which stores do what.
 """
 
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final
 
@@ -26,19 +25,22 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Receipt,
     UploadInfo,
 )
 from transports.s3_auth import CredentialSource, credential_source
+from transports.s3_copies import Copies
 from transports.s3_deletes import BATCH_KEYS, Deleter, NameGuard
-from transports.s3_headers import attributes_of, etag_kind, headers_for
+from transports.s3_headers import attributes_of, date_ns, etag_kind, headers_for
 from transports.s3_lean import Pour
 from transports.s3_listing import Lister
-from transports.s3_options import S3Options, parse_options
+from transports.s3_options import S3Options, parse_options, write_headers
 from transports.s3_pages import below
 from transports.s3_proofs import Prover
 from transports.s3_reply import Reply, WrongLength
 from transports.s3_requests import NotPourable, S3Client
+from transports.s3_tls import tls_context
 from transports.s3_uploads import Uploads
 
 BUFFER_BYTES: Final = 8 * 1024 * 1024
@@ -78,6 +80,8 @@ class S3Transport(Transport):
             pours=self._client.pours,
             has_etags=True,
             server_copy=bool(account),
+            copies_parts=bool(account),
+            conditional_finish=True,
             copy_domain=f"{options.endpoint_url or 'aws'}#{account}" if account else "",
             small_batch_count=8,
             small_batch_bytes=1024 * 1024,
@@ -85,10 +89,11 @@ class S3Transport(Transport):
             concurrency_max=128,
         )
         self._root = prefix
-        self._extra = _write_headers(options)
+        self._extra = write_headers(options)
         self._lister = Lister(self._client, order=options.list_order)
         self._prover = Prover(self._client)
         self._uploads = Uploads(self._client, self._prover, extra=self._extra)
+        self._copies = Copies(self._client, self._uploads, extra=self._extra)
         self._names = NameGuard(self._client)
         self._deleter = Deleter(self._client, self._names)
 
@@ -146,7 +151,7 @@ class S3Transport(Transport):
         if key.endswith("/") and etag.endswith("-0"):
             # SeaweedFS answers for a directory without a marker; no upload has zero parts.
             raise NotFound(self._client.location_of(self._root + key))
-        modified_ns = _http_date_ns(reply.text(b"last-modified"))
+        modified_ns = date_ns(reply.text(b"last-modified"))
         size = int(reply.text(b"content-length") or -1)
         kind = Kind.DIRECTORY if key.endswith("/") and not size else Kind.OBJECT
         parts = reply.text(b"x-amz-mp-parts-count")
@@ -286,8 +291,9 @@ class S3Transport(Transport):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
-        receipt = await self._uploads.finish(self._full(key), upload_id, parts, checksum)
+        receipt = await self._uploads.finish(self._full(key), upload_id, parts, checksum, replaces)
         return receipt._replace(key=key)
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
@@ -305,14 +311,33 @@ class S3Transport(Transport):
         ]
 
     async def copy(self, entry: Entry, source: Transport, key: str) -> Receipt:
+        near = self._near(source)
+        full = self._full(key)
+        await self._names.check_write(full, entry.size)
+        receipt = await self._copies.whole(entry, near._client, near._full(entry.key), full)
+        return receipt._replace(key=key)
+
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        near = self._near(source)
+        return await self._copies.part(
+            self._full(key), upload_id, part, entry, span, near._client, near._full(entry.key)
+        )
+
+    def _near(self, source: Transport) -> "S3Transport":
+        """The source of a copy, where this store can reach it by itself; raises ``Invalid``."""
         if not isinstance(source, S3Transport) or not self.capabilities.copy_domain:
             raise Invalid(self.location, "only S3 copies to S3 by itself, with credentials")
         if source.capabilities.copy_domain != self.capabilities.copy_domain:
             raise Invalid(self.location, f"another account or endpoint than {source.location}")
-        full = self._full(key)
-        await self._names.check_write(full, entry.size)
-        receipt = await self._uploads.copy(entry, source._client, source._full(entry.key), full)
-        return receipt._replace(key=key)
+        return source
 
     # -- deleting --------------------------------------------------------------------------------
 
@@ -357,40 +382,11 @@ async def open_s3(
         credentials=source,
         environment=environment,
         account=account,
-        tls=_tls_context(settings) if settings.endpoint_url[:5] != "http:" else None,
+        tls=tls_context(settings) if settings.endpoint_url[:5] != "http:" else None,
     )
-
-
-def _tls_context(options: S3Options) -> ssl.SSLContext:
-    """Made once for all connections: it takes 20 ms and a megabyte."""
-    try:
-        context = ssl.create_default_context(cafile=options.ca_file or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"ca_file={options.ca_file!r}: {error}") from error
-    if not options.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _write_headers(options: S3Options) -> list[tuple[str, str]]:
-    pairs = (
-        ("x-amz-acl", options.acl),
-        ("x-amz-server-side-encryption", options.sse),
-        ("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key_id),
-        ("x-amz-storage-class", options.storage_class),
-    )
-    return [(name, value) for name, value in pairs if value]
 
 
 def _range_headers(entry: Entry, span: ByteRange) -> list[tuple[str, str]]:
     """A range, pinned to the object that was listed."""
     wanted = ("range", f"bytes={span.start}-{span.stop - 1}")
     return [("if-match", f'"{entry.etag}"'), wanted] if entry.etag else [wanted]
-
-
-def _http_date_ns(text: str) -> int:
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
-    except (ValueError, TypeError):
-        return 0

@@ -18,6 +18,7 @@ from transports.errors import (
     Throttled,
     TransportError,
     Unavailable,
+    Unsupported,
 )
 
 _KEYS = "credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or from a profile"
@@ -70,8 +71,8 @@ _BY_CODE: Final[dict[str, tuple[type[TransportError], str]]] = {
     "InvalidPartOrder": (Invalid, ""),
     "InvalidStorageClass": (Invalid, ""),
     "MetadataTooLarge": (Invalid, ""),
-    "MethodNotAllowed": (Invalid, ""),
-    "NotImplemented": (Invalid, ""),
+    "MethodNotAllowed": (Unsupported, ""),
+    "NotImplemented": (Unsupported, ""),
     "PermanentRedirect": (Invalid, "the bucket is at another endpoint: set ?endpoint_url="),
     "AuthorizationHeaderMalformed": (Invalid, "the region is wrong: set ?region="),
     "XMinioInvalidObjectName": (Invalid, ""),
@@ -97,6 +98,7 @@ _BY_STATUS: Final[dict[int, type[TransportError]]] = {
     416: Changed,
     425: Unavailable,
     429: Throttled,
+    501: Unsupported,
     503: Throttled,
     507: NoSpace,
 }

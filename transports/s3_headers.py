@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
+from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -252,3 +253,11 @@ def composite_etag(part_etags: list[str]) -> str:
         return ""
     joined = b"".join(bytes.fromhex(md5) for md5 in kinds)
     return f"{digests.md5_hex(joined)}-{len(kinds)}"
+
+
+def date_ns(text: str) -> int:
+    """A date of HTTP as nanoseconds since 1970; 0 for what is none."""
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
+    except (ValueError, TypeError):
+        return 0

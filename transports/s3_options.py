@@ -191,3 +191,14 @@ def address_of(bucket: str, options: S3Options, region: str) -> Address:
     shown = f"[{host}]" if ":" in host else host
     header = shown if port == (443 if secure else 80) else f"{shown}:{port}"
     return Address(secure, host, port, header, base)
+
+
+def write_headers(options: S3Options) -> list[tuple[str, str]]:
+    """The headers that go along with every new object."""
+    pairs = (
+        ("x-amz-acl", options.acl),
+        ("x-amz-server-side-encryption", options.sse),
+        ("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key_id),
+        ("x-amz-storage-class", options.storage_class),
+    )
+    return [(name, value) for name, value in pairs if value]

@@ -1,12 +1,13 @@
-"""Uploads in parts, and copies inside the store."""
+"""Uploads in parts."""
 
-import asyncio
 from collections.abc import Sequence
-from typing import Final
+from contextlib import suppress
+from functools import partial
 
 from transports import digests, s3_xml
 from transports.base import Pace
 from transports.errors import (
+    AlreadyExists,
     Changed,
     Corrupt,
     Invalid,
@@ -20,32 +21,23 @@ from transports.model import (
     Entry,
     PartReceipt,
     PartSpec,
+    Presence,
     Proof,
     Receipt,
     UploadInfo,
 )
 from transports.s3_headers import (
-    attributes_of,
     checksums_of,
     composite_etag,
-    etag_kind,
     headers_for,
-    quoted_key,
 )
 from transports.s3_proofs import Prover
 from transports.s3_reply import Reply
 from transports.s3_requests import Pairs, S3Client
-from transports.undoing import undone_if_cancelled
-
-WHOLE_COPY_BYTES_MAX: Final = 5 * 1024**3
-_COPY_PART_BYTES: Final = 512 * 1024**2
-_COPY_PARTS_MAX: Final = 10_000
-_COPY_CREW: Final = 4
-_ABORT_S: Final = 10.0
 
 
 class Uploads:
-    """The multipart verbs and copies of one transport; keys here are full ones.
+    """The multipart verbs of one transport; keys here are full ones.
 
     ``extra`` are the headers that go along with every new object (storage class, encryption).
     """
@@ -75,7 +67,7 @@ class Uploads:
                     raise
                 reply = await self._client.send("POST", key, query, sorted(headers))
                 self._takes_crc = False
-        upload_id = self._fields(reply, key, "InitiateMultipartUploadResult").get("UploadId", "")
+        upload_id = self.fields_of(reply, key, "InitiateMultipartUploadResult").get("UploadId", "")
         if not upload_id:
             raise Unavailable(
                 self._client.location_of(key), "the store opened an upload namelessly"
@@ -92,9 +84,18 @@ class Uploads:
         return PartReceipt(part.number, part.range.start, len(data), reply.etag, crc_hex)
 
     async def finish(
-        self, key: str, upload_id: str, parts: Sequence[PartReceipt], checksum: Checksum | None
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartReceipt],
+        checksum: Checksum | None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
-        """Complete an upload; a repeated call finds the object that the first one made."""
+        """Complete an upload; a repeated call finds the object that the first one made.
+
+        What it ``replaces`` is looked at before, for stores that ignore conditions here, and made a
+        condition of the request, for those that do not: there nobody can come in between.
+        """
         location = self._client.location_of(key)
         size = sum(part.size for part in parts)
         crc_hex = _combined_crc(parts)
@@ -106,12 +107,20 @@ class Uploads:
             crc_hex = checksum.hex
         etag = composite_etag([part.etag for part in parts])
         try:
-            reply = await self._complete(key, upload_id, parts, size, crc_hex)
+            condition = await self._condition(key, replaces)
+            reply = await self._complete(key, upload_id, parts, size, crc_hex, condition)
         except NotFound:
             return await self._found(key, size, etag, crc_hex)
+        except (Changed, AlreadyExists):
+            # A repeated call meets the object that the first one made, which is no other's.
+            with suppress(NotFound):
+                return await self._found(key, size, etag, crc_hex)
+            raise
         if b"CompleteMultipartUploadResult" not in reply.body:
             raise self._client.refused(reply.body, key)
-        fields = self._fields(reply, key, "CompleteMultipartUploadResult")
+        fields = self.fields_of(reply, key, "CompleteMultipartUploadResult")
+        if checksum is not None and not all(part.crc64nvme for part in parts):
+            etag = ""  # the store's own digests of parts that it copied say nothing about the bytes
         return self._receipt(
             key,
             size,
@@ -123,13 +132,20 @@ class Uploads:
         )
 
     async def _complete(
-        self, key: str, upload_id: str, parts: Sequence[PartReceipt], size: int, crc_hex: str
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartReceipt],
+        size: int,
+        crc_hex: str,
+        condition: Pairs,
     ) -> Reply:
         body = s3_xml.complete_body([(part.number, part.etag, "") for part in parts])
-        query = (("uploadId", upload_id),)
-        plain = (("content-type", "application/xml"),)
+        creating = any(name == "if-none-match" for name, _ in condition)
+        send = partial(self._client.send, "POST", key, (("uploadId", upload_id),), body=body)
+        plain = (("content-type", "application/xml"), *condition)
         if not crc_hex or self._takes_crc is False:
-            return await self._client.send("POST", key, query, plain, body=body)
+            return await send(plain, creating=creating)
         sealed = (
             *plain,
             ("x-amz-checksum-crc64nvme", digests.base64_of(crc_hex)),
@@ -137,12 +153,29 @@ class Uploads:
             ("x-amz-mp-object-size", str(size)),
         )
         try:
-            return await self._client.send("POST", key, query, sealed, body=body)
+            return await send(sealed, creating=creating)
         except Invalid:
             if self._takes_crc:
                 raise
             # Another process opened it, perhaps without the checksum that we send now.
-            return await self._client.send("POST", key, query, plain, body=body)
+            return await send(plain, creating=creating)
+
+    async def _condition(self, key: str, replaces: Entry | Presence) -> Pairs:
+        """The headers that say what must be at the key; raises when it is not there now."""
+        if replaces is Presence.ANY:
+            return ()
+        location = self._client.location_of(key)
+        try:
+            there = await self._client.send("HEAD", key)
+        except NotFound:
+            if replaces is Presence.NONE:
+                return (("if-none-match", "*"),)
+            raise Changed(location, "the object is gone") from None
+        if not isinstance(replaces, Entry):
+            raise AlreadyExists(location)
+        if there.etag != replaces.etag:
+            raise Changed(location, "another object has taken its place")
+        return (("if-match", f'"{replaces.etag}"'),)
 
     def _receipt(
         self,
@@ -216,7 +249,7 @@ class Uploads:
                     -1,
                     part.size,
                     part.etag,
-                    _crc_hex(part.crc64nvme),
+                    crc_hex_of(part.crc64nvme),
                 )
                 for part in listed
             ]
@@ -256,90 +289,8 @@ class Uploads:
                 )
             markers = following
 
-    # -- copies ----------------------------------------------------------------------------------
-
-    async def copy(self, entry: Entry, source: S3Client, source_key: str, key: str) -> Receipt:
-        """Copy an object inside the store, pinned to its ETag; in parts where it is too large."""
-        copy_from = f"/{source.bucket}/{quoted_key(source_key, source.location_of(source_key))}"
-        pin = [("x-amz-copy-source", copy_from)]
-        if entry.etag:
-            pin.append(("x-amz-copy-source-if-match", f'"{entry.etag}"'))
-        if entry.size > WHOLE_COPY_BYTES_MAX:
-            return await self._copy_in_parts(entry, source, source_key, key, pin)
-        reply = await self._client.send("PUT", key, (), sorted([*pin, *self._extra]))
-        etag = self._copied_etag(reply, key, "CopyObjectResult")
-        after = etag_kind(etag)
-        if etag_kind(entry.etag).md5 and after.md5 and etag != entry.etag:
-            # Another ETag may come from encryption, or from a store that does not honour the pin.
-            present = await source.send("HEAD", source_key)
-            if present.etag != entry.etag:
-                raise Changed(source.location_of(source_key))
-        same = bool(entry.etag) and entry.etag == etag
-        return Receipt(
-            key,
-            entry.size,
-            etag,
-            Proof.STRONG if same else Proof.WEAK,
-            Checksum("md5", after.md5) if same and after.md5 else None,
-            reply.text(b"x-amz-version-id"),
-        )
-
-    async def _copy_in_parts(
-        self,
-        entry: Entry,
-        source: S3Client,
-        source_key: str,
-        key: str,
-        pin: list[tuple[str, str]],
-    ) -> Receipt:
-        """Copy by ranges. A failure or a cancel aborts the upload, within ten seconds."""
-        info = await source.send("HEAD", source_key)
-        part_bytes = max(_COPY_PART_BYTES, -(-entry.size // _COPY_PARTS_MAX))
-        starts = range(0, entry.size, part_bytes)
-        upload_id = await undone_if_cancelled(
-            lambda: self.begin(key, attributes_of(info.headers)),
-            lambda made: self._abort_late(key, made),
-            within_s=_ABORT_S,
-        )
-        queue = iter(enumerate(starts, start=1))
-        receipts: list[PartReceipt] = []
-
-        async def work() -> None:
-            for number, start in queue:
-                stop = min(start + part_bytes, entry.size)
-                query = (("partNumber", str(number)), ("uploadId", upload_id))
-                headers = sorted([*pin, ("x-amz-copy-source-range", f"bytes={start}-{stop - 1}")])
-                reply = await self._client.send("PUT", key, query, headers)
-                etag = self._copied_etag(reply, key, "CopyPartResult")
-                receipts.append(PartReceipt(number, start, stop - start, etag))
-
-        try:
-            async with asyncio.TaskGroup() as crew:
-                for number in range(min(_COPY_CREW, len(starts))):
-                    crew.create_task(work(), name=f"copy-part-{number}")
-            receipt = await self.finish(key, upload_id, sorted(receipts), None)
-        except BaseExceptionGroup as group:
-            await self._abort_late(key, upload_id)
-            raise _first(group) from group
-        except BaseException:
-            await self._abort_late(key, upload_id)
-            raise
-        return receipt
-
-    async def _abort_late(self, key: str, upload_id: str) -> None:
-        """Abort on the way out of a failure, which stays the error to report."""
-        try:
-            async with asyncio.timeout(_ABORT_S):
-                await asyncio.shield(self.abort(key, upload_id))
-        except (TransportError, TimeoutError):
-            return
-
-    def _copied_etag(self, reply: Reply, key: str, root: str) -> str:
-        if root.encode() not in reply.body:
-            raise self._client.refused(reply.body, key)
-        return self._fields(reply, key, root).get("ETag", "").strip('"')
-
-    def _fields(self, reply: Reply, key: str, root: str) -> dict[str, str]:
+    def fields_of(self, reply: Reply, key: str, root: str) -> dict[str, str]:
+        """The fields of a flat answer."""
         try:
             return s3_xml.parse_fields(reply.body.strip(), root)
         except s3_xml.GarbledAnswer as error:
@@ -357,16 +308,9 @@ def _combined_crc(parts: Sequence[PartReceipt]) -> str:
     return f"{digests.combine_crc64nvme_parts(pairs):016x}"
 
 
-def _crc_hex(base64_digest: str) -> str:
+def crc_hex_of(base64_digest: str) -> str:
+    """A checksum of an answer in hex; "" for none, and for what is not one."""
     try:
         return digests.hex_of(base64_digest)
     except ValueError:
         return ""
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first leaf of a group of failures: one copy reports one error."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -28,6 +28,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Proof,
     Receipt,
 )
@@ -251,6 +252,19 @@ class Throttle(Decorator):
             key, upload_id, part, data, sparse=sparse, pace=self._pace(pace)
         )
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        """Takes one request and no bytes: they do not pass through here."""
+        await self._request()
+        return await super().copy_part(key, upload_id, part, entry, span, source)
+
     async def finish_upload(
         self,
         key: str,
@@ -259,9 +273,12 @@ class Throttle(Decorator):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         await self._request()
-        return await self.inner.finish_upload(key, upload_id, parts, attributes, checksum=checksum)
+        return await self.inner.finish_upload(
+            key, upload_id, parts, attributes, checksum=checksum, replaces=replaces
+        )
 
     async def copy(self, entry: Entry, source: Transport, key: str) -> Receipt:
         """Takes one request and no bytes: they do not pass through here."""

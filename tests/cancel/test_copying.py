@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from scheduler.memory_store import MemoryTaskStore
 from tests.e2e.support import copy_here, environment_for, leftovers, read_tree
 from tests.unit.mover.engine import fill, make_ends, run_engine, stored
-from transports.memory import MemoryTransport, named_store
+from transports.memory import MemoryTransport
+from transports.memory_store import named_store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,7 +3,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from transports import Blob, Changed, Checksum, Corrupt, Proof, Transport
-from transports.memory import MemoryStore, MemoryTransport, damage, open_memory
+from transports.memory import MemoryTransport, open_memory
+from transports.memory_store import MemoryStore, damage
 from transports.testing import TransportContract, blob, contents, listed, put
 
 

@@ -13,9 +13,10 @@ that yields a fresh, empty, writable transport (and closes it):
 A store that cannot do everything composes the contracts that apply, instead of skipping tests:
 ``ListingContract`` and ``ReadingContract`` for a read-only one (it overrides ``seed``), plus
 ``WritingContract``, ``NamesContract``, ``UploadContract`` (multipart), ``CopyContract``
-(``server_copy``). Needs pytest with pytest-asyncio in auto mode.
+(``server_copy``), ``CopyPartContract`` (``copies_parts``) and ``ConditionalFinishContract``. Needs pytest with pytest-asyncio in auto mode.
 """
 
+from transports.testing.assembly import ConditionalFinishContract, CopyPartContract
 from transports.testing.names import NamesContract
 from transports.testing.reading import ListingContract, ReadingContract
 from transports.testing.support import Subject, blob, contents, listed, put
@@ -30,12 +31,16 @@ class TransportContract(
     NamesContract,
     UploadContract,
     CopyContract,
+    CopyPartContract,
+    ConditionalFinishContract,
 ):
-    """Everything: for stores that list, read, write, take parts and copy by themselves."""
+    """Everything: for stores that list, read, write, take parts, copy and compare by themselves."""
 
 
 __all__ = [
+    "ConditionalFinishContract",
     "CopyContract",
+    "CopyPartContract",
     "ListingContract",
     "NamesContract",
     "ReadingContract",

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 
 from transports.base import Sink, Transport
-from transports.errors import Changed, NoSpace, TransportError
+from transports.errors import Changed, NoSpace, NotFound, TransportError
 from transports.model import NO_ATTRIBUTES, Attributes, Blob, ByteRange, Entry, PartSpec, Proof
 
 
@@ -21,6 +21,9 @@ class Subject:
 
     pins_content = True
     """False where the store cannot tell that an object was replaced (no etag, no version)."""
+
+    gone_errors: type[TransportError] = NotFound
+    """What comes of an upload that is gone; a server may be less clear than ``NotFound``."""
 
     unfaithful_names: frozenset[str] = frozenset()
     """Keys that the *server* is known to fold into others, beyond any adapter's reach.
@@ -120,3 +123,9 @@ def cut(data: bytes, part_size: int) -> list[tuple[PartSpec, memoryview]]:
         )
         for number, start in enumerate(starts, start=1)
     ]
+
+
+def part_size(transport: Transport) -> int:
+    """Return the size of a part that the store takes, as small as it may be."""
+    capabilities = transport.capabilities
+    return max(capabilities.part_size_min, capabilities.part_alignment, 128 * 1024)

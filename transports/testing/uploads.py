@@ -7,20 +7,24 @@ import pytest
 from transports.base import Transport
 from transports.errors import Changed, Invalid, NotFound
 from transports.model import Attributes, PartReceipt
-from transports.testing.support import Subject, contents, cut, listed, pinned, put, some_bytes
+from transports.testing.support import (
+    Subject,
+    contents,
+    cut,
+    listed,
+    part_size,
+    pinned,
+    put,
+    some_bytes,
+)
 from transports.testing.writing import MTIME_NS
 
 TOKEN = "contract-job"
 
 
-def _part_size(transport: Transport) -> int:
-    capabilities = transport.capabilities
-    return max(capabilities.part_size_min, capabilities.part_alignment, 128 * 1024)
-
-
 def _object(transport: Transport) -> bytes:
     """Return three parts' worth of bytes, the last of them short and odd."""
-    return some_bytes(2 * _part_size(transport) + 1_001)
+    return some_bytes(2 * part_size(transport) + 1_001)
 
 
 async def _upload(
@@ -31,7 +35,7 @@ async def _upload(
     upload_id = await transport.begin_upload(key, len(data), kept, token=TOKEN)
     receipts = [
         await transport.write_part(key, upload_id, part, view)
-        for part, view in cut(data, _part_size(transport))
+        for part, view in cut(data, part_size(transport))
     ]
     return upload_id, receipts
 
@@ -45,7 +49,7 @@ class UploadContract(Subject):
         data = _object(transport)
         upload_id = await transport.begin_upload("d/x", len(data), token=TOKEN)
         receipts = []
-        for part, view in cut(data, _part_size(transport)):
+        for part, view in cut(data, part_size(transport)):
             sink = await transport.open_part("d/x", upload_id, part)
             for start in range(0, len(view), 50_000):
                 sink.take(view[start : start + 50_000])
@@ -53,7 +57,7 @@ class UploadContract(Subject):
             await sink.close()
         written = [
             await transport.write_part("d/x", upload_id, part, view)
-            for part, view in cut(data, _part_size(transport))
+            for part, view in cut(data, part_size(transport))
         ]
         assert [one.crc64nvme for one in receipts] == [one.crc64nvme for one in written]
         await transport.finish_upload("d/x", upload_id, receipts)
@@ -64,7 +68,7 @@ class UploadContract(Subject):
             return
         data = _object(transport)
         upload_id = await transport.begin_upload("x", len(data), token=TOKEN)
-        part, view = cut(data, _part_size(transport))[0]
+        part, view = cut(data, part_size(transport))[0]
         sink = await transport.open_part("x", upload_id, part)
         sink.take(view[:1_000])
         with pytest.raises(Invalid):
@@ -82,7 +86,7 @@ class UploadContract(Subject):
         data = _object(transport)
         upload_id = await transport.begin_upload("d/x", len(data), token=TOKEN)
         receipts: dict[int, PartReceipt] = {}
-        parts = cut(data, _part_size(transport))
+        parts = cut(data, part_size(transport))
         for part, view in (parts[2], parts[0], parts[2], parts[1], parts[0]):
             receipt = await transport.write_part("d/x", upload_id, part, view)
             assert (receipt.number, receipt.start, receipt.size) == (
@@ -104,14 +108,14 @@ class UploadContract(Subject):
         assert await contents(transport) == {"x": b"1"}
 
     async def test_zero_blocks_may_become_holes(self, transport: Transport) -> None:
-        size = _part_size(transport) + 300_000
+        size = part_size(transport) + 300_000
         data = bytearray(size)
         data[100_000:100_010] = b"not a hole"
         data[-1] = 1
         upload_id = await transport.begin_upload("x", size, token=TOKEN)
         receipts = [
             await transport.write_part("x", upload_id, part, view, sparse=True)
-            for part, view in cut(bytes(data), _part_size(transport))
+            for part, view in cut(bytes(data), part_size(transport))
         ]
         await transport.finish_upload("x", upload_id, receipts)
         assert await contents(transport) == {"x": bytes(data)}
@@ -126,7 +130,7 @@ class UploadContract(Subject):
 
     async def test_an_interrupted_upload_is_found_and_resumed(self, transport: Transport) -> None:
         data = _object(transport)
-        parts = cut(data, _part_size(transport))
+        parts = cut(data, part_size(transport))
         upload_id = await transport.begin_upload("d/x", len(data), token=TOKEN)
         assert list(await transport.list_parts("d/x", upload_id)) == []
         written = await transport.write_part("d/x", upload_id, *parts[1])
@@ -156,7 +160,7 @@ class UploadContract(Subject):
         assert list(await transport.list_uploads()) == []
         assert await listed(transport) == []
         with pytest.raises(NotFound):
-            await transport.write_part("x", upload_id, *cut(data, _part_size(transport))[0])
+            await transport.write_part("x", upload_id, *cut(data, part_size(transport))[0])
         with pytest.raises(NotFound):
             await transport.list_parts("x", upload_id)
         with pytest.raises(NotFound):
@@ -175,7 +179,7 @@ class UploadContract(Subject):
         self, transport: Transport, ticks: int
     ) -> None:
         data = _object(transport)
-        parts = cut(data, _part_size(transport))
+        parts = cut(data, part_size(transport))
         upload_id = await transport.begin_upload("x", len(data), token=TOKEN)
         async with asyncio.TaskGroup() as crew:
             writing = crew.create_task(

@@ -19,7 +19,8 @@ from mover.recalling import PAGE_ROWS
 from mover.rechecking import recheck
 from mover.recording import ManifestWriter
 from tests.unit.mover.engine import entries_of, fill, make_ends
-from transports.memory import MemoryTransport, damage
+from transports.memory import MemoryTransport
+from transports.memory_store import damage
 from transports.model import Checksum
 from transports.record import Record
 

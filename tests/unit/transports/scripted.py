@@ -16,6 +16,7 @@ from transports.model import (
     ObjectInfo,
     PartReceipt,
     PartSpec,
+    Presence,
     Proof,
     Receipt,
     UploadInfo,
@@ -128,6 +129,18 @@ class Scripted(Transport):
         done = PartReceipt(part.number, part.range.start, len(data), "etag")
         return await self._play("write_part", lambda *_: done, key, upload_id, part)  # type: ignore[return-value]
 
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        done = PartReceipt(part.number, part.range.start, len(part.range), "etag")
+        return await self._play("copy_part", lambda *_: done, key, upload_id, part, entry, source)  # type: ignore[return-value]
+
     async def finish_upload(
         self,
         key: str,
@@ -136,6 +149,7 @@ class Scripted(Transport):
         attributes: Attributes = NO_ATTRIBUTES,
         *,
         checksum: Checksum | None = None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         done = Receipt(key, 0, "etag", Proof.STRONG)
         return await self._play("finish_upload", lambda *_: done, key, upload_id)  # type: ignore[return-value]

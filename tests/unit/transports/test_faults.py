@@ -133,9 +133,11 @@ async def test_a_delay_waits_and_goes_on() -> None:
 
 @pytest.mark.parametrize("after", [False, True])
 async def test_every_upload_verb(after: bool) -> None:
-    part = PartSpec(number=1, range=ByteRange(0, 1))
+    span = ByteRange(0, 1)
+    part = PartSpec(number=1, range=span)
     for verb in (
-        "begin_upload", "write_part", "finish_upload", "abort_upload", "list_parts", "list_uploads",
+        "begin_upload", "write_part", "copy_part", "finish_upload", "abort_upload", "list_parts",
+        "list_uploads",
     ):  # fmt: skip
         inner = Scripted()
         gone: TransportError = NotFound("s")
@@ -143,6 +145,7 @@ async def test_every_upload_verb(after: bool) -> None:
         calls = {
             "begin_upload": lambda f=faults: f.begin_upload("k", 1, token="t"),
             "write_part": lambda f=faults: f.write_part("k", "id", part, memoryview(b"x")),
+            "copy_part": lambda f=faults: f.copy_part("k", "id", part, entry("o"), span, f),
             "finish_upload": lambda f=faults: f.finish_upload("k", "id", []),
             "abort_upload": lambda f=faults: f.abort_upload("k", "id"),
             "list_parts": lambda f=faults: f.list_parts("k", "id"),

@@ -20,6 +20,8 @@ async def test_every_verb_is_noted_with_its_keys_and_bytes() -> None:
     await record.write_part(
         "d", upload_id, PartSpec(number=1, range=ByteRange(0, 9)), memoryview(bytes(9))
     )
+    part = PartSpec(number=2, range=ByteRange(9, 14))
+    await record.copy_part("d", upload_id, part, entry("a"), ByteRange(1, 6), inner)
     await record.list_parts("d", upload_id)
     await record.list_uploads("d")
     await record.finish_upload("d", upload_id, [])
@@ -40,6 +42,7 @@ async def test_every_verb_is_noted_with_its_keys_and_bytes() -> None:
         Call("write_small", ("c",), 3),
         Call("begin_upload", ("d",)),
         Call("write_part", ("d",), 9),
+        Call("copy_part", ("a", "d"), 5),
         Call("list_parts", ("d",)),
         Call("list_uploads", ("d",)),
         Call("finish_upload", ("d",)),
@@ -53,7 +56,7 @@ async def test_every_verb_is_noted_with_its_keys_and_bytes() -> None:
     assert {call[0] for call in inner.calls} == {
         "list", "head", "read_small", "read_into", "stream", "write_small", "begin_upload",
         "write_part", "list_parts", "list_uploads", "finish_upload", "abort_upload", "copy",
-        "delete", "clean", "close",
+        "copy_part", "delete", "clean", "close",
     }  # fmt: skip
 
 

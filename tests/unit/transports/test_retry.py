@@ -20,8 +20,9 @@ from transports.errors import (
     TransportError,
     Truncated,
     Unavailable,
+    Unsupported,
 )
-from transports.model import Blob, ByteRange, Capabilities, Entry, Receipt
+from transports.model import Blob, ByteRange, Capabilities, Entry, PartSpec, Receipt
 from transports.retry import PROGRESS_MIN_BYTES, Retry
 from transports.retry_policy import RetryPolicy
 
@@ -319,6 +320,19 @@ async def test_copy_sees_the_adapter_under_what_the_source_wears() -> None:
     retry, _ = worn(inner)
     await retry.copy(entry("a"), Retry(Retry(source)), "b")
     assert inner.calls[0][2] is source
+
+
+async def test_copies_of_parts_are_tried_again_and_see_the_adapter() -> None:
+    inner, source = Scripted(), Scripted()
+    inner.will("copy_part", AWAY)
+    retry, _ = worn(inner)
+    span = ByteRange(0, 1)
+    part = PartSpec(number=1, range=span)
+    await retry.copy_part("k", "id", part, entry("a"), span, Retry(Retry(source)))
+    assert [call[-1] for call in inner.calls] == [source, source]
+    inner.will("copy_part", Unsupported("s"))
+    with pytest.raises(Unsupported):
+        await retry.copy_part("k", "id", part, entry("a"), span, source)
 
 
 async def test_a_cancel_while_waiting_ends_the_call() -> None:

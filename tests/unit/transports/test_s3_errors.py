@@ -13,6 +13,7 @@ from transports.errors import (
     Throttled,
     TransportError,
     Unavailable,
+    Unsupported,
 )
 from transports.s3_errors import Refusal, error_from, refusal_of, retry_after_s
 
@@ -49,7 +50,8 @@ NOW_S = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
         (400, "EntityTooLarge", Invalid),
         (400, "", Invalid),
         (301, "PermanentRedirect", Invalid),
-        (501, "NotImplemented", Invalid),
+        (501, "NotImplemented", Unsupported),
+        (501, "", Unsupported),
         (400, "BadDigest", Corrupt),
         (403, "QuotaExceeded", NoSpace),
         (507, "", NoSpace),

@@ -182,14 +182,17 @@ async def test_requests_of_the_other_verbs() -> None:
     await throttle.begin_upload("k", 1, NO_ATTRIBUTES, token="t")
     await throttle.finish_upload("k", "id", [])
     await throttle.copy(entry("a"), inner, "b")
-    assert grants.requests == [1, 1, 1, 1]
+    span = ByteRange(0, 900)
+    part = PartSpec(number=1, range=span)
+    await throttle.copy_part("k", "id", part, entry("a"), span, throttle)
+    assert grants.requests == [1, 1, 1, 1, 1]
     await throttle.delete(["a", "b", "c"])
-    assert grants.requests[4:] == [3]
+    assert grants.requests[5:] == [3]
     assert len([page async for page in throttle.list()]) == 2
-    assert grants.requests[5:] == [1, 1, 1]
+    assert grants.requests[6:] == [1, 1, 1]
     await throttle.abort_upload("k", "id")
     await throttle.clean("t")
-    assert len(grants.requests) == 8
+    assert len(grants.requests) == 9
     assert [bytes(piece) async for piece in throttle.stream(entry("k"))] == [b""]
 
 

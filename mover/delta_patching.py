@@ -1,0 +1,409 @@
+"""Build a new object at a store from an old one that is there: copied ranges, near reads, literals.
+
+1. *Plan*: parts from the operations and the store's arithmetic (``delta.parting``).
+2. *Parts*: the store copies what is long enough; the rest is mixed here, within the byte budget.
+3. *Proof*: each part's checksum is known before the object is: the store's for what it copied, else
+   by reading that range of the basis near by. A part that is not what the ladder says holds a false
+   match: it is found to the MiB, and those bytes are sent in a second round.
+4. *Finish*: the checksum of the whole goes along, and what the object replaces.
+
+Every round has an upload of its own, dropped when it does not end well, by a cancel too.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from mover.budget import ByteBudget
+from mover.delta.model import Op, OpKind, joined, unpack_ops
+from mover.delta.parting import MIB, NearRead, Part, PartLimits, near_reads, pieces_of, plan_parts
+from mover.delta_ladders import Ladder, as_literals, merged, split_at
+from transports import digests
+from transports.base import Transport
+from transports.errors import Corrupt, Invalid, TransportError, Unsupported
+from transports.model import (
+    NO_ATTRIBUTES,
+    Attributes,
+    ByteRange,
+    Capabilities,
+    Checksum,
+    Entry,
+    PartReceipt,
+    PartSpec,
+    Presence,
+    Receipt,
+)
+from transports.undoing import undone_if_cancelled
+
+Fill = Callable[[ByteRange, memoryview], Awaitable[None]]
+"""Fills a buffer with these bytes of the new object, as ``Transport.read_into`` does of an entry."""
+
+LANES = 8
+"""Parts in flight; the byte budget and the store's limit bound them as well."""
+
+READ_BYTES = 8 * MIB
+"""What one near read brings at most, but for a longer piece."""
+
+DROP_S = 5.0
+"""How long a round that failed or was cancelled may take to drop its upload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """What is to be made, and of what.
+
+    ``ops`` are the packed operations of the new object of ``size`` bytes, canonical, over ``basis``.
+    ``whole`` is the new object's CRC-64/NVME; ``ladder`` has that of each of its MiB, where known.
+    ``replaces`` is what the object takes the place of at ``key``.
+    """
+
+    key: str
+    size: int
+    ops: bytes
+    basis: Entry
+    whole: Checksum
+    ladder: Sequence[int] = ()
+    attributes: Attributes = NO_ATTRIBUTES
+    replaces: Entry | Presence = Presence.ANY
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """What a patch took. Bytes and parts of rounds that were given up count as well.
+
+    ``near_bytes`` were read of the basis for mixed parts, ``checked_bytes`` to check copied ones.
+    ``requests`` are calls to the stores of the basis and the target. ``refused`` says why the store
+    copied no parts, where it turned out that it does not.
+    """
+
+    copied_bytes: int = 0
+    near_bytes: int = 0
+    checked_bytes: int = 0
+    literal_bytes: int = 0
+    filled_bytes: int = 0
+    resent_bytes: int = 0
+    copied_parts: int = 0
+    mixed_parts: int = 0
+    requests: int = 0
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """The receipt of the new object, and what it took."""
+
+    receipt: Receipt
+    counts: Counts
+
+
+@dataclass(slots=True, kw_only=True)
+class Patcher:
+    """Patches one object. ``literals`` reads those ranges of the new object that are literal.
+
+    ``near`` is where the basis is, in the region of ``target``; ``resend`` reads any range of the
+    new object, where that is possible: a false match is mended by it, else it is ``Corrupt``.
+    ``limits`` are wishes for parts, within the target's arithmetic.
+    """
+
+    target: Transport
+    near: Transport
+    literals: Fill
+    budget: ByteBudget
+    token: str
+    resend: Fill | None = None
+    limits: PartLimits = field(default_factory=PartLimits)
+
+    async def run(self, patch: Patch) -> Patched:
+        """Make the object; nothing is visible before all of it is proved.
+
+        Raises ``Invalid`` for operations that cannot be, ``Changed`` when the basis moved or another
+        object stands where this one should, ``Corrupt`` for a false match that cannot be mended. A
+        cancel leaves no upload, or the finished object.
+        """
+        location = f"{self.target.location}{patch.key}"
+        check_ops(patch, location)
+        limits = limits_for(self.target.capabilities, self.near.capabilities, self.limits, patch)
+        counts = Counts()
+        mended: list[ByteRange] = []
+        while True:
+            try:
+                parts = plan_parts(unpack_ops(patch.ops), patch.size, limits)
+            except ValueError as error:
+                raise Invalid(location, str(error)) from error
+            round_ = _Round(self, patch, parts, mended, counts, location)
+            try:
+                return Patched(await round_.run(), counts)
+            except Unsupported as error:
+                if not limits.copies:
+                    raise
+                counts.refused = error.detail
+                limits = replace(limits, copies=False)
+            except Corrupt:
+                if not round_.bad or self.resend is None or mended:
+                    raise
+                mended = merged(round_.bad)
+                patch = replace(patch, ops=as_literals(patch.ops, mended))
+
+
+def check_ops(patch: Patch, location: str) -> None:
+    """Raise ``Invalid`` unless the operations make just this object of just this basis."""
+    end = 0
+    try:
+        for op in joined(unpack_ops(patch.ops)):
+            if op.start != end:
+                raise ValueError(f"nothing makes byte {end}")
+            if op.kind is OpKind.COPY and op.origin + op.length > patch.basis.size:
+                raise ValueError(f"the basis ends before byte {op.origin + op.length}")
+            if op.kind is OpKind.FILL and op.origin > 255:
+                raise ValueError(f"no byte: {op.origin}")
+            end = op.stop
+        if end != patch.size:
+            raise ValueError(f"they end at byte {end} of {patch.size}")
+        if patch.ladder and len(patch.ladder) != -(-patch.size // MIB):
+            raise ValueError(f"a ladder of {len(patch.ladder)} steps for {patch.size} bytes")
+    except ValueError as error:
+        raise Invalid(location, f"the delta does not fit: {error}") from error
+    if patch.whole.algorithm != "crc64nvme":
+        raise Invalid(location, f"a patch is proved by CRC-64/NVME, not {patch.whole.algorithm}")
+
+
+def limits_for(
+    target: Capabilities, near: Capabilities, wishes: PartLimits, patch: Patch
+) -> PartLimits:
+    """The target's arithmetic with our wishes; copies only where the store can make them.
+
+    S3 copies ranges of objects over 5 MiB only, which is also the least size of a part.
+    """
+    copies = (
+        wishes.copies
+        and target.copies_parts
+        and target.copy_domain == near.copy_domain != ""
+        and patch.basis.size > max(target.part_size_min, wishes.copy_min)
+    )
+    return replace(
+        wishes,
+        part_min=target.part_size_min,
+        part_max=target.part_size_max,
+        count_max=target.part_count_max,
+        grain=MIB if patch.ladder else target.part_alignment,
+        copies=copies,
+    )
+
+
+class _Round:
+    """One upload. ``bad`` are the ranges that are not what the ladder says.
+
+    Once there is one, the upload is given up: the other parts are only looked at, so that all of
+    them are known.
+    """
+
+    def __init__(
+        self,
+        patcher: Patcher,
+        patch: Patch,
+        parts: Sequence[Part],
+        mended: Sequence[ByteRange],
+        counts: Counts,
+        location: str,
+    ) -> None:
+        self._patcher = patcher
+        self._target = patcher.target
+        self._patch = patch
+        self._parts = parts
+        self._mended = mended
+        self._counts = counts
+        self._location = location
+        self._ladder = Ladder(patch.ladder, patch.size)
+        self._upload_id = ""
+        self._receipts: list[PartReceipt] = []
+        self.bad: list[ByteRange] = []
+
+    async def run(self) -> Receipt:
+        patch, target = self._patch, self._target
+        self._counts.requests += 2
+        self._upload_id = await undone_if_cancelled(
+            lambda: target.begin_upload(
+                patch.key, patch.size, patch.attributes, token=self._patcher.token
+            ),
+            self._drop,
+            within_s=DROP_S,
+        )
+        try:
+            await self._make_parts()
+            receipts = sorted(self._receipts)
+            self._prove(receipts)
+            return await target.finish_upload(
+                patch.key,
+                self._upload_id,
+                receipts,
+                patch.attributes,
+                checksum=patch.whole,
+                replaces=patch.replaces,
+            )
+        except BaseException:
+            await self._drop(self._upload_id)
+            raise
+
+    async def _drop(self, upload_id: str) -> None:
+        """Drop an upload; that it could not be dropped is not the news."""
+        try:
+            async with asyncio.timeout(DROP_S):
+                await self._target.abort_upload(self._patch.key, upload_id)
+        except (TransportError, TimeoutError):
+            return
+
+    async def _make_parts(self) -> None:
+        numbered = list(enumerate(self._parts, start=1))
+        first = next((place for place, part in enumerate(self._parts) if part.is_copied), None)
+        if first is not None:
+            # Alone: a store that turns out not to copy parts has cost one request then.
+            await self._make(*numbered.pop(first))
+        waiting = iter(numbered)
+        try:
+            async with asyncio.TaskGroup() as crew:
+                for lane in range(min(LANES, len(numbered))):
+                    crew.create_task(self._lane(waiting), name=f"patch-lane-{lane}")
+        except* TransportError as group:
+            raise _first(group) from None
+
+    async def _lane(self, waiting: Iterator[tuple[int, Part]]) -> None:
+        for number, part in waiting:
+            await self._make(number, part)
+
+    async def _make(self, number: int, part: Part) -> None:
+        spec = PartSpec(number=number, range=ByteRange(part.start, part.stop))
+        receipt = await (self._copy(spec, part) if part.is_copied else self._mix(spec, part))
+        self._receipts.append(receipt)
+
+    def _prove(self, receipts: Sequence[PartReceipt]) -> None:
+        """Raise ``Corrupt`` unless the parts make the object that was promised."""
+        total = digests.combine_crc64nvme_parts([(int(p.crc64nvme, 16), p.size) for p in receipts])
+        actual, expected = f"{total:016x}", self._patch.whole.hex
+        if self.bad or actual != expected:
+            raise Corrupt(self._location, algorithm="crc64nvme", expected=expected, actual=actual)
+
+    # -- copied parts --------------------------------------------------------------------------
+
+    async def _copy(self, spec: PartSpec, part: Part) -> PartReceipt:
+        span = ByteRange(part.origin, part.origin + part.stop - part.start)
+        patcher, basis = self._patcher, self._patch.basis
+        self._counts.requests += 1
+        receipt = await self._target.copy_part(
+            self._patch.key, self._upload_id, spec, basis, span, patcher.near
+        )
+        self._counts.copied_parts += 1
+        self._counts.copied_bytes += len(span)
+        expected = self._ladder.crc(spec.range)
+        if receipt.crc64nvme and (expected is None or int(receipt.crc64nvme, 16) == expected):
+            return receipt
+        return await self._check_copied(receipt, spec.range, span)
+
+    async def _check_copied(
+        self, receipt: PartReceipt, made: ByteRange, span: ByteRange
+    ) -> PartReceipt:
+        """Read what was copied near by, for its checksum and for where it is wrong."""
+        total = 0
+        async with self._patcher.budget.buffer(min(READ_BYTES, len(span))) as buffer:
+            for start in range(0, len(span), READ_BYTES):
+                piece = buffer[: len(span) - start]
+                near = ByteRange(span.start + start, span.start + start + len(piece))
+                await self._read(near, piece)
+                self._counts.checked_bytes += len(piece)
+                total = await asyncio.to_thread(digests.crc64nvme, piece, total)
+                place = made.start + start
+                bad = self._ladder.bad_in
+                self.bad += await asyncio.to_thread(
+                    bad, ByteRange(place, place + len(piece)), piece
+                )
+        return receipt._replace(crc64nvme=f"{total:016x}")
+
+    # -- mixed parts ---------------------------------------------------------------------------
+
+    async def _mix(self, spec: PartSpec, part: Part) -> PartReceipt:
+        """Gather a part in memory, check it, and write it."""
+        pieces = pieces_of(self._patch.ops, part)
+        reads = near_reads(pieces, read_bytes=READ_BYTES)
+        aside = max((r.stop - r.start for r in reads if len(r.pieces) > 1), default=0)
+        size = len(spec.range)
+        # One reservation for both: who waits for memory must hold none.
+        async with self._patcher.budget.buffer(size + aside) as room:
+            buffer, scratch = room[:size], room[size:]
+            await self._gather(part.start, pieces, reads, buffer, scratch)
+            crc = await asyncio.to_thread(digests.crc64nvme, buffer)
+            expected = self._ladder.crc(spec.range)
+            if expected not in (None, crc):
+                self.bad += await asyncio.to_thread(self._ladder.bad_in, spec.range, buffer)
+            if self.bad:
+                return PartReceipt(spec.number, part.start, size, "", f"{crc:016x}")
+            self._counts.requests += 1
+            receipt = await self._target.write_part(
+                self._patch.key,
+                self._upload_id,
+                spec,
+                buffer,
+                sparse=self._target.capabilities.local,
+            )
+        self._counts.mixed_parts += 1
+        return receipt._replace(crc64nvme=f"{crc:016x}")
+
+    async def _gather(
+        self,
+        start: int,
+        pieces: Sequence[Op],
+        reads: Sequence[NearRead],
+        buffer: memoryview,
+        scratch: memoryview,
+    ) -> None:
+        for read in reads:
+            span = ByteRange(read.start, read.stop)
+            self._counts.near_bytes += len(span)
+            if len(read.pieces) == 1:
+                await self._read(span, _slice_of(buffer, read.pieces[0], start))
+                continue
+            await self._read(span, scratch[: len(span)])
+            for piece in read.pieces:
+                origin = piece.origin - read.start
+                _slice_of(buffer, piece, start)[:] = scratch[origin : origin + piece.length]
+        for piece in pieces:
+            if piece.kind is OpKind.LITERAL:
+                await self._fetch(piece, _slice_of(buffer, piece, start))
+            elif piece.kind is OpKind.FILL:
+                self._counts.filled_bytes += piece.length
+                _fill(_slice_of(buffer, piece, start), piece.origin)
+
+    async def _read(self, span: ByteRange, buffer: memoryview) -> None:
+        self._counts.requests += 1
+        await self._patcher.near.read_into(self._patch.basis, span, buffer)
+
+    async def _fetch(self, piece: Op, buffer: memoryview) -> None:
+        """Literals, of which those that were false matches before come from elsewhere."""
+        for span, is_mended in split_at(ByteRange(piece.start, piece.stop), self._mended):
+            place = span.start - piece.start
+            view = buffer[place : place + len(span)]
+            if is_mended and self._patcher.resend is not None:
+                self._counts.resent_bytes += len(span)
+                await self._patcher.resend(span, view)
+            else:
+                self._counts.literal_bytes += len(span)
+                await self._patcher.literals(span, view)
+
+
+def _slice_of(buffer: memoryview, piece: Op, start: int) -> memoryview:
+    return buffer[piece.start - start : piece.stop - start]
+
+
+def _fill(buffer: memoryview, byte: int) -> None:
+    block = bytes([byte]) * min(len(buffer), MIB)
+    for start in range(0, len(buffer), MIB):
+        view = buffer[start : start + MIB]
+        view[:] = block[: len(view)]
+
+
+def _first(group: BaseExceptionGroup[TransportError]) -> TransportError:
+    """The first single error of a group, however deep; a refusal of the verb before all others."""
+    refused, others = group.split(Unsupported)
+    error: BaseException | None = refused or others
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, TransportError)  # noqa: S101 - the group's type says so
+    return error
