@@ -30,6 +30,7 @@ from mover.cli_options import (
     selection_options,
     transfer_options,
 )
+from mover.cli_rsync import rsync
 from mover.errors import MoverError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -39,6 +40,7 @@ _EXAMPLES = """\b
 Examples:
   mover copy s3://bucket/data/ data/              # a tree from a store to a disk
   mover copy data/ s3://bucket/data/ --dry-run    # what would be done
+  mover rsync data/ s3://bucket/data/ --delete    # make the target equal to the source
   mover check s3://bucket/data/ data/             # are they equal?
 """
 
@@ -163,7 +165,7 @@ def completion(shell: str) -> int:
     return 0
 
 
-for _command in COMMANDS:
+for _command in (rsync, *COMMANDS):
     commands.add_command(_command)
 
 
