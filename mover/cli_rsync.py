@@ -127,8 +127,12 @@ def _make_sure(
         raise Rejected(against)
     if agreed or not found.extras:
         return
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if _can_ask():
         if not click.confirm(f"mover: delete {found}?", err=True):
             raise Rejected("nothing was changed: the deletion was not agreed to")
     elif against := doubt(found):
         raise Rejected(against)
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
