@@ -21,7 +21,7 @@ def _slow_down() -> None:
         return remove(writer, keys)
 
     sweeping.REMOVAL_OBJECTS = REMOVAL_OBJECTS  # type: ignore[misc]
-    Writer.remove = slowly  # type: ignore[method-assign]
+    Writer.remove = slowly  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

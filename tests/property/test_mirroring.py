@@ -34,8 +34,14 @@ def test_both_ends_are_equal_afterwards(
         source, target = MemoryTransport(), MemoryTransport()
         await fill(target, target_tree)
         await fill(source, source_tree)
-        wishes = {"delete": True, "allow_empty_source": True, "compare": "checksum"}
-        ends = make_ends(source, target, selection=SELECTIONS[filtered], **wishes)
+        ends = make_ends(
+            source,
+            target,
+            selection=SELECTIONS[filtered],
+            delete=True,
+            allow_empty_source=True,
+            compare="checksum",
+        )
         with tempfile.TemporaryDirectory() as directory:
             report = await run_engine(ends, Path(directory), MemoryTaskStore())
         gone = {key for key in target_tree if is_taken(key, filtered=filtered)} - set(source_tree)
