@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
 from mover.checking import Difference
+from mover.deleting import Survey
 from mover.errors import Rejected
 from mover.filtering import Selection
 from mover.fleet_api import jobs, limit, retry, serve, show, steer, submit_spec, watch, work
@@ -37,6 +38,7 @@ __all__ = [
     "specification",
     "steer",
     "submit",
+    "survey",
     "watch",
     "work",
 ]
@@ -63,8 +65,16 @@ def specification(
     manifest: str = "",
     rate_links: Sequence[str] = (),
     pool: str = ANY_POOL,
+    delete: bool = False,
+    max_delete: int | None = None,
+    allow_empty_source: bool = False,
 ) -> CopySpec:
-    """Make the specification of a copy. Raises ``Rejected`` for values that make no sense."""
+    """Make the specification of a copy. Raises ``Rejected`` for values that make no sense.
+
+    ``delete`` removes, once all else is done, what only the target has: never anything behind a
+    failure, never more than ``max_delete`` objects, and never all because the source is empty,
+    unless ``allow_empty_source``. What is withheld so is told in the report.
+    """
     try:
         return CopySpec(
             source=_text(source),
@@ -81,6 +91,9 @@ def specification(
             manifest=_text(manifest) if manifest else "",
             rate_links=tuple(sorted(rate_links)),
             pool=pool,
+            delete=delete,
+            max_delete=max_delete,
+            allow_empty_source=allow_empty_source,
         )
     except ValueError as error:
         raise Rejected(str(error)) from error
@@ -167,6 +180,29 @@ async def check(
         given=(source, target),
         on_difference=on_difference or _ignore,
         monitor=monitor or Silent(),
+        environment=os.environ if environment is None else environment,
+    )
+
+
+async def survey(
+    source: End,
+    target: End,
+    *,
+    counting: bool = True,
+    environment: Mapping[str, str] | None = None,
+    **wishes: Any,
+) -> Survey:
+    """Count what ``copy`` with ``delete=True`` would remove, and change nothing.
+
+    Without ``counting`` it looks only until the source has something; ``wishes`` as for ``copy``.
+    Raises ``Rejected`` for ends that make no sense, ``Incomplete`` when a store is out of reach.
+    """
+    from mover.wiring import run_survey
+
+    return await run_survey(
+        specification(source, target, **wishes),
+        counting=counting,
+        given=(source, target),
         environment=os.environ if environment is None else environment,
     )
 

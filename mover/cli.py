@@ -31,6 +31,7 @@ from mover.cli_options import (
     selection_options,
     transfer_options,
 )
+from mover.cli_rsync import rsync
 from mover.errors import MoverError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -40,6 +41,7 @@ _EXAMPLES = """\b
 Examples:
   mover copy s3://bucket/data/ data/              # a tree from a store to a disk
   mover copy data/ s3://bucket/data/ --dry-run    # what would be done
+  mover rsync data/ s3://bucket/data/ --delete    # make the target equal to the source
   mover check s3://bucket/data/ data/             # are they equal?
 """
 
@@ -164,7 +166,7 @@ def completion(shell: str) -> int:
     return 0
 
 
-for _command in (*DELTA_COMMANDS, *FLEET_COMMANDS):
+for _command in (rsync, *DELTA_COMMANDS, *FLEET_COMMANDS):
     commands.add_command(_command)
 
 

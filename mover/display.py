@@ -136,6 +136,8 @@ def report_lines(
             f"verified: {tally.verified_strong:,} by checksum, {tally.verified_weak:,} by size"
             f" only, {tally.verified_none:,} not at all"
         )
+    if report.withheld:
+        lines.append(printable(report.withheld))
     if command == "copy":
         lines += _failed(report)
     lines += _next_step(report, command)
@@ -158,11 +160,14 @@ def _interrupted(last: Progress | None) -> str:
 def _moved(report: Report) -> str:
     tally, headline = report.tally, _HEADLINES[report.state]
     if report.state is State.PLANNED:
+        deletes = f"{tally.planned_deletes:,} to delete; " if tally.planned_deletes else ""
         return (
-            f"{headline}: {tally.planned_objects:,} objects, {format_bytes(tally.planned_bytes)}"
-            f" to copy; {tally.skipped_objects:,} need nothing; nothing was changed"
+            f"{headline}: {tally.planned_objects - tally.planned_deletes:,} objects,"
+            f" {format_bytes(tally.planned_bytes)} to copy; {deletes}"
+            f"{tally.skipped_objects:,} need nothing; nothing was changed"
         )
     seconds = report.seconds
+    deleted = f"{tally.deleted_objects:,} deleted, " if tally.deleted_objects else ""
     rate = ""
     if seconds > 0 and tally.copied_objects:
         rate = (
@@ -171,7 +176,7 @@ def _moved(report: Report) -> str:
         )
     return (
         f"{headline}: {tally.copied_objects:,} objects copied, {format_bytes(tally.copied_bytes)}"
-        f" in {format_duration(seconds)}{rate}; {tally.skipped_objects:,} skipped,"
+        f" in {format_duration(seconds)}{rate}; {deleted}{tally.skipped_objects:,} skipped,"
         f" {tally.failed_objects:,} failed"
     )
 

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from mover.copying import ShardCopier, copied_in_store_row, copy_in_store
 from mover.copying_large import (
@@ -23,6 +24,7 @@ from mover.copying_large import (
 )
 from mover.copying_streamed import copy_streamed
 from mover.ends import Ends
+from mover.feeding import sweep_task
 from mover.letters import (
     CANCELLED,
     another_attempt,
@@ -38,7 +40,9 @@ from mover.model import (
     Failure,
     LargeObject,
     Listing,
+    Removal,
     SmallShard,
+    Sweep,
     Tally,
     TaskResult,
 )
@@ -46,8 +50,10 @@ from mover.payloads import Payload, decode_payload, decode_result, encode_payloa
 from mover.pools import outcome_in
 from mover.ranging import RangeLister
 from mover.recording import now_ms
+from mover.removing import Remover
 from mover.settings import WORKER_POLICY
 from mover.sharing import Lookout, Sharer
+from mover.sweeping import Sweeper
 from mover.uploading import abandon, drop_uploads
 from scheduler.errors import LeaseLost
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
@@ -113,8 +119,12 @@ class Executor:
             return await self._open(task, lease, rows)
         if isinstance(task, Chunk):
             return await self._chunk(task, lease)
-        if isinstance(task, Listing):
+        if isinstance(task, Listing | Sweep):
             return await self._list(task, lease)
+        if isinstance(task, Removal):
+            remover = Remover(self._ends, rows)
+            result = await remover.run(task)
+            return shard_outcome(task, result, remover.transient, attempt=lease.attempt)
         outcome = await self._assemble(task, lease, rows)
         if task.reopened and isinstance(outcome.disposition, Done):
             with suppress(TransportError):
@@ -155,10 +165,16 @@ class Executor:
                 task_id=lease.task_id, generation=lease.generation, detail="another holder has it"
             )
 
-    async def _list(self, task: Listing, lease: Lease) -> Outcome:
+    async def _list(self, task: Listing | Sweep, lease: Lease) -> Outcome:
         try:
+            if isinstance(task, Sweep):
+                sweeper = Sweeper(self._ends, self._store, task, lease, notify=self._notify)
+                return await sweeper.run()
             lister = RangeLister(self._ends, self._store, task, lease, notify=self._notify)
-            return _done(await lister.run())
+            outcome = _done(await lister.run())
+            if self._ends.spec.delete:
+                return replace(outcome, follow_ups=[sweep_task(task.now_s)])
+            return outcome
         except Transient:
             raise  # another attempt goes on from the last page
         except TransportError as error:
@@ -249,7 +265,9 @@ class Executor:
             fresh = (await self._ends.source.head(task.entry.key)).entry
         except TransportError as gone:
             return _failed(task.entry, gone, lease)
-        anew = LargeObject(entry=fresh, again=True)
+        # An assembly has no basis to pass on; its object is copied whole.
+        basis = task.basis if isinstance(task, LargeObject) else None
+        anew = LargeObject(entry=fresh, again=True, basis=basis)
         return Outcome(
             disposition=Done(),
             result=encode_result(TaskResult(tally=Tally())),

@@ -15,7 +15,7 @@ import msgspec
 
 from mover.ends import Ends, closing_pages
 from mover.listing import PairPage, merge
-from mover.model import Tally
+from mover.model import Sweep, Tally
 from mover.payloads import encode_payload
 from mover.planning import Planned, Planner, Policy
 from scheduler.model import NewTask
@@ -28,6 +28,9 @@ _size = attrgetter("size")
 
 TASKS_AHEAD = 2000
 """Tasks that may wait in the queue: two million small objects, about 200 MB on disk, no memory."""
+
+SWEEP_KEY = "sweep"
+"""Every listing task of a job enqueues the sweep when it ends; the queue keeps one."""
 
 AHEAD_POLL_S = 0.2
 """How often a planner that is far enough ahead looks again."""
@@ -124,7 +127,8 @@ class Feeder:
                 async for page in pages:
                     await self._enqueue(planner.feed(page), page.last_key)
             self.checkpoint.done = True
-            await self._store.enqueue([], checkpoint=self._encoded())
+            last = [sweep_task(self.checkpoint.now_s)] if self._ends.spec.delete else []
+            await self._store.enqueue(last, checkpoint=self._encoded())
         await self._store.close_intake()
         self._notify()
 
@@ -153,3 +157,8 @@ def shard_tasks(planned: Planned, *, packed: bool = False) -> list[NewTask]:
     ]
     tasks += [NewTask(payload=encode_payload(large)) for large in planned.large]
     return tasks
+
+
+def sweep_task(now_s: float) -> NewTask:
+    """The task that deletes behind a job which was submitted at ``now_s``."""
+    return NewTask(payload=encode_payload(Sweep(now_s=now_s)), key=SWEEP_KEY)

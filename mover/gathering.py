@@ -16,9 +16,11 @@ from mover.model import (
     Failure,
     LargeObject,
     Listing,
+    Removal,
     Report,
     SmallShard,
     State,
+    Sweep,
     Tally,
     TaskResult,
 )
@@ -41,6 +43,7 @@ class Gathered:
     tally: Tally = field(default_factory=Tally)
     failures: list[Failure] = field(default_factory=list)
     retry_file: str = ""
+    withheld: str = ""
 
     def report(self, job: str, *, seconds: float, state: State | None = None) -> Report:
         """The end of a job; ``state`` where it is another than what the counts say."""
@@ -51,13 +54,15 @@ class Gathered:
             seconds=seconds,
             failures=self.failures,
             retry_file=self.retry_file,
+            withheld=self.withheld,
         )
 
     @property
     def state(self) -> State:
         if self.tally.corrupt_objects:
             return State.DAMAGED
-        return State.INCOMPLETE if self.tally.failed_objects else State.DONE
+        is_whole = not (self.tally.failed_objects or self.withheld)
+        return State.DONE if is_whole else State.INCOMPLETE
 
 
 class RetryFile:
@@ -112,6 +117,7 @@ async def gather_results(store: TaskStore, retry_path: Path) -> Gathered:
         async with aclosing(_results(store)) as results:
             async for result in results:
                 gathered.tally.add(result.tally)
+                gathered.withheld = gathered.withheld or result.withheld
                 room = FAILURES_SHOWN - len(gathered.failures)
                 gathered.failures.extend(result.failures[:room])
                 for failure in result.failures:
@@ -164,10 +170,20 @@ def _given_up(task: FinishedTask) -> TaskResult:
         tally = Tally(failed_objects=1)
         tally.add(payload.tally)
         return TaskResult(tally=tally, failures=[failure])
-    if isinstance(payload, SmallShard):
+    if isinstance(payload, Sweep):
+        return TaskResult(tally=payload.tally, withheld=_swept(payload, task.reason))
+    if isinstance(payload, Removal):
+        keys = [entry.key for entry in payload.entries]
+    elif isinstance(payload, SmallShard):
         keys = [entry.key for entry in payload.copies] + [pair[0].key for pair in payload.probes]
     else:
         assert isinstance(payload, LargeObject | Assembly)  # noqa: S101 - the union is closed
         keys = [payload.entry.key]
     failures = [Failure(key, "Discarded", task.reason) for key in keys]
     return TaskResult(tally=Tally(failed_objects=len(keys)), failures=failures)
+
+
+def _swept(sweep: Sweep, reason: str) -> str:
+    """What became of a deletion that was given up by the queue."""
+    what = "not all was deleted" if sweep.begun else "nothing was deleted"
+    return f"{what}: {reason}"

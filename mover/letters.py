@@ -9,7 +9,7 @@ claimable again, and it then moves exactly these objects.
 
 from collections.abc import Mapping, Sequence
 
-from mover.model import Failure, LargeObject, SmallShard, Tally, TaskResult
+from mover.model import Failure, LargeObject, Removal, SmallShard, Tally, TaskResult
 from mover.payloads import decode_result, encode_payload, encode_result
 from mover.settings import OBJECT_ATTEMPTS_MAX, STORE_WISH_MAX_S
 from scheduler.model import Done, NewTask, Outcome, Retry
@@ -33,9 +33,13 @@ def another_attempt(errors: Sequence[TransportError]) -> Outcome:
 
 
 def shard_outcome(
-    shard: SmallShard, result: TaskResult, transient: Mapping[str, Transient], *, attempt: int
+    shard: SmallShard | Removal,
+    result: TaskResult,
+    transient: Mapping[str, Transient],
+    *,
+    attempt: int,
 ) -> Outcome:
-    """What a shard came to, whose objects may have failed for now (``transient``, by key) or for good.
+    """What a shard (or a removal) came to, whose objects may have failed for now (``transient``, by key) or for good.
 
     The first transient failure leaves the shard, so that what it moved is done. From then on a shard
     of which nothing came is itself tried again, up to ``OBJECT_ATTEMPTS_MAX`` times in a row.
@@ -53,7 +57,7 @@ def shard_outcome(
         # It weighs nothing: its bytes are in the weight of the shard that it comes from.
         follow_ups.append(NewTask(payload=encode_payload(_rest(shard, passing))))
     if final:
-        rest = _rest(shard, final, refused=shard.refused)
+        rest = _rest(shard, final, refuses=True)
         letter = _letter(encode_payload(rest), result, weight=_bytes_of(rest), attempt=attempt)
         follow_ups.append(letter)
     return Outcome(disposition=Done(), result=encode_result(result), follow_ups=follow_ups)
@@ -81,13 +85,15 @@ def _is_all(result: TaskResult, failures: Sequence[Failure]) -> bool:
 
 
 def _rest(
-    shard: SmallShard, failures: Sequence[Failure], *, refused: Sequence[Failure] = ()
-) -> SmallShard:
+    shard: SmallShard | Removal, failures: Sequence[Failure], *, refuses: bool = False
+) -> SmallShard | Removal:
     keys = {failure.key for failure in failures}
+    if isinstance(shard, Removal):
+        return Removal(entries=[each for each in shard.entries if each.key in keys], failed=True)
     return SmallShard(
         copies=[entry for entry in shard.copies if entry.key in keys],
         probes=[pair for pair in shard.probes if pair[0].key in keys],
-        refused=list(refused),
+        refused=list(shard.refused) if refuses else [],
         failed=True,
     )
 
@@ -116,6 +122,8 @@ def _reason(failures: Sequence[tuple[str, str]]) -> str:
     return f"{error}: {detail}{others}".encode("utf-8", "backslashreplace").decode()
 
 
-def _bytes_of(shard: SmallShard) -> int:
+def _bytes_of(shard: SmallShard | Removal) -> int:
+    if isinstance(shard, Removal):
+        return 0
     copies = sum(max(entry.size, 0) for entry in shard.copies)
     return copies + sum(max(source.size, 0) for source, _ in shard.probes)

@@ -13,6 +13,9 @@ from transports.model import Entry
 
 _by_key = attrgetter("key")
 
+WAITING_ENTRIES_MAX = 10_000
+"""Entries of the target held between two of the source; more are handed on without waiting for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairPage:
@@ -63,18 +66,17 @@ async def merge(
             targets = await anext(target, None)
             if targets is None:
                 more = False
-            else:
-                waiting.update((entry.key, entry) for entry in targets)
-                reached = targets[-1].key
+                break
+            waiting.update((entry.key, entry) for entry in targets)
+            reached = targets[-1].key
+            if len(waiting) > WAITING_ENTRIES_MAX and reached < last:
+                count = bisect_right(page, reached, key=_by_key)
+                yield _paired(page[:count], waiting, reached)
+                page = page[count:]
         if not waiting:
             yield PairPage(page, (), (), last)
             continue
-        take = waiting.pop
-        paired = [take(entry.key, None) for entry in page]
-        left_over = [entry for key, entry in waiting.items() if key < last]
-        for entry in left_over:
-            del waiting[entry.key]
-        yield PairPage(page, paired, left_over, last)
+        yield _paired(page, waiting, last)
     if not extras:
         return
     if waiting:
@@ -82,3 +84,13 @@ async def merge(
     if more:
         async for targets in target:
             yield PairPage((), (), list(targets), targets[-1].key)
+
+
+def _paired(page: Sequence[Entry], waiting: dict[str, Entry], last: str) -> PairPage:
+    """The page of all that is known up to ``last``; its entries leave ``waiting``."""
+    take = waiting.pop
+    paired = [take(entry.key, None) for entry in page]
+    left_over = [entry for key, entry in waiting.items() if key <= last]
+    for entry in left_over:
+        del waiting[entry.key]
+    return PairPage(page, paired, left_over, last)

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from mover.model import Assembly, Failure, LargeObject, SmallShard
+from mover.model import Assembly, Failure, LargeObject, Removal, SmallShard
 from mover.name_lists import escape_name, unescape_name
 from mover.packing import Damaged, pack, unpack
 from mover.payloads import Payload
@@ -176,6 +176,19 @@ def same_row(source: Entry, target: Entry, deed: Deed, at_ms: int, *, target_is_
     )
 
 
+def deleted_row(entry: Entry, at_ms: int) -> Row:
+    """The row of an object of the target that was removed; ``entry`` as it was listed there."""
+    return Row(
+        entry.key,
+        entry.size,
+        Deed.DELETED,
+        at_ms,
+        target_etag=entry.etag,
+        target_version=entry.version,
+        kind=entry.kind,
+    )
+
+
 def failed_rows(
     task: Payload, failures: Iterable[Failure], target_key: Callable[[str], str], at_ms: int
 ) -> list[Row]:
@@ -202,6 +215,8 @@ def failed_rows(
 
 
 def _entries_of(task: Payload) -> list[Entry]:
+    if isinstance(task, Removal):
+        return task.entries
     if isinstance(task, SmallShard):
         return task.copies + [source for source, _ in task.probes]
     return [task.entry] if isinstance(task, LargeObject | Assembly) else []

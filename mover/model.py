@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NamedTuple
 
+from mover.delta.costing import Optimise
 from mover.filtering import Selection
 from transports.model import Entry, PartReceipt
 
@@ -38,6 +39,14 @@ class Verify(StrEnum):
     FULL = "full"
 
 
+class Delta(StrEnum):
+    """Whether a large object that the target has in another version may be sent as a difference."""
+
+    NEVER = "never"
+    AUTO = "auto"
+    ALWAYS = "always"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopySpec:
     """One request to copy, as it was made. It names the job: equal specs share a job directory.
@@ -48,6 +57,12 @@ class CopySpec:
     ``manifest`` is the location of the job's record, "" for the job's own directory.
     ``pool`` names the workers of a fleet that may take the job's tasks.
     ``rate_links`` are budgets shared with other jobs, each as ``"NAME=RATE"``.
+    ``delete`` removes what only the target has, once all else is done; never more than ``max_delete``
+    objects (None: as many as there are), nor all of them because the source is empty, unless
+    ``allow_empty_source``.
+    ``delta`` other than ``never`` hands the target's old version of a changed large object to the
+    task that opens it; ``optimise`` is what a difference must save to be worth it. No door sets
+    these two: nothing makes use of the old version yet.
     """
 
     source: str
@@ -65,12 +80,18 @@ class CopySpec:
     manifest: str = ""
     rate_links: tuple[str, ...] = ()
     pool: str = "any"
+    delete: bool = False
+    max_delete: int | None = None
+    allow_empty_source: bool = False
+    delta: Delta = Delta.NEVER
+    optimise: Optimise = Optimise.TIME
 
 
 class Copy(NamedTuple):
-    """Bring one object over."""
+    """Bring one object over; ``basis`` is what the target has under its name, where that may help."""
 
     entry: Entry
+    basis: Entry | None = None
 
     def __str__(self) -> str:
         return f"copy {self.entry.key} ({max(self.entry.size, 0)} bytes)"
@@ -135,10 +156,12 @@ class LargeObject:
     """One object above the split size: its opening task makes the upload and its chunk tasks.
 
     ``again`` is set when the object changed while it was being copied and is planned a second time.
+    ``basis`` is the older version that the target has, for a job that may send differences.
     """
 
     entry: Entry
     again: bool = False
+    basis: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +191,28 @@ class Assembly:
     reopened: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """The last task of a job that deletes: find what only the target has, and have it removed.
+
+    It has looked at all keys up to ``after``; before it has ``begun`` nothing was removed.
+    ``now_s`` is when the job was submitted, from which ages count back.
+    """
+
+    now_s: float
+    after: str = ""
+    begun: bool = False
+    tally: "Tally" = field(default_factory=lambda: Tally())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """Objects that only the target has, to be deleted as one unit; some ``failed`` before."""
+
+    entries: list[Entry]
+    failed: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class Tally:
     """Counts of what happened; the one mutable value, added up by workers and by the report.
@@ -189,6 +234,7 @@ class Tally:
     verified_none: int = 0
     corrupt_objects: int = 0
     retries: int = 0
+    planned_deletes: int = 0
 
     def add(self, other: "Tally") -> None:
         for name in TALLY_FIELDS:
@@ -204,12 +250,14 @@ class TaskResult:
 
     ``handed_on`` are failures of a chunk, which are its assembly's to judge: the object may be
     planned once more, and if it fails it fails once, however many chunks it has.
+    ``withheld`` says why nothing was deleted in a job that should have.
     """
 
     tally: Tally
     failures: list[Failure] = field(default_factory=list)
     handed_on: list[Failure] = field(default_factory=list)
     parts: list[PartReceipt] = field(default_factory=list)
+    withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +293,8 @@ class Report:
     """The end of a job, as people and programs see it.
 
     ``failures`` holds at most ``FAILURES_SHOWN`` rows; ``retry_file`` names them all, in a form
-    that ``--files-from`` accepts, and is "" when nothing failed.
+    that ``--files-from`` accepts, and is "" when nothing failed. ``withheld`` says why a job that
+    should delete has deleted nothing, "" where that is not so.
     """
 
     job: str
@@ -254,6 +303,7 @@ class Report:
     seconds: float
     failures: list[Failure]
     retry_file: str = ""
+    withheld: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -271,6 +321,7 @@ class Report:
                 "patched": tally.patched_objects,
                 "skipped": tally.skipped_objects,
                 "deleted": tally.deleted_objects,
+                "planned_deletes": tally.planned_deletes,
                 "failed": tally.failed_objects,
             },
             "bytes": {
@@ -286,6 +337,7 @@ class Report:
             },
             "failures": [each._asdict() for each in self.failures],
             "retry_file": self.retry_file,
+            "withheld": self.withheld,
         }
 
 

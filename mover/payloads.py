@@ -19,12 +19,14 @@ from mover.model import (
     CopySpec,
     LargeObject,
     Listing,
+    Removal,
     SmallShard,
+    Sweep,
     TaskResult,
 )
 from mover.packing import Damaged, pack, unpack
 
-Payload = SmallShard | LargeObject | Chunk | Assembly | Listing
+Payload = SmallShard | LargeObject | Chunk | Assembly | Listing | Sweep | Removal
 
 T = TypeVar("T")
 
@@ -34,6 +36,8 @@ _TAGS: dict[str, type[Any]] = {
     "chunk": Chunk,
     "assembly": Assembly,
     "listing": Listing,
+    "sweep": Sweep,
+    "removal": Removal,
 }
 _NAMES = {kind: tag for tag, kind in _TAGS.items()}
 _STRAY = "stray-bytes:"

@@ -17,6 +17,7 @@ from mover.model import (
     Copy,
     CopySpec,
     Delete,
+    Delta,
     Failure,
     LargeObject,
     Links,
@@ -56,11 +57,20 @@ class Policy:
 
     @classmethod
     def of(
-        cls, spec: CopySpec, source: Capabilities, target: Capabilities, now_s: float
+        cls,
+        spec: CopySpec,
+        source: Capabilities,
+        target: Capabilities,
+        now_s: float,
+        *,
+        delete: bool = False,
     ) -> "Policy":
-        """The policy of a job that was first run at ``now_s``, from which ages count back."""
+        """The policy of a job that was first run at ``now_s``, from which ages count back.
+
+        With ``delete`` the extras of the target are planned too.
+        """
         selector = spec.selection.compile(now_s)
-        return cls(spec=spec, source=source, target=target, selector=selector)
+        return cls(spec=spec, source=source, target=target, selector=selector, delete=delete)
 
     def decide(self, source: Entry, target: Entry | None) -> Action | None:
         """The action for one pair; None when there is nothing to do."""
@@ -80,7 +90,15 @@ class Policy:
         )
         if verdict is Verdict.SAME:
             return None
-        return Copy(source) if verdict is Verdict.DIFFERENT else Probe(source, target)
+        if verdict is not Verdict.DIFFERENT:
+            return Probe(source, target)
+        return Copy(source, self._basis(source, target))
+
+    def _basis(self, source: Entry, target: Entry) -> Entry | None:
+        """The target's version of a large object, for a job that may send differences."""
+        is_large = source.size > self.spec.split_bytes
+        wanted = self.spec.delta is not Delta.NEVER and is_large and target.size > 0
+        return target if wanted and target.kind is Kind.OBJECT else None
 
     def wants(self, entry: Entry) -> bool:
         """Whether the filters let this entry take part; links that are to be skipped do not.
@@ -192,7 +210,8 @@ class Planner:
             if isinstance(action, Copy):
                 size = action.entry.size
                 if size > self._policy.spec.split_bytes or size < 0:
-                    planned.large.append(LargeObject(entry=action.entry))  # or of unknown size
+                    # Or of unknown size.
+                    planned.large.append(LargeObject(entry=action.entry, basis=action.basis))
                 else:
                     shard.copies.append(action.entry)
                     shard.grow(size)
@@ -263,3 +282,5 @@ def count_action(tally: Tally, action: Action | None) -> None:
         tally.planned_bytes += max(action.entry.size, 0)
     elif isinstance(action, Probe):
         tally.planned_bytes += max(action.source.size, 0)
+    elif isinstance(action, Delete):
+        tally.planned_deletes += 1

@@ -94,8 +94,15 @@ async def resolve(
     if is_tree:
         root = await opener.at(target.as_tree(), "target", create=True)
         _refuse_overlap(source, target, opened, root)
+        if spec.delete:
+            _refuse_inside(source, target, opened, root)
         await _look(root)
         return opened, root, None
+    if spec.delete:
+        raise Rejected(
+            f"{source.text} is one object, and deleting is for trees: leave out --delete, or end"
+            " the source in a slash"
+        )
     if target.is_tree or await _is_tree(opener, target):
         root = await opener.at(target.as_tree(), "target", create=True)
         single = Single(source_key=source.name, target_key=source.name)
@@ -141,6 +148,8 @@ async def open_manifest(
     It is opened with the target's credentials. Raises as ``resolve`` does.
     """
     location = local_location(f"{directory}/")
+    if spec.delete and not spec.manifest:
+        _refuse_state(location, spec)
     if spec.manifest:
         location = parse_location(spec.manifest).as_tree()
         if location.scheme == "memory":
@@ -176,7 +185,25 @@ def _refuse_within(manifest: Location, spec: CopySpec) -> None:
             )
 
 
+def _refuse_state(directory: Location, spec: CopySpec) -> None:
+    """A deletion would take the job's own queue and record for something that only the target has."""
+    try:
+        target = parse_location(spec.target)
+    except ValueError:
+        return
+    if same_or_inside(_real(directory), _real(target)):
+        raise Rejected(
+            f"the target {spec.target} holds this job's own state, which --delete would remove: set"
+            " MOVER_STATE to a directory outside of it"
+        )
+
+
 async def _resolve_trees(opener: Opener, source: End, target: End) -> Resolved:
+    if opener.spec.delete:
+        raise Rejected(
+            "whether two filesystems of this process overlap cannot be told: to delete, give"
+            " locations"
+        )
     return await opener.at(source, "source"), await opener.at(target, "target", create=True), None
 
 
@@ -228,6 +255,15 @@ def _refuse_overlap(source: Location, target: Location, opened: Transport, root:
     if _share_store(opened, root) and same_or_inside(_real(target), _real(source)):
         raise Rejected(
             f"the target {target.text} is the source or lies inside it; choose another target"
+        )
+
+
+def _refuse_inside(source: Location, target: Location, opened: Transport, root: Transport) -> None:
+    """What lies in the source is an extra of the target around it."""
+    if _share_store(opened, root) and same_or_inside(_real(source), _real(target)):
+        raise Rejected(
+            f"the source {source.text} lies inside the target {target.text}, and --delete would"
+            " remove it; choose another target"
         )
 
 

@@ -17,6 +17,7 @@ from mover.beside import first_leaf, running_beside
 from mover.budget import ByteBudget
 from mover.checking import DifferenceSink, check_ends
 from mover.crew import Crew
+from mover.deleting import Survey
 from mover.ends import Ends
 from mover.errors import Incomplete, MoverError, Rejected
 from mover.feeding import pair_pages
@@ -30,6 +31,7 @@ from mover.resolving import End, open_manifest, resolve, resolve_recorded
 from mover.running import Leader
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES
 from mover.stopping import Stop
+from mover.sweeping import survey
 from mover.workers import choose_workers
 from scheduler.errors import StoreUnavailable
 from scheduler.rates import RateStore
@@ -308,12 +310,24 @@ async def run_manifest_check(
         return await flat(recheck(ends, directory, on_difference, monitor))
 
 
+async def run_survey(
+    spec: CopySpec, *, counting: bool, given: tuple[End, End], environment: Mapping[str, str]
+) -> Survey:
+    """Look at what a deletion would remove; see ``mover.api.survey``."""
+    directory = JobDirectory.of(spec, environment)
+    async with open_job_ends(spec, directory.job, None, environment, given) as ends:
+        source, target = ends.source.capabilities, ends.target.capabilities
+        policy = Policy.of(spec, source, target, time.time(), delete=True)
+        return await flat(survey(ends, policy, counting=counting))
+
+
 async def _plan_only(ends: Ends, job: str, on_action: ActionSink) -> Report:
     started_s = time.monotonic()
-    policy = Policy.of(ends.spec, ends.source.capabilities, ends.target.capabilities, time.time())
+    spec, source, target = ends.spec, ends.source.capabilities, ends.target.capabilities
+    policy = Policy.of(spec, source, target, time.time(), delete=spec.delete)
     planner = Planner(policy)
     tally = Tally()
-    async for page in pair_pages(ends, prefix=policy.selector.literal_prefix):
+    async for page in pair_pages(ends, prefix=policy.selector.literal_prefix, extras=spec.delete):
         for action in planner.actions(page):
             count_action(tally, action)
             if action is not None:

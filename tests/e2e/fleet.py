@@ -57,6 +57,9 @@ class Fleet:
     def copy(self, source: str, target: str, *arguments: str) -> Ended:
         return self.mover.finish(self.start(source, target, *arguments))
 
+    def rsync(self, source: str, target: str, *arguments: str) -> Ended:
+        return self.mover.rsync(source, target, "--queue", self.redis.url, *arguments)
+
     def submit(self, source: str, target: str, *arguments: str) -> str:
         ended = self.copy(source, target, "--detach", *arguments)
         assert ended.code == 0, ended

@@ -139,10 +139,15 @@ class Mover:
     running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(
-        self, source: str, target: str, *arguments: str, prefix: Sequence[str] = ()
+        self,
+        source: str,
+        target: str,
+        *arguments: str,
+        prefix: Sequence[str] = (),
+        verb: str = "copy",
     ) -> subprocess.Popen[str]:
-        """Start ``mover copy``; the caller waits for it, or kills it."""
-        command = [sys.executable, "-m", self.program, "copy", source, target, "--json", *arguments]
+        """Start ``mover copy``, or another verb; the caller waits for it, or kills it."""
+        command = [sys.executable, "-m", self.program, verb, source, target, "--json", *arguments]
         process = subprocess.Popen(
             [*prefix, *command],
             cwd=REPOSITORY,
@@ -162,6 +167,9 @@ class Mover:
 
     def copy(self, source: str, target: str, *arguments: str, prefix: Sequence[str] = ()) -> Ended:
         return self.finish(self.start(source, target, *arguments, prefix=prefix))
+
+    def rsync(self, source: str, target: str, *arguments: str) -> Ended:
+        return self.finish(self.start(source, target, *arguments, verb="rsync"))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run any command of the mover to its end."""

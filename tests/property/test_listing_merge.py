@@ -1,11 +1,13 @@
 """The merge-join against a dictionary, for every way of cutting listings into pages."""
 
 import asyncio
+import unittest.mock
 from collections.abc import AsyncIterator, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mover import listing
 from mover.listing import PairPage, merge
 from transports.model import Entry
 
@@ -58,3 +60,19 @@ def test_a_page_that_ends_earlier(
         assert short.pairs == [pair for pair in page.pairs if pair[0].key <= upto]
         assert list(short.extras) == [entry for entry in page.extras if entry.key <= upto]
         assert short.last_key == min(page.last_key, upto)
+
+
+@given(keys, keys, st.tuples(st.integers(1, 12), st.integers(1, 3)), st.booleans())
+def test_a_gap_between_two_sources_is_not_held(
+    source: set[str], target: set[str], cuts: tuple[int, int], extras: bool
+) -> None:
+    with unittest.mock.patch.object(listing, "WAITING_ENTRIES_MAX", 2):
+        short = asyncio.run(collect(source, target, cuts, extras=extras))
+    whole = asyncio.run(collect(source, target, cuts, extras=extras))
+    assert [p for page in short for p in page.pairs] == [p for page in whole for p in page.pairs]
+    assert [e for page in short for e in page.extras] == [e for page in whole for e in page.extras]
+    assert all(len(page.extras) <= 2 + 2 * cuts[1] for page in short)
+    for page in short:  # a checkpoint behind a page covers it and nothing else
+        assert all(entry.key <= page.last_key for entry in (*page.sources, *page.extras))
+    lasts = [page.last_key for page in short]
+    assert lasts == sorted(lasts)

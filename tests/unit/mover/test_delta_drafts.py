@@ -12,7 +12,8 @@ import pytest
 from mover.delta_drafts import SPOOL_BYTES, Draft, PipeDraft, file_draft, store_draft
 from mover.errors import Incomplete, Rejected
 from transports.errors import Denied, NotFound
-from transports.memory import MemoryStore, MemoryTransport
+from transports.memory import MemoryTransport
+from transports.memory_store import MemoryStore
 
 LARGE = random.Random(1).randbytes(SPOOL_BYTES * 2 + 5)
 

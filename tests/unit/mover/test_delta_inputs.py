@@ -15,7 +15,8 @@ from mover.delta_inputs import RANGES, FileInput, Input, PipeInput, StoreInput, 
 from mover.delta_opening import Opener, beside
 from mover.errors import Incomplete, Rejected
 from mover.seeing_out import in_thread
-from transports.memory import MemoryStore, MemoryTransport
+from transports.memory import MemoryTransport
+from transports.memory_store import MemoryStore
 from transports.model import NO_ATTRIBUTES, Blob, Entry, Proof
 
 DATA = random.Random(1).randbytes(3_000_001)

@@ -14,7 +14,9 @@ from mover.model import (
     CopySpec,
     Failure,
     LargeObject,
+    Removal,
     SmallShard,
+    Sweep,
     Tally,
     TaskResult,
 )
@@ -39,6 +41,9 @@ PAYLOADS: list[Payload] = [
     SmallShard(copies=ENTRIES, probes=[(ENTRIES[0], ENTRIES[1])], refused=[Failure("k", "E", "d")]),
     SmallShard(copies=ENTRIES[:1], probes=[]),
     *(LargeObject(entry=entry, again=True) for entry in ENTRIES),
+    LargeObject(entry=ENTRIES[3], basis=ENTRIES[0]),
+    Sweep(now_s=7.5, after="é", begun=True, tally=Tally(planned_deletes=3)),
+    Removal(entries=ENTRIES, failed=True),
     Chunk(entry=ENTRIES[3], upload_id="u", part_bytes=8, first=1, last=9),
     Assembly(entry=ENTRIES[0], upload_id="u", part_bytes=8, group="g"),
 ]
@@ -126,3 +131,13 @@ def test_specifications_name_jobs() -> None:
     assert decode_spec(encode_spec(spec)) == spec
     assert encode_spec(spec) == encode_spec(decode_spec(encode_spec(spec)))
     assert encode_spec(spec) != encode_spec(CopySpec(source="s3://b/", target="/t/"))
+
+
+def test_an_opening_task_of_an_older_version_has_no_basis() -> None:
+    older = msgspec.msgpack.encode(("large", {"entry": ENTRIES[0], "again": True}))
+    assert decode_payload(older) == LargeObject(entry=ENTRIES[0], again=True, basis=None)
+
+
+def test_a_result_of_an_older_version_withheld_nothing() -> None:
+    older = msgspec.msgpack.encode({"tally": {"copied_objects": 1}})
+    assert decode_result(older) == TaskResult(tally=Tally(copied_objects=1))

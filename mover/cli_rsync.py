@@ -1,0 +1,138 @@
+"""``mover rsync``: a copy that may also delete, and what is asked of a person before it does."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from mover.cli_options import (
+    Location,
+    MovingCommand,
+    SectionedOption,
+    comparing_options,
+    output_options,
+    read_output,
+    read_queue,
+    read_wishes,
+    read_workers,
+    refuse_local_options,
+    selection_options,
+    transfer_options,
+)
+from mover.errors import Rejected
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_EXAMPLES: Final = """\b
+Examples:
+  mover rsync data/ s3://bucket/data/ --delete --dry-run    # what would be copied and deleted
+  mover rsync data/ s3://bucket/data/ --delete              # asks before it deletes
+  mover rsync s3://bucket/data/ data/ --delete -y --max-delete 1000
+  mover rsync s3://a/d/ s3://b/d/ --delete -y --exclude '*.tmp' --queue redis://host/0
+"""
+
+_IN_PLACE: Final = (
+    "--inplace cannot be used: an object store replaces objects whole, and a file becomes visible"
+    " here only when all of it is there and verified; leave the option out"
+)
+
+_DELETING: Final = ("max_delete", "allow_empty_source")
+
+
+def _deleting(*names: str, **attributes: Any) -> Callable[[F], F]:
+    return click.option(*names, cls=SectionedOption, section="How it moves", **attributes)
+
+
+@click.command(cls=MovingCommand, epilog=_EXAMPLES, short_help="Make TARGET equal to SOURCE.")
+@click.argument("source", type=Location())
+@click.argument("target", type=Location())
+@selection_options
+@comparing_options
+@_deleting(
+    "--delete",
+    is_flag=True,
+    help="Delete what only TARGET has, after all was copied; what is excluded stays.",
+)
+@_deleting(
+    "--max-delete",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Delete nothing if it would be more than N objects.",
+)
+@_deleting(
+    "--allow-empty-source", is_flag=True, help="Delete also where SOURCE has nothing at all."
+)
+@_deleting("-y", "--yes", is_flag=True, help="Delete without asking.")
+@click.option("--inplace", is_flag=True, hidden=True)  # a habit that deserves an answer
+@transfer_options
+@output_options
+@click.pass_context
+def rsync(context: click.Context, /, source: str, target: str, **_: object) -> int:
+    """Make TARGET equal to SOURCE: copy what is new or differs and, with --delete, remove the rest.
+
+    It copies as mover copy does. What --delete removes goes last, and only if nothing has failed.
+    Names that the filters leave out are never deleted. It asks before it deletes; where nobody can
+    be asked, it refuses to delete more than half of TARGET without -y.
+    """  # fmt: skip
+    from mover.cli_running import run_copy
+
+    given = context.params
+    queue = read_queue(context)
+    refuse_local_options(context, queue)
+    if given["inplace"]:
+        raise Rejected(_IN_PLACE)
+    wishes = {**read_wishes(context), **_read_deletion(context)}
+    if given["delete"] and not given["dry_run"]:
+        _make_sure(source, target, wishes, agreed=given["yes"], queue=queue)
+    return run_copy(
+        source,
+        target,
+        wishes=wishes,
+        workers=read_workers(given["workers"]),
+        dry_run=given["dry_run"],
+        queue=queue,
+        detach=given["detach"],
+        concurrency=given["concurrency"],
+        output=read_output(context),
+    )
+
+
+def _read_deletion(context: click.Context) -> dict[str, Any]:
+    given = context.params
+    for name in _DELETING:
+        if given[name] and not given["delete"]:
+            raise Rejected(f"--{name.replace('_', '-')} is for --delete: give both or neither")
+    return {name: given[name] for name in ("delete", *_DELETING)}
+
+
+def _make_sure(
+    source: str, target: str, wishes: dict[str, Any], *, agreed: bool, queue: str
+) -> None:
+    """Refuse what must not be deleted, and ask about the rest. Raises ``Rejected``.
+
+    With -y, a fleet's workers look for themselves: this host need not reach the stores.
+    """
+    from mover import api
+    from mover.deleting import doubt, must_count, objection
+    from mover.queues import is_fleet
+    from mover.wiring import run_loop
+
+    if agreed and is_fleet(queue):
+        return
+    spec = api.specification(source, target, **wishes)
+    counting = not agreed or must_count(spec)
+    found = run_loop(api.survey(source, target, counting=counting, **wishes))
+    if against := objection(spec, found):
+        raise Rejected(against)
+    if agreed or not found.extras:
+        return
+    if _can_ask():
+        if not click.confirm(f"mover: delete {found}?", err=True):
+            raise Rejected("nothing was changed: the deletion was not agreed to")
+    elif against := doubt(found):
+        raise Rejected(against)
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()

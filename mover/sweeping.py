@@ -1,0 +1,153 @@
+"""Run the last task of a job that deletes: wait for all others, find what is extra, have it removed.
+
+The sweep is a task like any other, so it survives its worker, and it runs wherever the job does. It
+is given back until it is the only one that is open; so nothing is removed while anything may still
+fail. Where something has failed it removes nothing and becomes a dead letter: ``mover retry`` makes
+it claimable again together with what failed. It lists both ends anew, and each page of extras is
+enqueued together with its own new payload, as a listing task does it.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from mover.deleting import Survey, failed_before, must_count, objection, pause_s
+from mover.ends import Ends
+from mover.feeding import pair_pages
+from mover.model import Removal, Sweep, Tally, TaskResult
+from mover.payloads import encode_payload, encode_result
+from mover.planning import Policy
+from mover.pools import put_in
+from mover.settings import FLEET_POLICY
+from scheduler.model import Done, Lease, NewTask, Outcome, Release, TaskState
+from scheduler.patience import patiently
+from scheduler.store import TaskStore
+from transports.model import Entry
+
+T = TypeVar("T")
+
+REMOVAL_OBJECTS: Final = 1000
+"""Objects of a removal: what S3 deletes in one request."""
+
+
+async def survey(ends: Ends, policy: Policy, *, counting: bool) -> Survey:
+    """Look at both ends as a deletion would; unless ``counting``, only until the source has one.
+
+    Raises ``TransportError`` for a listing that fails.
+    """
+    found = Survey()
+    pages = pair_pages(ends, prefix=policy.selector.literal_prefix, extras=True)
+    async with aclosing(pages):
+        async for page in pages:
+            for source, target in page.pairs:
+                if policy.wants(source):
+                    found.sources += 1
+                    found.targets += target is not None
+            for entry in page.extras:
+                if policy.wants(entry):
+                    found.targets += 1
+                    found.add_extra(entry.key)
+            if found.sources and not counting:
+                found.complete = False
+                break
+    return found
+
+
+class Sweeper:
+    """Runs one sweep; ``notify`` is called when removals were enqueued."""
+
+    def __init__(
+        self,
+        ends: Ends,
+        store: TaskStore,
+        sweep: Sweep,
+        lease: Lease,
+        *,
+        notify: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._ends = ends
+        self._store = store
+        self._sweep = sweep
+        self._lease = lease
+        self._notify = notify
+        self._policy = Policy.of(
+            ends.spec, ends.source.capabilities, ends.target.capabilities, sweep.now_s, delete=True
+        )
+
+    async def run(self) -> Outcome:
+        """Sweep to the end, or say why not. A cancel leaves what was enqueued and the rest to find.
+
+        Raises ``TransportError`` for a listing that fails, ``LeaseLost``, ``StoreUnavailable``.
+        """
+        if not self._sweep.begun:
+            stats = await self._patiently(self._store.stats)
+            if stats.open_tasks > 1:
+                return Outcome(disposition=Release(after_s=pause_s(stats.open_tasks)))
+            if failed := stats.tasks[TaskState.DISCARDED]:
+                return self._withheld(failed_before(failed))
+            counting = must_count(self._ends.spec)
+            against = objection(
+                self._ends.spec, await survey(self._ends, self._policy, counting=counting)
+            )
+            if against:
+                return self._withheld(against)
+        await self._find()
+        return Outcome(
+            disposition=Done(), result=encode_result(TaskResult(tally=self._sweep.tally))
+        )
+
+    def _withheld(self, why: str) -> Outcome:
+        letter = NewTask(
+            payload=encode_payload(self._sweep),
+            discarded=why.encode("utf-8", "backslashreplace").decode(),
+            result=encode_result(TaskResult(tally=Tally(), withheld=why)),
+        )
+        return Outcome(
+            disposition=Done(),
+            result=encode_result(TaskResult(tally=Tally())),
+            follow_ups=[letter],
+        )
+
+    async def _find(self) -> None:
+        """Enqueue the removals of all extras, a page or more at a time."""
+        waiting: list[Entry] = []
+        pages = pair_pages(
+            self._ends,
+            prefix=self._policy.selector.literal_prefix,
+            start_after=self._sweep.after,
+            extras=True,
+        )
+        reached = self._sweep.after
+        async with aclosing(pages):
+            async for page in pages:
+                waiting += [entry for entry in page.extras if self._policy.wants(entry)]
+                reached = page.last_key
+                if len(waiting) >= REMOVAL_OBJECTS:
+                    await self._enqueue(waiting, reached)
+                    waiting = []
+        if waiting:
+            await self._enqueue(waiting, reached)
+
+    async def _enqueue(self, entries: Sequence[Entry], reached: str) -> None:
+        count, tally = len(entries), self._sweep.tally
+        tally.add(Tally(planned_objects=count, planned_deletes=count))
+        self._sweep = replace(self._sweep, after=reached, begun=True)
+        tasks = [
+            NewTask(
+                payload=encode_payload(Removal(entries=list(entries[at : at + REMOVAL_OBJECTS])))
+            )
+            for at in range(0, count, REMOVAL_OBJECTS)
+        ]
+        payload = encode_payload(self._sweep)
+        advanced = await self._patiently(
+            lambda: self._store.advance(
+                self._lease, payload, follow_ups=put_in(tasks, self._ends.spec.pool)
+            )
+        )
+        self._lease = advanced.lease
+        self._notify()
+
+    async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(verb, patience_s=FLEET_POLICY.patience_s, rng=random.random)
