@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import report
+from bench import kernel, report
 from bench.datasets import total
 from bench.fleet_commands import add_fleet_commands, scale_fleet, scale_listing
 from bench.floor_tool import Floor
@@ -45,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     shower = commands.add_parser("show", help="print the report of a result file")
     shower.add_argument("file", type=Path)
     add_fleet_commands(commands)
+    kernel.add_arguments(
+        commands.add_parser("kernel", help="the delta kernel beside one pass of XXH3-128")
+    )
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
     comparer.add_argument("after", type=Path)
@@ -130,6 +133,8 @@ def main() -> int:
                 text = scale_fleet(arguments, _tell)
             case "listing":
                 text = scale_listing(arguments, _tell)
+            case "kernel":
+                text = kernel.run(arguments)
             case "simulate":
                 text = simulation.run(arguments)
             case _:

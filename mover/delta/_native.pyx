@@ -95,7 +95,7 @@ cdef int fill_head(
     head.size, head.block, head.seed, head.strong_bytes = size, block, seed, strong_bytes
     head.blocks = (size + block - 1) // block
     head.bits = dk_anchor_bits(block)
-    head.anchors_max = max(128, 4096 >> head.bits)
+    head.anchors_max = max(64, 8192 >> head.bits)
     engine.prepare(head)
     return 0
 

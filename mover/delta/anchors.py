@@ -36,6 +36,7 @@ CELL_BYTES: Final = 2048
 CANDIDATES_MAX: Final = 16
 FILL_BYTES_MIN: Final = 256
 EARNED: Final = 4
+CANDIDATE_COST: Final = 256
 SEGMENT_BYTES_MIN: Final = 16 * 1024 * 1024
 
 
@@ -46,7 +47,7 @@ def anchor_bits(block_bytes: int) -> int:
 
 def anchors_max(block_bytes: int) -> int:
     """How many anchors of one cell the scan looks at."""
-    return max(128, 2 * CELL_BYTES >> anchor_bits(block_bytes))
+    return max(64, 4 * CELL_BYTES >> anchor_bits(block_bytes))
 
 
 def segment_bytes(block_bytes: int) -> int:

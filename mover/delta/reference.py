@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mover.delta.anchors import (
+    CANDIDATE_COST,
     CANDIDATES_MAX,
     CELL_BYTES,
     EARNED,
@@ -219,9 +220,9 @@ class Segment:
             at = start + offset
             key = key_of(self._bytes(at, KEY_BYTES), head.seed)
             for block in self.index.by_key.get(key, ()):
-                if not self._pays(at, KEY_BYTES):
+                if not self._pays(at, CANDIDATE_COST):
                     break
-                self.stats.failed += KEY_BYTES
+                self.stats.failed += CANDIDATE_COST
                 begin = at - self.index.anchors[block]
                 if begin < self.literal or begin >= self.stop:
                     continue

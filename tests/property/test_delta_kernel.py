@@ -129,6 +129,11 @@ def test_slow_digests_give_the_same_operations(case: Case, strong_bytes: int) ->
     assert kernel.scan(kernel.Index(signature), case.new) == kernel.scan(index_of(case), case.new)
 
 
+def broken(prefix: bytes, block_bytes: int, size: int, source: random.Random) -> bytes:
+    rest = block_bytes - len(prefix)
+    return b"".join(prefix + source.randbytes(rest) for _ in range(size // block_bytes))
+
+
 def worst(kind: str, block_bytes: int, size: int) -> tuple[bytes, bytes]:
     """Old and new bytes that make much work: what a block promises, the rest of it breaks."""
     source = random.Random(7)
@@ -138,20 +143,17 @@ def worst(kind: str, block_bytes: int, size: int) -> tuple[bytes, bytes]:
                 bytes(block_bytes - 1) + b"\1" for _ in range(size // block_bytes)
             )
         case "equal keys":
-            first = source.randbytes(block_bytes // 2)
-            old = (first + source.randbytes(block_bytes // 2) for _ in range(size // block_bytes))
-            return b"".join(old), first * (size // len(first))
+            half = source.randbytes(block_bytes // 2)
+            return broken(half, block_bytes, size, source), half * (size // len(half))
         case "anchors everywhere":
+            bits = anchors.anchor_bits(block_bytes)
             pattern = next(
                 pattern
                 for pattern in (source.randbytes(5) for _ in range(100_000))
-                if len(anchors.anchors(pattern * 40, anchors.anchor_bits(block_bytes))) > 50
+                if len(anchors.anchors(pattern * 40, bits)) > 50
             )
-            old = b"".join(
-                pattern * (block_bytes // 5) + source.randbytes(block_bytes % 5)
-                for _ in range(size // block_bytes)
-            )
-            return old, pattern * (size // 5)
+            prefix = pattern * (block_bytes // 5 - 1)
+            return broken(prefix, block_bytes, size, source), pattern * (size // 5)
         case _:
             return base(1, size, 2), base(2, size, 2)
 

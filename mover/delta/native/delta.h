@@ -16,6 +16,7 @@
 #define DK_CANDIDATES_MAX 16u
 #define DK_FILL_BYTES_MIN 256u
 #define DK_EARNED 4u
+#define DK_CANDIDATE_COST 256u
 #define DK_SECRET_BYTES 192u
 
 enum { DK_COPY = 0, DK_LITERAL = 1, DK_FILL = 2 };

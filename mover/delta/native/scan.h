@@ -176,9 +176,9 @@ static int dk_ask_key(const dk_index *index, dk_scan *scan, uint64_t at, uint64_
             high = middle;
     }
     for (; low < end && index->keys[index->order[low]] == key; low++) {
-        if (!dk_pays(index, scan, at, DK_KEY_BYTES))
+        if (!dk_pays(index, scan, at, DK_CANDIDATE_COST))
             return 0;
-        scan->failed += DK_KEY_BYTES;
+        scan->failed += DK_CANDIDATE_COST;
         uint64_t block = index->order[low], offset = index->anchors[block];
         if (at < scan->literal + offset || at - offset >= scan->stop
             || !dk_fits(index, scan, at - offset, block))
@@ -213,6 +213,8 @@ static int dk_ask_anchors(const dk_index *index, dk_scan *scan, uint64_t start, 
         passed += (index->filter[dk_filter_word(key, head->blocks)] & bits) == bits;
     }
     for (uint32_t i = 0; i < passed; i++) {
+        if (!dk_pays(index, scan, start + found[i], DK_CANDIDATE_COST))
+            continue;
         int equal = dk_ask_key(index, scan, start + found[i], keys[i]);
         if (equal)
             return equal;
