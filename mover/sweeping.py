@@ -31,6 +31,9 @@ T = TypeVar("T")
 REMOVAL_OBJECTS: Final = 1000
 """Objects of a removal: what S3 deletes in one request."""
 
+REMOVALS_AHEAD: Final = 200
+"""Removals that may wait in the queue: two hundred thousand objects, some ten megabytes."""
+
 
 async def survey(ends: Ends, policy: Policy, *, counting: bool) -> Survey:
     """Look at both ends as a deletion would; unless ``counting``, only until the source has one.
@@ -50,7 +53,6 @@ async def survey(ends: Ends, policy: Policy, *, counting: bool) -> Survey:
                     found.targets += 1
                     found.add_extra(entry.key)
             if found.sources and not counting:
-                found.complete = False
                 break
     return found
 
@@ -93,7 +95,10 @@ class Sweeper:
             )
             if against:
                 return self._withheld(against)
-        await self._find()
+        open_tasks = await self._find()
+        if open_tasks:
+            # Given back, not waited for: on a worker of one slot the removals need this one.
+            return Outcome(disposition=Release(after_s=pause_s(open_tasks)))
         return Outcome(
             disposition=Done(), result=encode_result(TaskResult(tally=self._sweep.tally))
         )
@@ -110,8 +115,11 @@ class Sweeper:
             follow_ups=[letter],
         )
 
-    async def _find(self) -> None:
-        """Enqueue the removals of all extras, a page or more at a time."""
+    async def _find(self) -> int:
+        """Enqueue the removals of extras, a page or more at a time; 0 when there are no more.
+
+        Else it has come as far as the queue shall hold, and returns how many tasks are open.
+        """
         waiting: list[Entry] = []
         pages = pair_pages(
             self._ends,
@@ -125,21 +133,23 @@ class Sweeper:
                 waiting += [entry for entry in page.extras if self._policy.wants(entry)]
                 reached = page.last_key
                 if len(waiting) >= REMOVAL_OBJECTS:
-                    await self._enqueue(waiting, reached)
+                    open_tasks = await self._enqueue(waiting, reached)
                     waiting = []
+                    if open_tasks > REMOVALS_AHEAD:
+                        return open_tasks
         if waiting:
             await self._enqueue(waiting, reached)
+        return 0
 
-    async def _enqueue(self, entries: Sequence[Entry], reached: str) -> None:
+    async def _enqueue(self, entries: Sequence[Entry], reached: str) -> int:
         count, tally = len(entries), self._sweep.tally
         tally.add(Tally(planned_objects=count, planned_deletes=count))
         self._sweep = replace(self._sweep, after=reached, begun=True)
-        tasks = [
-            NewTask(
-                payload=encode_payload(Removal(entries=list(entries[at : at + REMOVAL_OBJECTS])))
-            )
+        removals = [
+            Removal(entries=list(entries[at : at + REMOVAL_OBJECTS]))
             for at in range(0, count, REMOVAL_OBJECTS)
         ]
+        tasks = [NewTask(payload=encode_payload(each, packed=True)) for each in removals]
         payload = encode_payload(self._sweep)
         advanced = await self._patiently(
             lambda: self._store.advance(
@@ -148,6 +158,7 @@ class Sweeper:
         )
         self._lease = advanced.lease
         self._notify()
+        return advanced.stats.open_tasks
 
     async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
         return await patiently(verb, patience_s=FLEET_POLICY.patience_s, rng=random.random)

@@ -294,3 +294,28 @@ def test_a_fleet_without_a_source_deletes_nothing(
     )
     assert json.loads(job.stdout)["objects"]["deleted"] == 1
     assert read_tree(tmp_path / "out") == {}
+
+
+def test_a_worker_that_is_killed_among_the_deletions(
+    fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    new = make_objects(20, seed=6)
+    fill_bucket(seaweed_bucket, new, "s/")
+    write_tree(tmp_path / "out", {f"old/{number}": b"" for number in range(1500)})
+    fleet.program = SLOW
+    first, _ = (fleet.start_worker("--lease", "3s", "--slots", "1") for _ in range(2))
+    job = fleet.mover.start(
+        *(seaweed_bucket.location("s/"), f"{tmp_path}/out/", "--delete", "-y"),
+        *("--queue", fleet.redis.url),
+        verb="rsync",
+    )
+    deadline_s = time.monotonic() + 30
+    while len(os.listdir(tmp_path / "out/old")) > 1300:
+        assert time.monotonic() < deadline_s, job.poll()
+        time.sleep(0.01)
+    first.kill()
+    ended = fleet.mover.finish(job)
+    assert ended.code == 0, ended
+    assert ended.report["objects"]["deleted"] == 1500
+    assert_equal_trees(read_tree(tmp_path / "out"), new)
+    assert not (tmp_path / "out/old").exists()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mover import sweeping
+from mover import listing, sweeping
 from mover.manifest import Deed
 from mover.model import Delta, State
 from mover.planning import Planner, Policy
@@ -16,6 +16,7 @@ from mover.removing import directories_above
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import TaskState
 from tests.unit.mover.engine import fill, make_ends, run_engine, stored
+from transports import memory
 from transports.errors import Denied, Unavailable
 from transports.faults import Fault, Faults
 from transports.local import open_local
@@ -68,6 +69,23 @@ async def test_extras_go_after_everything_was_copied(tmp_path: Path) -> None:
     verbs = [call.verb for call in record.log.calls]
     assert "write_small" not in verbs[verbs.index("delete") :]
     assert "finish_upload" not in verbs[verbs.index("delete") :]
+
+
+async def test_a_long_deletion_waits_for_its_removals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "REMOVALS_AHEAD", 1)
+    monkeypatch.setattr(sweeping, "REMOVAL_OBJECTS", 2)
+    monkeypatch.setattr(sweeping, "pause_s", lambda open_tasks: 0.01)
+    monkeypatch.setattr(listing, "WAITING_ENTRIES_MAX", 5)
+    monkeypatch.setattr(memory, "PAGE_ENTRIES", 3)
+    source, target = MemoryTransport(), MemoryTransport()
+    await fill(source, OBJECTS)
+    await fill(target, EXTRAS)
+    report = await rsync(source, target, tmp_path, MemoryTaskStore())
+    assert (report.state, report.tally.deleted_objects) == (State.DONE, len(EXTRAS))
+    assert report.tally.planned_deletes == len(EXTRAS)
+    assert stored(target) == OBJECTS
 
 
 async def test_without_the_wish_nothing_is_deleted(tmp_path: Path) -> None:
