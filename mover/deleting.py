@@ -20,9 +20,7 @@ _PAUSE_PER_TASK_S: Final = 0.01
 
 @dataclass(slots=True, kw_only=True)
 class Survey:
-    """What the filters take at both ends: objects of the source, of the target, and extras of these.
-
-    """
+    """What the filters take at both ends: objects of the source, of the target, and extras of these."""
 
     sources: int = 0
     targets: int = 0

@@ -117,6 +117,17 @@ def test_an_object_that_fails_keeps_everything(
     assert "nothing was deleted, because 1 task failed" in told.stderr
 
 
+def test_a_folder_marker_goes_alone(mover: Mover, seaweed_bucket: Bucket, tmp_path: Path) -> None:
+    """SeaweedFS keeps a directory under a marker's key: what lies in it must not go with it."""
+    kept = {"d/x": b"1", "d/y.tmp": b"2", "e/f/z.tmp": b"3"}
+    markers = {"d/": b"", "e/": b"", "e/f/": b"", "g/": b""}
+    fill_bucket(seaweed_bucket, {f"t/{name}": data for name, data in (kept | markers).items()})
+    write_tree(tmp_path / "in", {"d/x": b"1"}, settle=True)
+    ended = mover.rsync(f"{tmp_path}/in/", seaweed_bucket.location("t/"), *DELETING)
+    assert (ended.code, ended.report["objects"]["deleted"]) == (0, 4), ended
+    assert read_bucket(seaweed_bucket, "t/") == kept
+
+
 # --- Beside rsync itself ---
 
 
