@@ -89,12 +89,8 @@ class Sweeper:
                 return Outcome(disposition=Release(after_s=pause_s(stats.open_tasks)))
             if failed := stats.tasks[TaskState.DISCARDED]:
                 return self._withheld(failed_before(failed))
-            counting = must_count(self._ends.spec)
-            against = objection(
-                self._ends.spec, await survey(self._ends, self._policy, counting=counting)
-            )
-            if against:
-                return self._withheld(against)
+        if against := await self._objection():
+            return self._withheld(against)
         open_tasks = await self._find()
         if open_tasks:
             # Given back, not waited for: on a worker of one slot the removals need this one.
@@ -103,7 +99,19 @@ class Sweeper:
             disposition=Done(), result=encode_result(TaskResult(tally=self._sweep.tally))
         )
 
+    async def _objection(self) -> str:
+        """What speaks against going on: at the beginning, and where somebody else had begun."""
+        spec = self._ends.spec
+        if self._sweep.begun:
+            spec = replace(spec, max_delete=None)  # which was for all of it, and some is gone
+            if spec.allow_empty_source:
+                return ""
+        found = await survey(self._ends, self._policy, counting=must_count(spec))
+        return objection(spec, found)
+
     def _withheld(self, why: str) -> Outcome:
+        tally = self._sweep.tally if self._sweep.begun else Tally()
+        self._sweep = replace(self._sweep, tally=Tally())
         letter = NewTask(
             payload=encode_payload(self._sweep),
             discarded=why.encode("utf-8", "backslashreplace").decode(),
@@ -111,7 +119,7 @@ class Sweeper:
         )
         return Outcome(
             disposition=Done(),
-            result=encode_result(TaskResult(tally=Tally())),
+            result=encode_result(TaskResult(tally=tally)),
             follow_ups=[letter],
         )
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from mover import listing, sweeping
+from mover.feeding import Checkpoint
 from mover.manifest import Deed
-from mover.model import Delta, State
+from mover.model import Delta, State, Sweep, Tally
+from mover.payloads import encode_payload
 from mover.planning import Planner, Policy
 from mover.recalling import Recall, RowSpill
 from mover.recording import ManifestWriter
 from mover.removing import directories_above
 from scheduler.memory_store import MemoryTaskStore
-from scheduler.model import TaskState
+from scheduler.model import NewTask, TaskState
 from tests.unit.mover.engine import fill, make_ends, run_engine, stored
 from transports import memory
 from transports.errors import Denied, Unavailable
@@ -173,6 +176,32 @@ async def test_an_object_that_cannot_be_deleted_is_a_failure_with_a_letter(tmp_p
     report = await rsync(source, target, tmp_path, store)
     assert (report.state, report.tally.deleted_objects) == (State.DONE, len(EXTRAS))
     assert stored(target) == OBJECTS
+
+
+async def test_what_came_back_to_the_source_is_not_deleted_by_a_retry(tmp_path: Path) -> None:
+    source, target = await both()
+    store = MemoryTaskStore()
+    faults = Faults(target, [Fault(verb="delete", key="003", times=1, error=Denied("003"))])
+    await rsync(source, faults, tmp_path, store)
+    await fill(source, {"003": b"old"})
+    assert await store.requeue() == 1
+    report = await rsync(source, target, tmp_path, store)
+    assert (report.state, report.tally.deleted_objects) == (State.DONE, len(EXTRAS) - 1)
+    assert stored(target) == OBJECTS | {"003": b"old"}
+
+
+async def test_a_source_that_is_gone_when_a_deletion_goes_on(tmp_path: Path) -> None:
+    target, store = MemoryTransport(), MemoryTaskStore()
+    await fill(target, EXTRAS)
+    sweep = Sweep(now_s=0.0, after="010", begun=True, tally=Tally(planned_deletes=11))
+    await store.enqueue(
+        [NewTask(payload=encode_payload(sweep))],
+        checkpoint=msgspec.msgpack.encode(Checkpoint(now_s=0.0, done=True)),
+    )
+    report = await rsync(MemoryTransport(), target, tmp_path, store, max_delete=1)
+    assert "--allow-empty-source" in report.withheld
+    assert report.tally.planned_deletes == 11
+    assert stored(target) == EXTRAS
 
 
 async def test_a_delete_that_fails_for_now_comes_again(tmp_path: Path) -> None:
