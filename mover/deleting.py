@@ -20,16 +20,12 @@ _PAUSE_PER_TASK_S: Final = 0.01
 
 @dataclass(slots=True, kw_only=True)
 class Survey:
-    """What the filters take at both ends: objects of the source, of the target, and extras of these.
-
-    ``complete`` is unset where counting ended as soon as there was one object of the source.
-    """
+    """What the filters take at both ends: objects of the source, of the target, and extras of these."""
 
     sources: int = 0
     targets: int = 0
     extras: int = 0
     examples: tuple[str, ...] = ()
-    complete: bool = True
 
     def add_extra(self, key: str) -> None:
         self.extras += 1

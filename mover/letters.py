@@ -39,9 +39,9 @@ def shard_outcome(
     *,
     attempt: int,
 ) -> Outcome:
-    """What a shard (or a removal) came to, whose objects may have failed for now (``transient``, by key) or for good.
+    """What a shard came to, whose objects may have failed for now (``transient``, by key) or for good.
 
-    The first transient failure leaves the shard, so that what it moved is done. From then on a shard
+    A removal is a shard too. The first transient failure leaves the shard, so that what it moved is done. From then on a shard
     of which nothing came is itself tried again, up to ``OBJECT_ATTEMPTS_MAX`` times in a row.
     """
     if shard.failed and attempt >= OBJECT_ATTEMPTS_MAX:

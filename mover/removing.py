@@ -12,7 +12,7 @@ from mover.ends import Ends
 from mover.manifest import Row, deleted_row
 from mover.model import Failure, Removal, Tally, TaskResult
 from mover.recording import now_ms
-from transports.errors import Transient, TransportError
+from transports.errors import NotFound, Transient, TransportError
 from transports.model import Entry, Kind
 
 
@@ -41,19 +41,30 @@ class Remover:
 
         Raises ``TransportError`` where the source cannot tell whether it has a directory.
         """
+        entries = removal.entries
+        if removal.failed:
+            entries = [each for each in entries if not await self._is_back(each)]
         real = self._ends.target.capabilities.has_directories
-        held_back = [each for each in removal.entries if real and each.kind is Kind.DIRECTORY]
-        objects = [each for each in removal.entries if not (real and each.kind is Kind.DIRECTORY)]
-        await self._delete(objects)
+        held_back = [each for each in entries if real and each.kind is Kind.DIRECTORY]
+        await self._delete([each for each in entries if not (real and each.kind is Kind.DIRECTORY)])
         if not real:
             return self.result
-        absent = await self._absent(directories_above(each.key for each in removal.entries))
+        absent = await self._absent(directories_above(each.key for each in entries))
         listed = {each.key: each for each in held_back}
         self.result.tally.skipped_objects += len(listed.keys() - absent)
         # The deepest first, because a parent is empty only then.
         for _, level in groupby(sorted(absent, key=_depth, reverse=True), key=_depth):
             await self._delete([listed.get(key, _unlisted(key)) for key in level], counted=listed)
         return self.result
+
+    async def _is_back(self, entry: Entry) -> bool:
+        """Whether the source has it now: a removal that failed may be tried again days later."""
+        try:
+            await self._ends.source.head(entry.key)
+        except NotFound:
+            return False
+        self.result.tally.skipped_objects += 1
+        return True
 
     async def _absent(self, directories: Sequence[str]) -> set[str]:
         """Those that the source does not have: a question for each, none below one that it lacks."""

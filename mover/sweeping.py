@@ -31,6 +31,9 @@ T = TypeVar("T")
 REMOVAL_OBJECTS: Final = 1000
 """Objects of a removal: what S3 deletes in one request."""
 
+REMOVALS_AHEAD: Final = 200
+"""Removals that may wait in the queue: two hundred thousand objects, some ten megabytes."""
+
 
 async def survey(ends: Ends, policy: Policy, *, counting: bool) -> Survey:
     """Look at both ends as a deletion would; unless ``counting``, only until the source has one.
@@ -50,7 +53,6 @@ async def survey(ends: Ends, policy: Policy, *, counting: bool) -> Survey:
                     found.targets += 1
                     found.add_extra(entry.key)
             if found.sources and not counting:
-                found.complete = False
                 break
     return found
 
@@ -87,18 +89,29 @@ class Sweeper:
                 return Outcome(disposition=Release(after_s=pause_s(stats.open_tasks)))
             if failed := stats.tasks[TaskState.DISCARDED]:
                 return self._withheld(failed_before(failed))
-            counting = must_count(self._ends.spec)
-            against = objection(
-                self._ends.spec, await survey(self._ends, self._policy, counting=counting)
-            )
-            if against:
-                return self._withheld(against)
-        await self._find()
+        if against := await self._objection():
+            return self._withheld(against)
+        open_tasks = await self._find()
+        if open_tasks:
+            # Given back, not waited for: on a worker of one slot the removals need this one.
+            return Outcome(disposition=Release(after_s=pause_s(open_tasks)))
         return Outcome(
             disposition=Done(), result=encode_result(TaskResult(tally=self._sweep.tally))
         )
 
+    async def _objection(self) -> str:
+        """What speaks against going on: at the beginning, and where somebody else had begun."""
+        spec = self._ends.spec
+        if self._sweep.begun:
+            spec = replace(spec, max_delete=None)  # which was for all of it, and some is gone
+            if spec.allow_empty_source:
+                return ""
+        found = await survey(self._ends, self._policy, counting=must_count(spec))
+        return objection(spec, found)
+
     def _withheld(self, why: str) -> Outcome:
+        tally = self._sweep.tally if self._sweep.begun else Tally()
+        self._sweep = replace(self._sweep, tally=Tally())
         letter = NewTask(
             payload=encode_payload(self._sweep),
             discarded=why.encode("utf-8", "backslashreplace").decode(),
@@ -106,12 +119,15 @@ class Sweeper:
         )
         return Outcome(
             disposition=Done(),
-            result=encode_result(TaskResult(tally=Tally())),
+            result=encode_result(TaskResult(tally=tally)),
             follow_ups=[letter],
         )
 
-    async def _find(self) -> None:
-        """Enqueue the removals of all extras, a page or more at a time."""
+    async def _find(self) -> int:
+        """Enqueue the removals of extras, a page or more at a time; 0 when there are no more.
+
+        Else it has come as far as the queue shall hold, and returns how many tasks are open.
+        """
         waiting: list[Entry] = []
         pages = pair_pages(
             self._ends,
@@ -125,21 +141,23 @@ class Sweeper:
                 waiting += [entry for entry in page.extras if self._policy.wants(entry)]
                 reached = page.last_key
                 if len(waiting) >= REMOVAL_OBJECTS:
-                    await self._enqueue(waiting, reached)
+                    open_tasks = await self._enqueue(waiting, reached)
                     waiting = []
+                    if open_tasks > REMOVALS_AHEAD:
+                        return open_tasks
         if waiting:
             await self._enqueue(waiting, reached)
+        return 0
 
-    async def _enqueue(self, entries: Sequence[Entry], reached: str) -> None:
+    async def _enqueue(self, entries: Sequence[Entry], reached: str) -> int:
         count, tally = len(entries), self._sweep.tally
         tally.add(Tally(planned_objects=count, planned_deletes=count))
         self._sweep = replace(self._sweep, after=reached, begun=True)
-        tasks = [
-            NewTask(
-                payload=encode_payload(Removal(entries=list(entries[at : at + REMOVAL_OBJECTS])))
-            )
+        removals = [
+            Removal(entries=list(entries[at : at + REMOVAL_OBJECTS]))
             for at in range(0, count, REMOVAL_OBJECTS)
         ]
+        tasks = [NewTask(payload=encode_payload(each, packed=True)) for each in removals]
         payload = encode_payload(self._sweep)
         advanced = await self._patiently(
             lambda: self._store.advance(
@@ -148,6 +166,7 @@ class Sweeper:
         )
         self._lease = advanced.lease
         self._notify()
+        return advanced.stats.open_tasks
 
     async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
         return await patiently(verb, patience_s=FLEET_POLICY.patience_s, rng=random.random)

@@ -68,7 +68,14 @@ def mover(tmp_path: Path) -> CommandLine:
 @pytest.mark.alone
 def test_version_and_help_are_quick(mover: CommandLine) -> None:
     # The best of three: another process may hold the processor during one.
-    for arguments in (("--version",), ("--help",), ("-h",), ("copy", "-h"), ("check", "--help")):
+    for arguments in (
+        ("--version",),
+        ("--help",),
+        ("-h",),
+        ("copy", "-h"),
+        ("rsync", "-h"),
+        ("check", "--help"),
+    ):
         runs = [mover(*arguments) for _ in range(3)]
         assert {run.code for run in runs} == {0}
         assert min(run.seconds for run in runs) < 0.3, arguments
@@ -78,7 +85,7 @@ def test_version_and_help_are_quick(mover: CommandLine) -> None:
 FLEET_COMMANDS = ("cancel", "jobs", "limit", "pause", "resume", "retry", "serve", "show", "worker")
 
 
-@pytest.mark.parametrize("command", ["copy", "check", "completion", *FLEET_COMMANDS])
+@pytest.mark.parametrize("command", ["copy", "rsync", "check", "completion", *FLEET_COMMANDS])
 def test_every_help_has_three_examples(mover: CommandLine, command: str) -> None:
     text = mover(command, "--help").out
     assert text.count(f"\n    mover {command} ") >= 3
@@ -87,7 +94,7 @@ def test_every_help_has_three_examples(mover: CommandLine, command: str) -> None
 def test_help_lists_what_there_is(mover: CommandLine) -> None:
     lines = mover("--help").out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines] == sorted(
-        ["check", "completion", "copy", "delta", *FLEET_COMMANDS]
+        ["check", "completion", "copy", "delta", "rsync", *FLEET_COMMANDS]
     )
 
 
@@ -156,7 +163,8 @@ def test_json_is_one_object_and_nothing_else(mover: CommandLine) -> None:
     assert ran.out.count("\n") == 1
     assert ran.errors == ""
     assert list(report) == [
-        *("job", "state", "objects", "bytes", "seconds", "verified", "failures", "retry_file")
+        *("job", "state", "objects", "bytes", "seconds", "verified", "failures", "retry_file"),
+        "withheld",
     ]
     assert report["state"] == "done"
     assert report["objects"]["copied"] == 4

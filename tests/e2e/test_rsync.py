@@ -117,6 +117,17 @@ def test_an_object_that_fails_keeps_everything(
     assert "nothing was deleted, because 1 task failed" in told.stderr
 
 
+def test_a_folder_marker_goes_alone(mover: Mover, seaweed_bucket: Bucket, tmp_path: Path) -> None:
+    """SeaweedFS keeps a directory under a marker's key: what lies in it must not go with it."""
+    kept = {"d/x": b"1", "d/y.tmp": b"2", "e/f/z.tmp": b"3"}
+    markers = {"d/": b"", "e/": b"", "e/f/": b"", "g/": b""}
+    fill_bucket(seaweed_bucket, {f"t/{name}": data for name, data in (kept | markers).items()})
+    write_tree(tmp_path / "in", {"d/x": b"1"}, settle=True)
+    ended = mover.rsync(f"{tmp_path}/in/", seaweed_bucket.location("t/"), *DELETING)
+    assert (ended.code, ended.report["objects"]["deleted"]) == (0, 4), ended
+    assert read_bucket(seaweed_bucket, "t/") == kept
+
+
 # --- Beside rsync itself ---
 
 
@@ -294,3 +305,28 @@ def test_a_fleet_without_a_source_deletes_nothing(
     )
     assert json.loads(job.stdout)["objects"]["deleted"] == 1
     assert read_tree(tmp_path / "out") == {}
+
+
+def test_a_worker_that_is_killed_among_the_deletions(
+    fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    new = make_objects(20, seed=6)
+    fill_bucket(seaweed_bucket, new, "s/")
+    write_tree(tmp_path / "out", {f"old/{number}": b"" for number in range(1500)})
+    fleet.program = SLOW
+    first, _ = (fleet.start_worker("--lease", "3s", "--slots", "1") for _ in range(2))
+    job = fleet.mover.start(
+        *(seaweed_bucket.location("s/"), f"{tmp_path}/out/", "--delete", "-y"),
+        *("--queue", fleet.redis.url),
+        verb="rsync",
+    )
+    deadline_s = time.monotonic() + 30
+    while len(os.listdir(tmp_path / "out/old")) > 1300:
+        assert time.monotonic() < deadline_s, job.poll()
+        time.sleep(0.01)
+    first.kill()
+    ended = fleet.mover.finish(job)
+    assert ended.code == 0, ended
+    assert ended.report["objects"]["deleted"] == 1500
+    assert_equal_trees(read_tree(tmp_path / "out"), new)
+    assert not (tmp_path / "out/old").exists()

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from mover import sweeping
+from mover import listing, sweeping
+from mover.feeding import Checkpoint
 from mover.manifest import Deed
-from mover.model import Delta, State
+from mover.model import Delta, State, Sweep, Tally
+from mover.payloads import encode_payload
 from mover.planning import Planner, Policy
 from mover.recalling import Recall, RowSpill
 from mover.recording import ManifestWriter
 from mover.removing import directories_above
 from scheduler.memory_store import MemoryTaskStore
-from scheduler.model import TaskState
+from scheduler.model import NewTask, TaskState
 from tests.unit.mover.engine import fill, make_ends, run_engine, stored
+from transports import memory
 from transports.errors import Denied, Unavailable
 from transports.faults import Fault, Faults
 from transports.local import open_local
@@ -68,6 +72,23 @@ async def test_extras_go_after_everything_was_copied(tmp_path: Path) -> None:
     verbs = [call.verb for call in record.log.calls]
     assert "write_small" not in verbs[verbs.index("delete") :]
     assert "finish_upload" not in verbs[verbs.index("delete") :]
+
+
+async def test_a_long_deletion_waits_for_its_removals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "REMOVALS_AHEAD", 1)
+    monkeypatch.setattr(sweeping, "REMOVAL_OBJECTS", 2)
+    monkeypatch.setattr(sweeping, "pause_s", lambda open_tasks: 0.01)
+    monkeypatch.setattr(listing, "WAITING_ENTRIES_MAX", 5)
+    monkeypatch.setattr(memory, "PAGE_ENTRIES", 3)
+    source, target = MemoryTransport(), MemoryTransport()
+    await fill(source, OBJECTS)
+    await fill(target, EXTRAS)
+    report = await rsync(source, target, tmp_path, MemoryTaskStore())
+    assert (report.state, report.tally.deleted_objects) == (State.DONE, len(EXTRAS))
+    assert report.tally.planned_deletes == len(EXTRAS)
+    assert stored(target) == OBJECTS
 
 
 async def test_without_the_wish_nothing_is_deleted(tmp_path: Path) -> None:
@@ -155,6 +176,32 @@ async def test_an_object_that_cannot_be_deleted_is_a_failure_with_a_letter(tmp_p
     report = await rsync(source, target, tmp_path, store)
     assert (report.state, report.tally.deleted_objects) == (State.DONE, len(EXTRAS))
     assert stored(target) == OBJECTS
+
+
+async def test_what_came_back_to_the_source_is_not_deleted_by_a_retry(tmp_path: Path) -> None:
+    source, target = await both()
+    store = MemoryTaskStore()
+    faults = Faults(target, [Fault(verb="delete", key="003", times=1, error=Denied("003"))])
+    await rsync(source, faults, tmp_path, store)
+    await fill(source, {"003": b"old"})
+    assert await store.requeue() == 1
+    report = await rsync(source, target, tmp_path, store)
+    assert (report.state, report.tally.deleted_objects) == (State.DONE, len(EXTRAS) - 1)
+    assert stored(target) == OBJECTS | {"003": b"old"}
+
+
+async def test_a_source_that_is_gone_when_a_deletion_goes_on(tmp_path: Path) -> None:
+    target, store = MemoryTransport(), MemoryTaskStore()
+    await fill(target, EXTRAS)
+    sweep = Sweep(now_s=0.0, after="010", begun=True, tally=Tally(planned_deletes=11))
+    await store.enqueue(
+        [NewTask(payload=encode_payload(sweep))],
+        checkpoint=msgspec.msgpack.encode(Checkpoint(now_s=0.0, done=True)),
+    )
+    report = await rsync(MemoryTransport(), target, tmp_path, store, max_delete=1)
+    assert "--allow-empty-source" in report.withheld
+    assert report.tally.planned_deletes == 11
+    assert stored(target) == EXTRAS
 
 
 async def test_a_delete_that_fails_for_now_comes_again(tmp_path: Path) -> None:
