@@ -1,4 +1,7 @@
 /* The positions of anchors, on what the level can do. Included once by each level. */
+#if DK_LEVEL == 0 && defined(__aarch64__)
+#include <arm_neon.h> /* every 64-bit ARM has it */
+#endif
 
 #define DK_F0 0x9E2F
 #define DK_F1 0x6A8F
@@ -100,9 +103,56 @@ static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uin
     }
 }
 
+#elif defined(__aarch64__)
+
+#define DK_DOUBLE(next, factor, lanes)                                                            \
+    do {                                                                                          \
+        uint16x8_t far = lanes < 8 ? vextq_u16(x, next, lanes & 7) : next;                        \
+        next = x;                                                                                 \
+        x = vmlaq_n_u16(x, far, factor);                                                          \
+    } while (0)
+#define DK_STEP(q)                                                                                \
+    do {                                                                                          \
+        x = vreinterpretq_u16_u8(vld1q_u8(q));                                                    \
+        DK_DOUBLE(e0, DK_F0, 1);                                                                  \
+        DK_DOUBLE(e1, DK_F1, 2);                                                                  \
+        DK_DOUBLE(e2, DK_F2, 4);                                                                  \
+        DK_DOUBLE(e3, DK_F3, 8);                                                                  \
+        uint16x8_t even = vcgtq_s16(vreinterpretq_s16_u16(x), under);                             \
+        x = vreinterpretq_u16_u8(vld1q_u8((q) + 1));                                              \
+        DK_DOUBLE(o0, DK_F0, 1);                                                                  \
+        DK_DOUBLE(o1, DK_F1, 2);                                                                  \
+        DK_DOUBLE(o2, DK_F2, 4);                                                                  \
+        DK_DOUBLE(o3, DK_F3, 8);                                                                  \
+        uint16x8_t odd = vcgtq_s16(vreinterpretq_s16_u16(x), under);                              \
+        uint8x16_t both = vandq_u8(vreinterpretq_u8_u16(vbslq_u16(second, odd, even)), weights);  \
+        mask = mask << 16 | (uint64_t)vaddv_u8(vget_high_u8(both)) << 8                           \
+            | vaddv_u8(vget_low_u8(both));                                                        \
+    } while (0)
+
+static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
+    const int16x8_t under = vdupq_n_s16((int16_t)DK_UNDER(bits));
+    const uint16x8_t second = vdupq_n_u16(0xFF00);
+    const uint8x16_t weights = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    uint16x8_t e0 = vdupq_n_u16(0), e1 = e0, e2 = e0, e3 = e0;
+    uint16x8_t o0 = e0, o1 = e0, o2 = e0, o3 = e0, x;
+    uint64_t mask = 0;
+    uint32_t words = (count + 63) / 64;
+    DK_STEP(p + 64 * (size_t)words + 16); /* for the next ones only: their masks are shifted out */
+    DK_STEP(p + 64 * (size_t)words);
+    for (uint32_t word = words; word-- > 0;) {
+        const uint8_t *q = p + 64 * (size_t)word;
+        DK_STEP(q + 48);
+        DK_STEP(q + 32);
+        DK_STEP(q + 16);
+        DK_STEP(q);
+        masks[word] = mask;
+    }
+}
+
 #else
 
-/* Plain C that compilers turn into the vectors of the baseline: SSE2, and NEON on 64-bit ARM. */
+/* Plain C that compilers turn into the vectors of the baseline, SSE2 for instance. */
 static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
     uint16_t x[DK_CELL_BYTES + 2 * 64];
     uint8_t anchor[DK_CELL_BYTES + 64];
