@@ -56,6 +56,7 @@ soak: $(STAMPS)/test $(STAMPS)/rsync ## Run the tests that take minutes
 	$(PYTHON) -m pytest -q -m soak --timeout=3600
 
 clean: ## Remove the environment, caches and build results
+	rm -rf mover/delta/_native.c mover/delta/_native*.so
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,4 +1,7 @@
 /* The positions of anchors, on what the level can do. Included once by each level. */
+#if DK_LEVEL == 0 && defined(__aarch64__)
+#include <arm_neon.h> /* every 64-bit ARM has it */
+#endif
 
 #define DK_F0 0x9E2F
 #define DK_F1 0x6A8F
@@ -58,6 +61,25 @@ static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uin
         x = _mm256_add_epi16(x, _mm256_mullo_epi16(factor, far));                                 \
     } while (0)
 
+#define DK_STEP(q)                                                                                \
+    do {                                                                                          \
+        x = DK_LOAD(q);                                                                           \
+        DK_DOUBLE(e0, f0, 2);                                                                     \
+        DK_DOUBLE(e1, f1, 4);                                                                     \
+        DK_DOUBLE(e2, f2, 8);                                                                     \
+        DK_DOUBLE(e3, f3, 16);                                                                    \
+        __m256i even = _mm256_cmpgt_epi16(x, under);                                              \
+        x = DK_LOAD((q) + 1);                                                                     \
+        DK_DOUBLE(o0, f0, 2);                                                                     \
+        DK_DOUBLE(o1, f1, 4);                                                                     \
+        DK_DOUBLE(o2, f2, 8);                                                                     \
+        DK_DOUBLE(o3, f3, 16);                                                                    \
+        __m256i odd = _mm256_cmpgt_epi16(x, under);                                               \
+        uint32_t mask = (uint32_t)_mm256_movemask_epi8(_mm256_blendv_epi8(even, odd, second));    \
+        low = low << 16 | (mask & 0xFFFF);                                                        \
+        high = high << 16 | mask >> 16;                                                           \
+    } while (0)
+
 static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
     const __m256i f0 = _mm256_set1_epi16((short)DK_F0), f1 = _mm256_set1_epi16((short)DK_F1);
     const __m256i f2 = _mm256_set1_epi16((short)DK_F2), f3 = _mm256_set1_epi16((short)DK_F3);
@@ -65,33 +87,72 @@ static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uin
     const __m256i second = _mm256_set1_epi16((short)0xFF00);
     __m256i e0 = _mm256_setzero_si256(), e1 = e0, e2 = e0, e3 = e0;
     __m256i o0 = e0, o1 = e0, o2 = e0, o3 = e0, x;
-    const uint32_t words = (count + 63) / 64, steps = 2 * words;
-    const size_t half = 16 * (size_t)steps;
-    uint8_t *low = (uint8_t *)masks, *high = low + 2 * steps;
-    for (uint32_t i = steps + 2; i-- > 0;) {
-        const uint8_t *q = p + 16 * (size_t)i;
-        x = DK_LOAD(q);
-        DK_DOUBLE(e0, f0, 2);
-        DK_DOUBLE(e1, f1, 4);
-        DK_DOUBLE(e2, f2, 8);
-        DK_DOUBLE(e3, f3, 16);
-        __m256i even = _mm256_cmpgt_epi16(x, under);
-        x = DK_LOAD(q + 1);
-        DK_DOUBLE(o0, f0, 2);
-        DK_DOUBLE(o1, f1, 4);
-        DK_DOUBLE(o2, f2, 8);
-        DK_DOUBLE(o3, f3, 16);
-        __m256i odd = _mm256_cmpgt_epi16(x, under);
-        uint32_t mask = (uint32_t)_mm256_movemask_epi8(_mm256_blendv_epi8(even, odd, second));
-        uint16_t first = (uint16_t)mask, last = (uint16_t)(mask >> 16);
-        memcpy(low + 2 * i, &first, 2); /* from the end: what is too much is written over or behind */
-        memcpy(high + 2 * i, &last, 2);
+    const uint32_t quads = (count + 127) / 128; /* of steps: a word of each half */
+    const size_t half = 64 * (size_t)quads;
+    uint64_t low = 0, high = 0;
+    DK_STEP(p + half + 16); /* for the next ones only: their masks are shifted out */
+    DK_STEP(p + half);
+    for (uint32_t quad = quads; quad-- > 0;) {
+        const uint8_t *q = p + 64 * (size_t)quad;
+        DK_STEP(q + 48);
+        DK_STEP(q + 32);
+        DK_STEP(q + 16);
+        DK_STEP(q);
+        masks[quad] = low;
+        masks[quads + quad] = high;
+    }
+}
+
+#elif defined(__aarch64__)
+
+#define DK_DOUBLE(next, factor, lanes)                                                            \
+    do {                                                                                          \
+        uint16x8_t far = lanes < 8 ? vextq_u16(x, next, lanes & 7) : next;                        \
+        next = x;                                                                                 \
+        x = vmlaq_n_u16(x, far, factor);                                                          \
+    } while (0)
+#define DK_STEP(q)                                                                                \
+    do {                                                                                          \
+        x = vreinterpretq_u16_u8(vld1q_u8(q));                                                    \
+        DK_DOUBLE(e0, DK_F0, 1);                                                                  \
+        DK_DOUBLE(e1, DK_F1, 2);                                                                  \
+        DK_DOUBLE(e2, DK_F2, 4);                                                                  \
+        DK_DOUBLE(e3, DK_F3, 8);                                                                  \
+        uint16x8_t even = vcgtq_s16(vreinterpretq_s16_u16(x), under);                             \
+        x = vreinterpretq_u16_u8(vld1q_u8((q) + 1));                                              \
+        DK_DOUBLE(o0, DK_F0, 1);                                                                  \
+        DK_DOUBLE(o1, DK_F1, 2);                                                                  \
+        DK_DOUBLE(o2, DK_F2, 4);                                                                  \
+        DK_DOUBLE(o3, DK_F3, 8);                                                                  \
+        uint16x8_t odd = vcgtq_s16(vreinterpretq_s16_u16(x), under);                              \
+        uint8x16_t both = vandq_u8(vreinterpretq_u8_u16(vbslq_u16(second, odd, even)), weights);  \
+        mask = mask << 16 | (uint64_t)vaddv_u8(vget_high_u8(both)) << 8                           \
+            | vaddv_u8(vget_low_u8(both));                                                        \
+    } while (0)
+
+static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
+    const int16x8_t under = vdupq_n_s16((int16_t)DK_UNDER(bits));
+    const uint16x8_t second = vdupq_n_u16(0xFF00);
+    const uint8x16_t weights = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    uint16x8_t e0 = vdupq_n_u16(0), e1 = e0, e2 = e0, e3 = e0;
+    uint16x8_t o0 = e0, o1 = e0, o2 = e0, o3 = e0, x;
+    uint64_t mask = 0;
+    uint32_t words = (count + 63) / 64;
+    DK_STEP(p + 64 * (size_t)words + 16); /* for the next ones only: their masks are shifted out */
+    DK_STEP(p + 64 * (size_t)words);
+    for (uint32_t word = words; word-- > 0;) {
+        const uint8_t *q = p + 64 * (size_t)word;
+        DK_STEP(q + 48);
+        DK_STEP(q + 32);
+        DK_STEP(q + 16);
+        DK_STEP(q);
+        masks[word] = mask;
     }
 }
 
 #else
 
-/* Plain C that compilers turn into the vectors of the baseline: SSE2, and NEON on 64-bit ARM. */
+/* Plain C that compilers turn into the vectors of the baseline, SSE2 for instance. */
 static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
     uint16_t x[DK_CELL_BYTES + 2 * 64];
     uint8_t anchor[DK_CELL_BYTES + 64];
@@ -153,12 +214,13 @@ static inline uint32_t dk_anchors(const uint8_t *p, uint32_t count, uint64_t rea
     for (uint32_t word = 0; word < words && n < max; word++) {
         uint64_t mask = masks[word];
         uint32_t end = n + (uint32_t)__builtin_popcountll(mask);
-        for (uint32_t i = 0; i < 3; i++) { /* most words have no more: no branch to guess */
-            found[n + i] = (uint16_t)(64 * word + dk_lowest(mask));
+        found[n] = (uint16_t)(64 * word + dk_lowest(mask)); /* most words have no more than two: */
+        mask &= mask - 1;                                   /* no branch to guess */
+        found[n + 1] = (uint16_t)(64 * word + dk_lowest(mask));
+        for (n += 2; n < end; n++) {
             mask &= mask - 1;
+            found[n] = (uint16_t)(64 * word + dk_lowest(mask));
         }
-        for (uint32_t i = n + 3; i < end; i++, mask &= mask - 1)
-            found[i] = (uint16_t)(64 * word + dk_lowest(mask));
         n = end;
     }
     return n < max ? n : max;

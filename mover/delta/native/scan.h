@@ -1,7 +1,13 @@
 /* The scan of one segment. Included once by each level. */
 #include "index.h"
 
-#define DK_KEYS_MAX 4096u /* anchors of one cell, of the smallest blocks */
+/* The anchors of some positions, no more than a cell, with their keys. */
+typedef struct {
+    uint64_t start, stop;
+    uint32_t count;
+    uint16_t found[DK_CELL_BYTES + DK_FOUND_SPARE];
+    uint64_t keys[DK_CELL_BYTES];
+} dk_batch;
 
 static inline const uint8_t *dk_at(const dk_scan *scan, uint64_t at) {
     return scan->data + (at - scan->base);
@@ -121,14 +127,26 @@ static int dk_ask_lanes(const dk_index *index, dk_scan *scan, uint64_t at) {
     return 0;
 }
 
-static uint64_t dk_next_lane(const dk_index *index, const dk_scan *scan) {
+/* Where a lane asks next, when those that ask at `asked` have done so. */
+static uint64_t dk_next_lane(const dk_index *index, const dk_scan *scan, uint64_t asked) {
     uint64_t next = DK_NONE;
     for (uint32_t i = 0; i < scan->lane_count; i++) {
-        const dk_lane *lane = &scan->lanes[i];
-        if (lane->block < index->head.blocks && lane->at < scan->stop && lane->at < next)
-            next = lane->at;
+        dk_lane lane = scan->lanes[i];
+        if (lane.at == asked) {
+            lane.at += index->head.block;
+            lane.block++;
+        }
+        if (lane.block < index->head.blocks && lane.at < scan->stop && lane.at < next)
+            next = lane.at;
     }
     return next;
+}
+
+/* Where the positions end that are asked together, from at on, before a lane asks at lane_at. */
+static uint64_t dk_batch_stop(uint64_t at, uint64_t lane_at, uint64_t anchors_stop) {
+    uint64_t stop = (at / DK_CELL_BYTES + 1) * DK_CELL_BYTES;
+    stop = stop < anchors_stop ? stop : anchors_stop;
+    return stop < lane_at ? stop : lane_at;
 }
 
 /* Of equal blocks, the one that continues a lane: longer runs, fewer operations. */
@@ -192,30 +210,35 @@ static int dk_ask_key(const dk_index *index, dk_scan *scan, uint64_t at, uint64_
     return 0;
 }
 
-/* Look the anchors of a cell up: all keys first, so that the filter's lines are on their way. */
-static int dk_ask_anchors(const dk_index *index, dk_scan *scan, uint64_t start, uint64_t stop) {
+/* Find anchors, and send for their lines of the filter. */
+static void dk_gather(const dk_index *index, const dk_scan *scan, dk_batch *batch, uint64_t start,
+                      uint64_t stop) {
     const dk_head *head = &index->head;
     const uint8_t *data = dk_at(scan, start);
-    uint16_t found[DK_KEYS_MAX + DK_FOUND_SPARE];
-    uint64_t keys[DK_KEYS_MAX];
-    uint32_t count = dk_anchors(data, (uint32_t)(stop - start), scan->end - start, head->bits, found,
-                                head->anchors_max);
-    for (uint32_t i = 0; i < count; i++) {
-        keys[i] = dk_key(head, data + found[i]);
-        __builtin_prefetch(&index->filter[dk_filter_word(keys[i], head->blocks)]);
+    batch->start = start;
+    batch->stop = stop;
+    batch->count = dk_anchors(data, (uint32_t)(stop - start), scan->end - start, head->bits,
+                              batch->found, head->anchors_max);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        batch->keys[i] = dk_key(head, data + batch->found[i]);
+        __builtin_prefetch(&index->filter[dk_filter_word(batch->keys[i], head->blocks)]);
     }
-    uint32_t passed = 0;
-    for (uint32_t i = 0; i < count; i++) { /* without a branch: what passes is packed to the front */
-        uint32_t bits = dk_filter_bits(keys[i]);
-        uint64_t key = keys[i];
-        keys[passed] = key;
-        found[passed] = found[i];
-        passed += (index->filter[dk_filter_word(key, head->blocks)] & bits) == bits;
+}
+
+static int dk_ask_batch(const dk_index *index, dk_scan *scan, dk_batch *batch) {
+    uint32_t passed = 0, blocks = index->head.blocks;
+    for (uint32_t i = 0; i < batch->count; i++) { /* no branch: what passes is packed to the front */
+        uint64_t key = batch->keys[i];
+        uint32_t bits = dk_filter_bits(key);
+        batch->keys[passed] = key;
+        batch->found[passed] = batch->found[i];
+        passed += (index->filter[dk_filter_word(key, blocks)] & bits) == bits;
     }
     for (uint32_t i = 0; i < passed; i++) {
-        if (!dk_pays(index, scan, start + found[i], DK_CANDIDATE_COST))
+        uint64_t at = batch->start + batch->found[i];
+        if (!dk_pays(index, scan, at, DK_CANDIDATE_COST))
             continue;
-        int equal = dk_ask_key(index, scan, start + found[i], keys[i]);
+        int equal = dk_ask_key(index, scan, at, batch->keys[i]);
         if (equal)
             return equal;
     }
@@ -243,20 +266,27 @@ static int dk_search(const dk_index *index, dk_scan *scan) {
     if (anchors_stop > scan->stop + index->head.block - DK_KEY_BYTES)
         anchors_stop = scan->stop + index->head.block - DK_KEY_BYTES;
     dk_begin_search(index, scan);
-    for (;;) {
+    dk_batch batches[2]; /* one is gathered while the lines of the filter come for the other */
+    batches[0].start = batches[1].start = DK_NONE;
+    for (uint32_t turn = 0;;) {
         int equal = dk_ask_lanes(index, scan, at);
         if (equal)
             return equal;
-        uint64_t lane_at = dk_next_lane(index, scan);
-        uint64_t stop = (at / DK_CELL_BYTES + 1) * DK_CELL_BYTES;
-        stop = stop < anchors_stop ? stop : anchors_stop;
-        stop = stop < lane_at ? stop : lane_at;
+        uint64_t lane_at = dk_next_lane(index, scan, DK_NONE);
+        uint64_t stop = dk_batch_stop(at, lane_at, anchors_stop);
         if (at < stop) {
+            dk_batch *batch = &batches[turn & 1];
             if (stop + 2 * DK_CELL_BYTES + DK_KEY_BYTES <= scan->end)
                 for (uint32_t ahead = 0; ahead < DK_CELL_BYTES; ahead += 64)
                     __builtin_prefetch(dk_at(scan, stop) + DK_CELL_BYTES + ahead);
+            if (batch->start != at || batch->stop != stop)
+                dk_gather(index, scan, batch, at, stop);
+            lane_at = dk_next_lane(index, scan, stop);
+            uint64_t next_stop = dk_batch_stop(stop, lane_at, anchors_stop);
+            if (turn++ && stop < next_stop) /* not in the first turn, which often finds */
+                dk_gather(index, scan, &batches[turn & 1], stop, next_stop);
             dk_look_for_fill(scan, at, stop);
-            if ((equal = dk_ask_anchors(index, scan, at, stop)))
+            if ((equal = dk_ask_batch(index, scan, batch)))
                 return equal;
             at = stop;
         } else if (lane_at < scan->stop)

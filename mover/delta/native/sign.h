@@ -43,7 +43,7 @@ static uint32_t dk_first_anchor(const dk_head *head, const uint8_t *block, uint3
     }
     uint32_t positions = length - DK_KEY_BYTES + 1;
     /* As many positions as an anchor is worth waiting for, then whole cells. */
-    uint32_t step = head->bits > 6 ? 2u << head->bits : 128;
+    uint32_t step = head->bits > 7 ? 1u << head->bits : 128;
     for (uint32_t at = 0; at < positions;) {
         uint32_t count = positions - at < step ? positions - at : step;
         uint16_t found[DK_FOUND_SPARE + 1];
