@@ -1,6 +1,8 @@
 /* The positions of anchors, on what the level can do. Included once by each level. */
-#if DK_LEVEL == 0 && defined(__aarch64__)
-#include <arm_neon.h> /* every 64-bit ARM has it */
+#if DK_LEVEL == 1 && defined(__aarch64__)
+#include <arm_neon.h>
+#elif DK_LEVEL == 1
+#include <emmintrin.h>
 #endif
 
 #define DK_F0 0x9E2F
@@ -103,7 +105,7 @@ static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uin
     }
 }
 
-#elif defined(__aarch64__)
+#elif DK_LEVEL == 1 && defined(__aarch64__)
 
 #define DK_DOUBLE(next, factor, lanes)                                                            \
     do {                                                                                          \
@@ -150,9 +152,58 @@ static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uin
     }
 }
 
+#elif DK_LEVEL == 1
+
+#define DK_LOAD(at) _mm_loadu_si128((const __m128i *)(const void *)(at))
+#define DK_DOUBLE(next, factor, bytes)                                                            \
+    do {                                                                                          \
+        __m128i far = bytes == 16 ? next                                                          \
+                                  : _mm_or_si128(_mm_srli_si128(x, bytes & 15),                   \
+                                                 _mm_slli_si128(next, (16 - bytes) & 15));        \
+        next = x;                                                                                 \
+        x = _mm_add_epi16(x, _mm_mullo_epi16(factor, far));                                       \
+    } while (0)
+#define DK_STEP(q)                                                                                \
+    do {                                                                                          \
+        x = DK_LOAD(q);                                                                           \
+        DK_DOUBLE(e0, f0, 2);                                                                     \
+        DK_DOUBLE(e1, f1, 4);                                                                     \
+        DK_DOUBLE(e2, f2, 8);                                                                     \
+        DK_DOUBLE(e3, f3, 16);                                                                    \
+        __m128i even = _mm_andnot_si128(second, _mm_cmpgt_epi16(x, under));                       \
+        x = DK_LOAD((q) + 1);                                                                     \
+        DK_DOUBLE(o0, f0, 2);                                                                     \
+        DK_DOUBLE(o1, f1, 4);                                                                     \
+        DK_DOUBLE(o2, f2, 8);                                                                     \
+        DK_DOUBLE(o3, f3, 16);                                                                    \
+        __m128i odd = _mm_and_si128(second, _mm_cmpgt_epi16(x, under));                           \
+        mask = mask << 16 | (uint32_t)_mm_movemask_epi8(_mm_or_si128(even, odd));                 \
+    } while (0)
+
+static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
+    const __m128i f0 = _mm_set1_epi16((short)DK_F0), f1 = _mm_set1_epi16((short)DK_F1);
+    const __m128i f2 = _mm_set1_epi16((short)DK_F2), f3 = _mm_set1_epi16((short)DK_F3);
+    const __m128i under = _mm_set1_epi16((short)DK_UNDER(bits));
+    const __m128i second = _mm_set1_epi16((short)0xFF00);
+    __m128i e0 = _mm_setzero_si128(), e1 = e0, e2 = e0, e3 = e0;
+    __m128i o0 = e0, o1 = e0, o2 = e0, o3 = e0, x;
+    uint64_t mask = 0;
+    uint32_t words = (count + 63) / 64;
+    DK_STEP(p + 64 * (size_t)words + 16); /* for the next ones only: their masks are shifted out */
+    DK_STEP(p + 64 * (size_t)words);
+    for (uint32_t word = words; word-- > 0;) {
+        const uint8_t *q = p + 64 * (size_t)word;
+        DK_STEP(q + 48);
+        DK_STEP(q + 32);
+        DK_STEP(q + 16);
+        DK_STEP(q);
+        masks[word] = mask;
+    }
+}
+
 #else
 
-/* Plain C that compilers turn into the vectors of the baseline, SSE2 for instance. */
+/* Plain C, for any processor. */
 static inline void dk_masks(const uint8_t *p, uint32_t count, uint32_t bits, uint64_t *masks) {
     uint16_t x[DK_CELL_BYTES + 2 * 64];
     uint8_t anchor[DK_CELL_BYTES + 64];

@@ -93,6 +93,11 @@ void dk_build(dk_index *index);
 int64_t dk_join(dk_op *ops, size_t count);
 
 extern const dk_engine dk_engine_scalar;
+#if defined(__x86_64__)
+extern const dk_engine dk_engine_sse2;
+#elif defined(__aarch64__)
+extern const dk_engine dk_engine_neon;
+#endif
 #if defined(__x86_64__) && defined(__GNUC__)
 #define DK_X86 1
 extern const dk_engine dk_engine_avx2;

@@ -2,7 +2,7 @@
 #include "delta.h"
 
 const dk_engine *dk_engine_at(int rank) {
-    const dk_engine *engines[4] = {0};
+    const dk_engine *engines[5] = {0};
     int count = 0;
 #ifdef DK_X86
     __builtin_cpu_init();
@@ -12,6 +12,11 @@ const dk_engine *dk_engine_at(int rank) {
         engines[count++] = &dk_engine_avx512;
     if (avx2)
         engines[count++] = &dk_engine_avx2;
+#endif
+#if defined(__x86_64__)
+    engines[count++] = &dk_engine_sse2;
+#elif defined(__aarch64__)
+    engines[count++] = &dk_engine_neon;
 #endif
     engines[count++] = &dk_engine_scalar;
     return rank >= 0 && rank < count ? engines[rank] : NULL;

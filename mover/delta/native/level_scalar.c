@@ -1,4 +1,4 @@
-/* The engine on the processor's baseline. */
+/* The engine in plain C. */
 #define DK_LEVEL 0
 #define DK_SUFFIX scalar
 #include "level.h"

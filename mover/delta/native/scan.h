@@ -1,4 +1,5 @@
 /* The scan of one segment. Included once by each level. */
+#include "emit.h"
 #include "index.h"
 
 /* The anchors of some positions, no more than a cell, with their keys. */
@@ -8,10 +9,6 @@ typedef struct {
     uint16_t found[DK_CELL_BYTES + DK_FOUND_SPARE];
     uint64_t keys[DK_CELL_BYTES];
 } dk_batch;
-
-static inline const uint8_t *dk_at(const dk_scan *scan, uint64_t at) {
-    return scan->data + (at - scan->base);
-}
 
 static inline int dk_fits(const dk_index *index, const dk_scan *scan, uint64_t at, uint64_t block) {
     return scan->end - at >= dk_length(&index->head, block) && at <= scan->end;
@@ -67,18 +64,6 @@ static int dk_in_place(const dk_index *index, dk_scan *scan) {
         return 0;
     scan->block = block;
     return dk_probe(index, scan, scan->at, scan->at, block);
-}
-
-static void dk_push(dk_scan *scan, dk_op op, dk_op *ops, size_t *count) {
-    dk_op *last = &scan->last;
-    if (last->length && last->kind == op.kind
-        && op.origin == (op.kind == DK_FILL ? last->origin : last->origin + last->length)) {
-        last->length += op.length;
-        return;
-    }
-    if (last->length)
-        ops[(*count)++] = *last;
-    *last = op;
 }
 
 /* Copy a block that is known to stand here, and those that follow it as in the basis. */
@@ -245,20 +230,6 @@ static int dk_ask_batch(const dk_index *index, dk_scan *scan, dk_batch *batch) {
     return 0;
 }
 
-/* Remember the first place since the last match that may be in a long run of one byte. */
-static inline void dk_look_for_fill(dk_scan *scan, uint64_t start, uint64_t stop) {
-    if (scan->hint != DK_NONE)
-        return;
-    for (uint64_t at = (start + 127) & ~UINT64_C(127); at < stop; at += 128) {
-        uint64_t word;
-        memcpy(&word, dk_at(scan, at), 8);
-        if (word == (word << 8 | word >> 56)) {
-            scan->hint = at;
-            return;
-        }
-    }
-}
-
 /* Go on to the next block of the basis, wherever it is: 1, 0 when the segment has no more. */
 static int dk_search(const dk_index *index, dk_scan *scan) {
     uint64_t at = scan->at;
@@ -294,55 +265,6 @@ static int dk_search(const dk_index *index, dk_scan *scan) {
         else
             return 0;
     }
-}
-
-/* The next run of one byte in [literal, emit_to) that is worth an operation; its length or 0. */
-static uint64_t dk_next_fill(const dk_scan *scan, uint64_t *begin) {
-    uint64_t from = scan->literal, to = scan->emit_to;
-    if (scan->hint == DK_NONE)
-        return 0;
-    uint64_t at = ((from > scan->hint ? from : scan->hint) + 127) & ~UINT64_C(127);
-    while (at < to && to - at >= 8) {
-        uint64_t word;
-        memcpy(&word, dk_at(scan, at), 8);
-        if (word != (word << 8 | word >> 56)) {
-            at += 128;
-            continue;
-        }
-        uint8_t byte = *dk_at(scan, at);
-        uint64_t first = at, last = at + 8;
-        while (first > from && *dk_at(scan, first - 1) == byte)
-            first--;
-        for (uint64_t next; to - last >= 8; last += 8) {
-            memcpy(&next, dk_at(scan, last), 8);
-            if (next != word)
-                break;
-        }
-        while (last < to && *dk_at(scan, last) == byte)
-            last++;
-        if (last - first >= DK_FILL_BYTES_MIN) {
-            *begin = first;
-            return last - first;
-        }
-        at = (last + 127) & ~UINT64_C(127);
-    }
-    return 0;
-}
-
-/* Emit what lies before emit_to as literals and fills: 1, or 0 when there is no room for more. */
-static int dk_emit(dk_scan *scan, dk_op *ops, size_t room, size_t *count) {
-    while (scan->literal < scan->emit_to) {
-        if (room - *count < 3)
-            return 0;
-        uint64_t begin = scan->emit_to, length = dk_next_fill(scan, &begin);
-        if (begin > scan->literal)
-            dk_push(scan, (dk_op){scan->literal, scan->literal, begin - scan->literal, DK_LITERAL, 0},
-                    ops, count);
-        if (length)
-            dk_push(scan, (dk_op){begin, *dk_at(scan, begin), length, DK_FILL, 0}, ops, count);
-        scan->literal = begin + length;
-    }
-    return 1;
 }
 
 static int64_t DK_NAME(scan)(const dk_index *index, dk_scan *scan, dk_op *ops, size_t room) {
