@@ -74,23 +74,6 @@ class TransportPolicy:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
-    def with_rates(
-        self,
-        *,
-        take_bytes: Take | None = None,
-        take_requests: Take | None = None,
-        slice_bytes: Callable[[], int] = lambda: DEFAULT_SLICE_BYTES,
-        slice_requests: Callable[[], int] = lambda: DEFAULT_SLICE_REQUESTS,
-    ) -> "TransportPolicy":
-        """The same policy with these rates in place of its own."""
-        return replace(
-            self,
-            take_bytes=take_bytes,
-            take_requests=take_requests,
-            slice_bytes=slice_bytes,
-            slice_requests=slice_requests,
-        )
-
 
 DEFAULT_TRANSPORT_POLICY: Final = TransportPolicy()
 

@@ -122,8 +122,7 @@ def layers(transport: object) -> list[type]:
         (TransportPolicy(retry=None), [Limit]),
         (TransportPolicy(log=Log()), [Retry, Record, Limit]),
         (TransportPolicy(log=Log(), take_bytes=take), [Retry, Record, Limit, Throttle]),
-        (TransportPolicy().with_rates(take_requests=take), [Retry, Limit, Throttle]),
-        (TransportPolicy(take_bytes=take).with_rates(), [Retry, Limit]),
+        (TransportPolicy(take_requests=take), [Retry, Limit, Throttle]),
     ],
 )
 def test_the_order_of_decorators(policy: TransportPolicy, expected: list[type]) -> None:
