@@ -8,7 +8,7 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMPS := $(VENV)/stamps
-KERNEL := $(wildcard mover/delta/*.pyx mover/delta/native/*)
+NATIVE := $(wildcard */*.pyx mover/delta/*.pyx mover/delta/native/*)
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 
 # The first Python that is new enough; say PYTHON3=/path/to/python to choose another.
@@ -56,7 +56,7 @@ soak: $(STAMPS)/test $(STAMPS)/rsync ## Run the tests that take minutes
 	$(PYTHON) -m pytest -q -m soak --timeout=3600
 
 clean: ## Remove the environment, caches and build results
-	rm -rf mover/delta/_native.c mover/delta/_native*.so
+	rm -rf mover/delta/_native.c mover/delta/_native*.so transports/_pages.c transports/_pages*.so
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -66,7 +66,7 @@ $(PYTHON):
 	@$(PYTHON3) -m venv $(VENV) || { echo "$(PYTHON3) cannot make environments: on Debian, install python3-venv" >&2; rm -rf $(VENV); exit 2; }
 
 # Editable, so that only a change of the native kernel needs a new installation.
-$(STAMPS)/server $(STAMPS)/test $(STAMPS)/bench: $(STAMPS)/%: pyproject.toml setup.py $(KERNEL) | $(PYTHON)
+$(STAMPS)/server $(STAMPS)/test $(STAMPS)/bench: $(STAMPS)/%: pyproject.toml setup.py $(NATIVE) | $(PYTHON)
 	@echo "installing the extra '$*' (the first time takes a minute)"
 	@$(PIP) --editable '.[$*]'
 	@mkdir -p $(STAMPS) && touch $@

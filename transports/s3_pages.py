@@ -2,10 +2,9 @@
 
 Listings are most of the bytes that a plan costs, so the run of ``<Contents>`` goes through a faster
 reader than other XML. Rows of one page mostly have the same form. It is learned from the first of
-them, the run is cut at every closing tag, and what stands between the same two tags in all rows is
-one column. The columns, put together again, must give the run, character by character; then it holds
-what the first row holds and nothing else, and no tag is inside a text. A page that is not so goes
-through defusedxml as a whole, and so does all that surrounds the run. Figures are in ``docs/s3.md``.
+them, and ``_pages`` (C) goes through the run by it: between what is the same in all rows stand
+texts without a tag, and nothing else. A page that is not so goes through defusedxml as a whole, and so
+does all that surrounds the run. Figures are in ``docs/s3.md``.
 """
 
 import re
@@ -15,6 +14,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple, cast
 from xml.etree.ElementTree import Element
 
+from transports import _pages
 from transports.model import Entry, Kind
 from transports.s3_xml import (
     GarbledAnswer,
@@ -46,135 +46,137 @@ class _Columns(NamedTuple):
     sizes: Sequence[str]
 
 
-_OPEN: Final = "<Contents>"
-_CLOSE: Final = "</Contents>"
+_OPEN: Final = b"<Contents>"
+_CLOSE: Final = b"</Contents>"
 _ROOTS: Final = ("ListBucketResult",)
-_WANTED: Final = ("Key", "LastModified", "ETag", "Size")
-_FIELD: Final = re.compile(r"(\s*<([A-Za-z0-9]+)>)([^<]*)</\2>")
-_QUOTES: Final = ("&quot;", "&#34;", '"')  # around an ETag; all rows of a page have the same
-_SPARE: Final = re.compile(r"\s*<(StorageClass|ChecksumAlgorithm|ChecksumType)>[^<]*</\1>")
+_WANTED: Final = (b"Key", b"LastModified", b"ETag", b"Size")
+_FIELD: Final = re.compile(rb"(\s*<([A-Za-z0-9]+)>)([^<]*)(</\2>)")
+_QUOTES: Final = (b"&quot;", b"&#34;", b'"')  # around an ETag; all rows of a page have the same
+_URL_ENCODED: Final = b"<EncodingType>url</EncodingType>"
+_SPARE: Final = re.compile(rb"\s*<(StorageClass|ChecksumAlgorithm|ChecksumType)>[^<]*</\1>")
 """What some rows of a page have and others have not; nobody wants it."""
 
-_ENCODING: Final = re.compile(r"""encoding\s*=\s*["']([^"']*)""")
+_ENCODING: Final = re.compile(rb"""encoding\s*=\s*["']([^"']*)""")
 _ENTITY: Final = re.compile(r"&(?:(?:#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6})|(\w+));)?")
 _NAMED: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 
 def parse_page(body: bytes) -> Page:
     """Read a ListObjectsV2 answer. Raises ``GarbledAnswer`` for one that is broken or hostile."""
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise GarbledAnswer(f"not UTF-8: {error.reason}") from None
-    page = _fast_page(text)
+    if not body.isascii():
+        try:
+            body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise GarbledAnswer(f"not UTF-8: {error.reason}") from None
+    page = _fast_page(body)
     if page is None:
         root = parse_root(body, _ROOTS)
-        page = _page_of(root, _columns_of(root))
+        page = _page_of(_around(root), _columns_of(root))
     return page
 
 
-def _fast_page(text: str) -> Page | None:
-    """The page by its columns; None for one that only the strict reader may judge."""
-    start, stop = text.find(_OPEN), text.rfind(_CLOSE)
+def _fast_page(body: bytes) -> Page | None:
+    """The page by the form of its rows; None for one that only the strict reader may judge."""
+    start, stop = body.find(_OPEN), body.rfind(_CLOSE)
     # XML turns a carriage return into a line feed: one rule that is not known here.
-    if not 0 <= start < stop or "\r" in text or not _is_utf8(text[:start]):
+    if not 0 <= start < stop or b"\r" in body or not _is_utf8(body[:start]):
         return None
     stop += len(_CLOSE)
-    columns = _columns(text[start:stop])
-    if columns is None:
+    decode = _URL_ENCODED in body[:start] or _URL_ENCODED in body[stop:]
+    rows = _rows(body, start, stop, decode=decode)
+    if rows is None:
         return None
     # In the place of the run stands an empty entry, to show that it was where entries are.
-    root = parse_root(f"{text[:start]}{_OPEN}{_CLOSE}{text[stop:]}".encode(), _ROOTS)
+    root = parse_root(body[:start] + _OPEN + _CLOSE + body[stop:], _ROOTS)
     if sum(local_name(child.tag) == "Contents" for child in root) != 1:
         return None
-    return _page_of(root, _Columns(*map(_unescaped, columns)))
+    around = _around(root)
+    if around.decode != decode:
+        return None
+    if isinstance(rows, _Columns):
+        rows = _Columns(*map(_unescaped, rows))
+    return _page_of(around, rows)
 
 
-def _is_utf8(declaration: str) -> bool:
+def _is_utf8(declaration: bytes) -> bool:
     declared = _ENCODING.search(declaration)
-    return declared is None or declared[1].lower() in ("utf-8", "utf8")
+    return declared is None or declared[1].lower() in (b"utf-8", b"utf8")
 
 
-# -- from text to columns ------------------------------------------------------------------------
+# -- from bytes to columns -----------------------------------------------------------------------
 
 
-def _columns(run: str) -> _Columns | None:
-    """The columns of a run of entries, or None where its rows are not all of one form."""
-    found = _uniform_columns(run)
+def _rows(body: bytes, start: int, stop: int, *, decode: bool) -> "list[Entry] | _Columns | None":
+    """The entries of a run, or their columns; None where its rows are not all of one form."""
+    found = _uniform_rows(body, start, stop, decode=decode)
     if found is None:
-        spared, count = _SPARE.subn("", run)
-        found = _uniform_columns(spared) if count else None
+        spared, count = _SPARE.subn(b"", body[start:stop])
+        found = _uniform_rows(spared, 0, len(spared), decode=decode) if count else None
     return found
 
 
-def _uniform_columns(run: str) -> _Columns | None:
-    end = run.index(_CLOSE) + len(_CLOSE)
-    following = run.find(_OPEN, end)
-    gap = run[end:following] if following >= 0 else ""
-    borders = _borders(run[len(_OPEN) : end - len(_CLOSE)], gap)
-    if borders is None or gap.strip():
+def _uniform_rows(
+    body: bytes, start: int, stop: int, *, decode: bool
+) -> "list[Entry] | _Columns | None":
+    end = body.index(_CLOSE, start)
+    following = body.find(_OPEN, end, stop)
+    gap = body[end + len(_CLOSE) : following] if following >= 0 else b""
+    found = _form(body[start + len(_OPEN) : end])
+    if found is None or gap.strip():
         return None
-    # Every row now begins as if one came before it.
-    pieces = f"{_CLOSE[2:]}{gap}{run}".split("</")
-    if pieces.pop() != _CLOSE[2:] or len(pieces) % len(borders):
-        return None
-    wanted: dict[str, list[str]] = {}
-    for number, (name, before, behind) in enumerate(borders):
-        column = pieces[number :: len(borders)]
-        if name not in _WANTED and column.count(column[0]) == len(column):
-            continue  # as in the first row, whose form is known
-        texts = _between(column, before, behind)
-        if texts is None:
-            return None
-        wanted[name] = texts
-    return _Columns(*(wanted[name] for name in _WANTED))
+    names, borders = found
+    form, wanted = _pages.Form(borders, gap), tuple(map(names.index, _WANTED))
+    entries = form.entries(body, start, stop, wanted, Entry, Kind.OBJECT, decode)
+    if entries is not None:
+        return entries
+    columns = form.columns(body, start, stop, wanted)
+    return None if columns is None else _Columns(*columns)
 
 
-def _borders(row: str, gap: str) -> list[tuple[str, str, str]] | None:
-    """What stands before and behind every text of a row, from closing tag to closing tag.
+def _form(row: bytes) -> tuple[list[bytes], tuple[bytes, ...]] | None:
+    """The names of a row's elements, and what stands before, between and behind their texts.
 
-    The first begins in the row before, and the last ("") is what precedes the row's own end. None
-    where the row is not a run of plain elements, among them those that are wanted, once each.
+    None where the row is not a run of plain elements, among them those that are wanted, once each.
     """
-    borders: list[tuple[str, str, str]] = []
-    closing, position = f"{_CLOSE[2:]}{gap}{_OPEN}", 0
+    names: list[bytes] = []
+    borders: list[bytes] = []
+    before, position = _OPEN, 0
     while (match := _FIELD.match(row, position)) is not None:
-        opening, name, text = match.groups()
-        quotes = [each for each in _QUOTES if _is_within(text, each)] if name == "ETag" else ()
-        quote = quotes[0] if quotes else ""
-        borders.append((name, closing + opening + quote, quote))
-        closing, position = f"{name}>", match.end()
-    names = [name for name, _, _ in borders]
+        opening, name, text, closing = match.groups()
+        quotes = [each for each in _QUOTES if _is_within(text, each)] if name == b"ETag" else ()
+        quote = quotes[0] if quotes else b""
+        names.append(name)
+        borders.append(before + opening + quote)
+        before, position = quote + closing, match.end()
     if row[position:].strip() or any(names.count(name) != 1 for name in _WANTED):
         return None
-    return [*borders, ("", closing + row[position:], "")]
+    return names, (*borders, before + row[position:] + _CLOSE)
 
 
-def _is_within(text: str, quote: str) -> bool:
+def _is_within(text: bytes, quote: bytes) -> bool:
     return len(text) >= 2 * len(quote) and text.startswith(quote) and text.endswith(quote)
-
-
-def _between(column: list[str], before: str, behind: str) -> list[str] | None:
-    """The texts between what every piece begins and ends with; None where one does not.
-
-    All pieces are compared at once: a piece that begins or ends otherwise changes what is put
-    together, and one that is too short for both makes it longer.
-    """
-    texts = list(map(itemgetter(slice(len(before), -len(behind) or None)), column))
-    if f"{before}{(behind + before).join(texts)}{behind}" != "".join(column):
-        return None
-    return None if "<" in "".join(texts) else texts
 
 
 def _columns_of(root: Element) -> _Columns:
     rows = [fields_of(child) for child in root if local_name(child.tag) == "Contents"]
-    return _Columns(*([row.get(name, "") for row in rows] for name in _WANTED))
+    return _Columns(*([row.get(name.decode(), "") for row in rows] for name in _WANTED))
 
 
 # -- from columns to entries ---------------------------------------------------------------------
 
 
-def _page_of(root: Element, columns: _Columns) -> Page:
+class _Around(NamedTuple):
+    """What stands around the rows. Keys and prefixes are quoted where ``decode`` says so."""
+
+    fields: dict[str, str]
+    prefixes: list[str]
+
+    @property
+    def decode(self) -> bool:
+        return self.fields.get("EncodingType") == "url"
+
+
+def _around(root: Element) -> _Around:
     fields: dict[str, str] = {}
     prefixes: list[str] = []
     for child in root:
@@ -183,10 +185,15 @@ def _page_of(root: Element, columns: _Columns) -> Page:
             prefixes.append(fields_of(child).get("Prefix", ""))
         else:
             fields[name] = child.text or ""
-    decode = fields.get("EncodingType") == "url"
-    if decode:
+    return _Around(fields, prefixes)
+
+
+def _page_of(around: _Around, rows: list[Entry] | _Columns) -> Page:
+    fields, prefixes = around
+    if around.decode:
         prefixes = [unquoted(prefix) for prefix in prefixes]
-    entries = _entries(columns, decode=decode) if columns.keys else []
+    if isinstance(rows, _Columns):
+        rows = _entries(rows, decode=around.decode) if rows.keys else []
     token = ""
     truncated = fields.get("IsTruncated", "").strip().lower()
     if truncated == "true":
@@ -195,7 +202,7 @@ def _page_of(root: Element, columns: _Columns) -> Page:
             raise GarbledAnswer("a truncated page without a continuation token")
     elif truncated != "false":
         raise GarbledAnswer("the page does not say whether it is the last")
-    return Page(entries, prefixes, token)
+    return Page(rows, prefixes, token)
 
 
 _new_entry: Final = cast(Callable[[type[Entry], tuple[object, ...]], Entry], tuple.__new__)
