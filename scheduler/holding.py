@@ -9,6 +9,8 @@ Times are those of any one clock that does not step, such as an event loop's.
 
 from __future__ import annotations
 
+import math
+
 
 class Holding:
     """Tokens in the order of their turns; each may be spent from its turn until ``hold_s`` after.
@@ -16,10 +18,11 @@ class Holding:
     ``left`` of them are not spent; ``due_s`` is the turn of the last.
     """
 
-    def __init__(self, *, hold_s: float) -> None:
+    def __init__(self, *, hold_s: float, forfeit_s: float = math.inf) -> None:
         self.left = 0.0
         self.due_s = 0.0
         self._hold_s = hold_s
+        self._forfeit_s = forfeit_s
         self._rate_per_s = 1.0
         self._booked_at_s = 0.0
 
@@ -44,17 +47,21 @@ class Holding:
         self.left = max(0.0, self.left - amount)
 
     def expire(self, now_s: float) -> float:
-        """Drop those whose turn was too long ago; return how many.
+        """Drop those whose turn was too long ago; return how many of them others may still use.
 
         Without this a process that pauses would bring a burst of its own along. A turn that came
-        before its booking counts from the booking: that is what a bucket had saved up.
+        before its booking counts from the booking: that is what a bucket had saved up. What was due
+        more than ``forfeit_s`` ago is gone for everyone: given back, it would be spent on top of
+        what others have booked meanwhile.
         """
         late_s = now_s - self._hold_s
         if late_s <= self._booked_at_s:
             return 0.0
         overdue = self.ready(late_s)
+        lost_s = now_s - self._forfeit_s
+        forfeited = self.ready(lost_s) if lost_s > self._booked_at_s else 0.0
         self.left -= overdue
-        return overdue
+        return max(0.0, overdue - forfeited)
 
     def follow(self, rate_per_s: float, now_s: float) -> float:
         """Adapt to a rate that changed; return by how much amounts of before have shrunk.

@@ -39,6 +39,9 @@ BURST_S = 0.02
 HOLD_S = 0.01
 """How long after its turn a token may be spent by a taker that was not there in time."""
 
+FORFEIT_S = 0.05
+"""How long after its turn a token that was not spent is given back; later it is lost to the rate."""
+
 PIECE_MAX_S = 0.02
 """The most of the rate that one take should be for."""
 
@@ -82,7 +85,7 @@ class Quota:
         self._clock = clock
         self._rng = rng
         self._turn = asyncio.Lock()
-        self._holding = Holding(hold_s=HOLD_S)
+        self._holding = Holding(hold_s=HOLD_S, forfeit_s=FORFEIT_S)
         self._held_per_s = 0.0  # the rate that the holding was last told
         self._owed = 0.0  # booked, not used, and not given back yet
         self._asked_at_s = 0.0
@@ -151,6 +154,7 @@ class Quota:
     async def aclose(self) -> None:
         """Give back all that is held. May be called twice; a quota may be used again after it."""
         self._follow()
+        self._owed += self._holding.expire(asyncio.get_running_loop().time())
         self._owed += self._holding.clear()
         await self.give_back()
 

@@ -40,7 +40,7 @@ The part of the body that comes with the head has to be copied, so it should be 
 SLICE_BYTES: Final = 256 * 1024
 """A large body goes out in slices of this size: an encrypted slice is a copy, and so is bounded."""
 
-PACED_SLICE_BYTES: Final = 128 * 1024
+PACED_SLICE_BYTES: Final = 64 * 1024
 WRITE_HIGH_BYTES: Final = 512 * 1024
 WRITE_LOW_BYTES: Final = 128 * 1024
 JOIN_BYTES: Final = 32 * 1024

@@ -46,6 +46,11 @@ SLICE_LANES: Final = 6
 """Slices of one range under way at a time: the next is granted while one still crosses the network,
 or a round trip longer than a slice would set the rate."""
 
+SLICED_RANGES: Final = 3
+"""Ranges that are read in slices at a time, in the order they were asked for. All at once they would share
+the rate, none would be whole for long, and nothing could be written meanwhile. So many, with so many
+slices each under way, fill a round trip of a third of a second."""
+
 DEFAULT_SLICE_BYTES: Final = 1024 * 1024
 DEFAULT_SLICE_REQUESTS: Final = 16
 
@@ -115,6 +120,7 @@ class Throttle(Decorator):
         self._take_requests = take_requests
         self._slice_bytes = slice_bytes
         self._slice_requests = slice_requests
+        self._sliced_ranges = asyncio.Semaphore(SLICED_RANGES)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -163,6 +169,10 @@ class Throttle(Decorator):
         if len(span) <= self._slice_bytes():  # an empty range is still a request: it checks the pin
             await self._read_slice(entry, span, buffer)
             return
+        async with self._sliced_ranges:
+            await self._read_in_slices(entry, span, buffer)
+
+    async def _read_in_slices(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
         arrived: list[ByteRange] = []
         cuts = self._cut(span)
 

@@ -42,6 +42,17 @@ def test_a_token_expires_a_while_after_its_turn(now_s: float, expired: float) ->
     assert holding.expire(now_s) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("now_s", "returned"), [(1.2, 0), (1.5, 3), (1.6, 4), (2.0, 4), (2.2, 4), (2.4, 2), (9.0, 0)]
+)
+def test_what_was_due_long_ago_is_lost_to_everyone(now_s: float, returned: float) -> None:
+    holding = Holding(hold_s=0.2, forfeit_s=0.6)
+    holding.book(10, due_s=2.0, rate_per_s=10, now_s=1.0)
+    expired = booked().expire(now_s)
+    assert holding.expire(now_s) == pytest.approx(returned)
+    assert holding.left == pytest.approx(10 - expired)
+
+
 def test_what_a_bucket_had_saved_up_counts_from_its_booking() -> None:
     holding = booked(due_s=1.0, now_s=1.0)  # granted at once: the turns were before
     assert holding.ready(1.0) == 10

@@ -1,5 +1,6 @@
 """Grants: how large, how many, and for what; and the bucket's rate."""
 
+import asyncio
 import hashlib
 import time
 
@@ -24,7 +25,7 @@ from transports.model import (
     PartSpec,
     Proof,
 )
-from transports.throttle import Throttle, TokenBucket, paced
+from transports.throttle import SLICED_RANGES, Throttle, TokenBucket, paced
 
 
 class Grants:
@@ -64,6 +65,28 @@ async def test_a_range_is_read_in_slices() -> None:
     assert grants.requests == [1, 1, 1]
     await throttle.read_into(entry("k", 0), ByteRange(0, 0), memoryview(bytearray()))
     assert inner.count("read_into") == 4
+
+
+async def test_ranges_become_whole_in_the_order_they_were_asked_for() -> None:
+    inner = MemoryTransport()
+    data = bytes(range(250)) * 4
+    await inner.write_small([Blob(Entry("x", len(data), 0), data, NO_ATTRIBUTES, Proof.NONE)])
+    entry = (await inner.head("x")).entry
+    slow = Faults(inner, [Fault(verb="read_into", times=1000, delay_s=0.001)])
+    throttle, _ = worn(slow)
+    whole: list[int] = []
+
+    async def read(number: int) -> None:
+        buffer = bytearray(len(data))
+        await throttle.read_into(entry, ByteRange(0, len(data)), memoryview(buffer))
+        assert buffer == data
+        whole.append(number)
+
+    async with asyncio.TaskGroup() as readers:
+        for number in range(4 * SLICED_RANGES):
+            readers.create_task(read(number), name=f"read-{number}")
+    # Side by side the last would be as early as the first; so many at a time keep their turns.
+    assert all(abs(place - number) < SLICED_RANGES for place, number in enumerate(whole))
 
 
 async def test_a_broken_slice_tells_of_the_whole_buffer() -> None:
