@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import kernel, report
+from bench import delta_files, kernel, report
 from bench.datasets import total
 from bench.fleet_commands import add_fleet_commands, scale_fleet, scale_listing
 from bench.floor_tool import Floor
@@ -47,6 +47,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_fleet_commands(commands)
     kernel.add_arguments(
         commands.add_parser("kernel", help="the delta kernel beside one pass of XXH3-128")
+    )
+    delta_files.add_arguments(
+        commands.add_parser(
+            "delta", help="send a new version of a file, beside rdiff, rsync and others"
+        )
     )
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
@@ -135,6 +140,8 @@ def main() -> int:
                 text = scale_listing(arguments, _tell)
             case "kernel":
                 text = kernel.run(arguments)
+            case "delta":
+                text = delta_files.run(arguments, _tell)
             case "simulate":
                 text = simulation.run(arguments)
             case _:
