@@ -8,6 +8,7 @@ would have crossed a network.
 from __future__ import annotations
 
 import filecmp
+import shutil
 import statistics
 import tempfile
 from collections import defaultdict
@@ -148,8 +149,11 @@ def measure(tool: Tool, places: Places) -> Cost:
     with tempfile.TemporaryDirectory() as home:
         said, complained = Path(home) / "stdout", Path(home) / "stderr"
         for step in tool.steps(places):
+            program = shutil.which(step.argv[0]) or step.argv[0]
             weight = weigh(
-                Command(argv=step.argv, environment={"HOME": home, "MOVER_STATE": home}),
+                Command(
+                    argv=(program, *step.argv[1:]), environment={"HOME": home, "MOVER_STATE": home}
+                ),
                 cwd=places.root,
                 stdout=said,
                 stderr=complained,

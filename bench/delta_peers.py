@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from bench.tools import MissingTool
@@ -64,11 +65,14 @@ class Tool:
     steps: Callable[[Places], Iterable[Step]]
     wire_bytes: Callable[[Places, str], int]
     begins: Callable[[Places], None] = lambda _: None
+    module: str = ""
 
     def require(self) -> None:
-        """Raise ``MissingTool`` where the program is not installed."""
-        if shutil.which(self.program) is None:
-            raise MissingTool(self.name, f"install {self.program}")
+        """Raise ``MissingTool`` where the program or its module is not installed."""
+        wanted = self.module or self.program
+        found = find_spec(wanted) if self.module else shutil.which(wanted)
+        if found is None:
+            raise MissingTool(self.name, f"install {wanted}")
 
 
 def _files(places: Places, _: str) -> int:
@@ -139,6 +143,33 @@ def _xdelta3(places: Places) -> Iterable[Step]:
     )  # fmt: skip
 
 
+_PYZSYNC_SIGN = """
+import pathlib, sys, pyzsync
+new, signature = map(pathlib.Path, sys.argv[1:])
+pyzsync.create_zsync_file(new, signature)
+"""
+_PYZSYNC_PATCH = """
+import pathlib, sys, pyzsync
+signature, old, new, out = map(pathlib.Path, sys.argv[1:])
+wanted = pyzsync.get_patch_instructions(pyzsync.read_zsync_file(signature), [old])
+pyzsync.patch_file(
+    [old],
+    wanted,
+    lambda missing, target_file: pyzsync.FilePatcher(missing, target_file, new),
+    output_file=out,
+    delete_files=False,
+    return_hash=None,
+)
+"""
+
+
+def _pyzsync(places: Places) -> Iterable[Step]:
+    run = (sys.executable, "-c")
+    yield Step(part="sign", argv=(*run, _PYZSYNC_SIGN, str(places.new), str(places.signature)))
+    files = (places.signature, places.old, places.new, places.out)
+    yield Step(part="diff", argv=(*run, _PYZSYNC_PATCH, *map(str, files)))
+
+
 TOOLS = (
     Tool(name="mover", program=sys.executable, steps=_mover, wire_bytes=_files),
     Tool(name="rdiff", program="rdiff", steps=_rdiff, wire_bytes=_files),
@@ -146,6 +177,10 @@ TOOLS = (
         name="rsync", program="rsync", steps=_rsync, wire_bytes=_rsync_bytes, begins=_copy_old
     ),
     Tool(name="zsync", program="zsync", steps=_zsync, wire_bytes=_zsync_bytes),
+    Tool(
+        name="pyzsync", program=sys.executable, module="pyzsync", steps=_pyzsync,
+        wire_bytes=_zsync_bytes,
+    ),
     Tool(
         name="xdelta3", program="xdelta3", steps=_xdelta3,
         wire_bytes=lambda places, _: places.delta.stat().st_size,
