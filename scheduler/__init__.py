@@ -5,64 +5,6 @@ A task is an envelope (an id, an opaque payload, an attempt); this package never
 data, a URL or a secret, and never imports ``transports`` or ``mover``.
 What a payload means is decided in ``mover``; how bytes are kept is decided in ``transports``.
 
-The stores and the worker are imported from their own modules (``scheduler.sqlite_store`` and so
-on); here are the port and the values that everyone needs.
+Everything is imported from its own module (``scheduler.store``, ``scheduler.sqlite_store`` and so
+on): a command that needs one of them should not pay for all.
 """
-
-from scheduler.errors import (
-    GroupMisused,
-    IntakeClosed,
-    LeaseLost,
-    SchedulerError,
-    StoreUnavailable,
-)
-from scheduler.model import (
-    FINAL_STATES,
-    JOB_STATE,
-    OPEN_STATES,
-    Discard,
-    Disposition,
-    Done,
-    FinishedTask,
-    JobState,
-    Lease,
-    NewGroup,
-    NewTask,
-    Outcome,
-    Reaped,
-    Release,
-    Retry,
-    StoreStats,
-    TaskId,
-    TaskState,
-    WorkerBeat,
-)
-from scheduler.store import TaskStore
-
-__all__ = [
-    "FINAL_STATES",
-    "JOB_STATE",
-    "OPEN_STATES",
-    "Discard",
-    "Disposition",
-    "Done",
-    "FinishedTask",
-    "GroupMisused",
-    "IntakeClosed",
-    "JobState",
-    "Lease",
-    "LeaseLost",
-    "NewGroup",
-    "NewTask",
-    "Outcome",
-    "Reaped",
-    "Release",
-    "Retry",
-    "SchedulerError",
-    "StoreStats",
-    "StoreUnavailable",
-    "TaskId",
-    "TaskState",
-    "TaskStore",
-    "WorkerBeat",
-]

@@ -15,7 +15,7 @@ import pytest
 
 from tests.servers.buckets import Bucket, S3Server
 from tests.servers.moto import MotoServer
-from transports import Transport
+from transports.base import Transport
 from transports.errors import Invalid
 from transports.filesystem import FilesystemTransport
 from transports.filesystem_calls import FileSystem

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.http import HttpServer
-from transports import Transport
+from transports.base import Transport
 from transports.location import parse_location
 from transports.opening import open_transport
 from transports.testing import ListingContract, ReadingContract

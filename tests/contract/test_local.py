@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from transports import Transport
+from transports.base import Transport
 from transports.local import LocalTransport
 from transports.testing import TransportContract
 

@@ -2,9 +2,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from transports import Blob, Changed, Checksum, Corrupt, Proof, Transport
+from transports.base import Transport
+from transports.errors import Changed, Corrupt
 from transports.memory import MemoryTransport, open_memory
 from transports.memory_store import MemoryStore, damage
+from transports.model import Blob, Checksum, Proof
 from transports.testing import TransportContract, blob, contents, listed, put
 
 

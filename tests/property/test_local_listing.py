@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transports import Blob, Receipt
 from transports.local_files import Root
 from transports.local_listing import Bounds, Walk
 from transports.local_parts import solid_runs
 from transports.local_reading import Reader
 from transports.local_staging import Stage
 from transports.local_writing import Writer
+from transports.model import Blob, Receipt
 from transports.testing import blob
 
 # Characters around "/" (0x2F) decide where a directory sorts; the others are what names are made of

@@ -9,25 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from transports import (
-    Attributes,
-    Blob,
-    ByteRange,
-    Changed,
-    Denied,
-    Entry,
-    Invalid,
-    Kind,
-    NotFound,
-    Permanent,
-    Proof,
-    Receipt,
-    Transport,
-    TransportError,
-)
+from transports.base import Transport
+from transports.errors import Changed, Denied, Invalid, NotFound, Permanent, TransportError
 from transports.local import LocalTransport, open_local
 from transports.local_files import DESCRIPTORS_MAX
 from transports.memory import MemoryTransport
+from transports.model import Attributes, Blob, ByteRange, Entry, Kind, Proof, Receipt
 from transports.testing import blob, contents, listed, put
 from transports.testing.support import cut, pinned
 

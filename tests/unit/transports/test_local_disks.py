@@ -8,25 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from transports import (
+from transports.base import Transport
+from transports.errors import (
     AlreadyExists,
-    Attributes,
-    Blob,
     Denied,
-    Entry,
     Invalid,
-    Kind,
     NoSpace,
     NotFound,
     Permanent,
-    Proof,
-    Receipt,
-    Transport,
     TransportError,
     Unavailable,
 )
 from transports.local import LocalTransport, open_local
 from transports.local_files import failure
+from transports.model import Attributes, Blob, Entry, Kind, Proof, Receipt
 from transports.testing import blob, contents, listed, put
 from transports.testing.support import cut, some_bytes
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from transports import Invalid, Kind, NotFound
+from transports.errors import Invalid, NotFound
 from transports.local import open_local
 from transports.local_files import Root
 from transports.local_listing import PAGE_ENTRIES, Bounds, Links, Walk
+from transports.model import Kind
 from transports.testing import contents, listed, put
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from transports import Denied, Invalid, Receipt
+from transports.errors import Denied, Invalid
 from transports.local import open_local
+from transports.model import Receipt
 from transports.testing import blob, contents, listed, put
 
 

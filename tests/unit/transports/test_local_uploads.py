@@ -9,21 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from transports import (
-    Attributes,
-    ByteRange,
-    Checksum,
-    Corrupt,
-    Invalid,
-    NotFound,
-    PartReceipt,
-    PartSpec,
-    Proof,
-    digests,
-)
-from transports.errors import NoSpace
+from transports import digests
+from transports.errors import Corrupt, Invalid, NoSpace, NotFound
 from transports.local import LocalTransport, open_local
 from transports.local_parts import HOLE_BYTES, PartFile, solid_runs
+from transports.model import Attributes, ByteRange, Checksum, PartReceipt, PartSpec, Proof
 from transports.testing import contents, listed, put
 from transports.testing.support import cut, some_bytes
 
