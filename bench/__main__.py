@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import delta_files, kernel, report
+from bench import delta_files, delta_regions, kernel, report
 from bench.datasets import total
 from bench.fleet_commands import add_fleet_commands, scale_fleet, scale_listing
 from bench.floor_tool import Floor
@@ -52,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "delta", help="send a new version of a file, beside rdiff, rsync and others"
         )
+    )
+    delta_regions.add_arguments(
+        commands.add_parser("regions", help="keep two regions in step over a line that is counted")
     )
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
@@ -142,6 +145,8 @@ def main() -> int:
                 text = kernel.run(arguments)
             case "delta":
                 text = delta_files.run(arguments, _tell)
+            case "regions":
+                text = delta_regions.run(arguments, _tell)
             case "simulate":
                 text = simulation.run(arguments)
             case _:

@@ -1,0 +1,99 @@
+"""Two versions of a large object, as regions that are kept in step see them. Seeded."""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.delta_cases import OLD_SEED, OTHER_SEED, randoms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MB = 1_000_000
+SCATTERED_EDITS, EDIT_BYTES = 1000, 100
+CLUSTERS = 10
+APPENDED_BYTES = 10 * MB
+HEADER_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A change, and the most that may cross the line for an object of so many bytes."""
+
+    name: str
+    old: Callable[[int], Iterator[bytes]]
+    new: Callable[[int], Iterator[bytes]]
+    wire_bytes_max: Callable[[int], float]
+
+
+def _old(size: int) -> Iterator[bytes]:
+    return randoms(OLD_SEED, size)
+
+
+def _inserted(size: int) -> Iterator[bytes]:
+    yield from patched(_old(size), [(size // 3, 0, b"x")])
+
+
+def _scattered(size: int) -> Iterator[bytes]:
+    source = random.Random(3)
+    places = sorted(source.sample(range(0, size - EDIT_BYTES, EDIT_BYTES), SCATTERED_EDITS))
+    edits = [(place, EDIT_BYTES, source.randbytes(EDIT_BYTES)) for place in places]
+    yield from patched(_old(size), edits)
+
+
+def _clustered(size: int) -> Iterator[bytes]:
+    """One hundredth, in ``CLUSTERS`` places."""
+    source = random.Random(4)
+    length, step = size // 100 // CLUSTERS, size // CLUSTERS
+    edits = [(n * step + step // 3, length, source.randbytes(length)) for n in range(CLUSTERS)]
+    yield from patched(_old(size), edits)
+
+
+def _appended(size: int) -> Iterator[bytes]:
+    yield from _old(size)
+    yield from randoms(OTHER_SEED, APPENDED_BYTES)
+
+
+def _different(size: int) -> Iterator[bytes]:
+    return randoms(OTHER_SEED, size)
+
+
+def _tensors(header: int) -> Callable[[int], Iterator[bytes]]:
+    def pieces(size: int) -> Iterator[bytes]:
+        """The form of safetensors: a length, a text of so many bytes, and the weights."""
+        yield struct.pack("<Q", header) + b"{}".ljust(header)
+        yield from _old(size)
+
+    return pieces
+
+
+CASES = (
+    Case("1 byte inserted", _old, _inserted, lambda _: 60_000),
+    Case("1,000 edits of 100 B", _old, _scattered, lambda _: 5 * MB),
+    Case("1 % clustered", _old, _clustered, lambda size: 1.1 * size / 100),
+    Case("10 MB appended", _old, _appended, lambda _: 10.1 * MB),
+    Case("all different", _old, _different, lambda size: 1.005 * size),
+    Case("header 8 bytes longer", _tensors(4096), _tensors(4104), lambda _: 100_000),
+)
+
+
+def patched(pieces: Iterator[bytes], edits: list[tuple[int, int, bytes]]) -> Iterator[bytes]:
+    """Replace ``length`` bytes at each place by others; places ascend and do not overlap."""
+    at, waiting = 0, list(reversed(edits))
+    skip = 0
+    for piece in pieces:
+        position, view = 0, memoryview(piece)
+        while True:
+            dropped = min(skip, len(view) - position)
+            position, skip = position + dropped, skip - dropped
+            if skip or not waiting or waiting[-1][0] >= at + len(view):
+                break
+            place, length, data = waiting.pop()
+            yield bytes(view[position : place - at])
+            yield data
+            position, skip = place - at, length
+        yield bytes(view[position:])
+        at += len(view)
