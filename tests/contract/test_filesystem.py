@@ -95,18 +95,23 @@ def s3fs_of_moto(moto_server: MotoServer) -> FileSystem:
     return made
 
 
+@pytest.fixture(scope="module")
+def bucket_of_moto(moto_server: MotoServer) -> Iterator[Bucket]:
+    """One bucket for all tests: making, emptying and removing one takes longer than most of them."""
+    bucket = Bucket.create(moto_server)
+    yield bucket
+    bucket.destroy()
+
+
 class TestS3fs(_NoMarkers, FilesystemContract):
     unfaithful_names = frozenset({"a\nb"})  # moto answers 404: its routes end at a line break
 
     @pytest.fixture
     async def transport(
-        self,
-        s3fs_of_moto: FileSystem,
-        moto_server: MotoServer,
-        bucket_on: Callable[[S3Server], Bucket],
+        self, s3fs_of_moto: FileSystem, bucket_of_moto: Bucket
     ) -> AsyncIterator[Transport]:
-        bucket = bucket_on(moto_server)
-        transport = from_filesystem(s3fs_of_moto, f"{bucket.name}/root", token="contract")
+        root = f"{bucket_of_moto.name}/{uuid.uuid4().hex}/root"
+        transport = from_filesystem(s3fs_of_moto, root, token="contract")
         yield transport
         await transport.close()
 

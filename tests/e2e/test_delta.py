@@ -104,12 +104,13 @@ def stored(tmp_path: Path, seaweed: SeaweedServer) -> Delta:
     return Delta(place, seaweed)
 
 
-SIZES = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 1]
+# The sizes around a block's are the kernel's properties to try; here three processes do each.
+SIZES = [(0, 0), (0, 1), (1, 0), (BLOCK, BLOCK + 1), (3 * BLOCK + 1, BLOCK)]
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(OLD, NEW), (NEW, OLD), *((OLD[:a], OLD[:b]) for a in SIZES for b in (0, a + 1))],
+    [(OLD, NEW), (NEW, OLD), *((OLD[:a], OLD[:b]) for a, b in SIZES)],
     ids=lambda data: str(len(data)),
 )
 def test_round_trip(delta: Delta, old: bytes, new: bytes) -> None:

@@ -59,14 +59,15 @@ def fleet(redis: RedisProcess, seaweed: SeaweedServer, tmp_path: Path) -> Iterat
 def test_two_workers_share_a_tree_and_one_large_object(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
-    objects = make_objects(1500, seed=1, large={"large.bin": 100 * MIB})
+    objects = make_objects(500, seed=1, large={"large.bin": 40 * MIB})
     fill_bucket(seaweed_bucket, objects, "s/")
     for _ in range(2):
         fleet.start_worker()
-    ended = fleet.copy(seaweed_bucket.location("s/"), f"{tmp_path}/out/")
+    # The limit keeps the work there until both have begun.
+    ended = fleet.copy(seaweed_bucket.location("s/"), f"{tmp_path}/out/", "--limit", "12MiB/s")
     assert ended.code == 0, ended
-    assert (ended.copied, ended.failed) == (1501, 0)
-    assert ended.report["objects"]["planned"] == 1501
+    assert (ended.copied, ended.failed) == (501, 0)
+    assert ended.report["objects"]["planned"] == 501
     assert_equal_trees(read_tree(tmp_path / "out"), objects)
     assert leftovers(tmp_path / "out") == []
     shown = fleet.show(ended.report["job"])
@@ -77,10 +78,10 @@ def test_two_workers_share_a_tree_and_one_large_object(
     records = f"{fleet.environment['MOVER_STATE']}/jobs/{ended.report['job']}/manifest/"
     checked = fleet.mover.run("check", "--manifest", records, f"{tmp_path}/out/", "--json")
     assert checked.returncode == 0, checked.stderr
-    assert json.loads(checked.stdout)["objects"]["planned"] == 1501
+    assert json.loads(checked.stdout)["objects"]["planned"] == 501
     # The same command again: everything is there.
     again = fleet.copy(seaweed_bucket.location("s/"), f"{tmp_path}/out/")
-    assert (again.code, again.copied, again.report["objects"]["skipped"]) == (0, 0, 1501)
+    assert (again.code, again.copied, again.report["objects"]["skipped"]) == (0, 0, 501)
 
 
 def test_two_submitters_make_one_job(fleet: Fleet, tmp_path: Path) -> None:
@@ -113,17 +114,17 @@ def test_jobs_are_listed_shown_and_watched(fleet: Fleet, tmp_path: Path) -> None
 def test_a_paused_job_waits_and_a_resumed_one_ends(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
-    write_tree(tmp_path / "in", make_objects(600, seed=4))
+    write_tree(tmp_path / "in", make_objects(200, seed=4))
     job = fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location("p/"))
     fleet.command("pause", job)
     fleet.start_worker()
     fleet.wait_until(job, lambda shown: len(shown["workers"]) == 1)
     time.sleep(2.5)
     assert fleet.look(job)["state"] == "paused"
-    assert len(seaweed_bucket.list_keys("p/")) < 600
+    assert len(seaweed_bucket.list_keys("p/")) < 200
     fleet.command("resume", job)
     assert fleet.wait_for_end(job)["state"] == "done"
-    assert len(seaweed_bucket.list_keys("p/")) == 600
+    assert len(seaweed_bucket.list_keys("p/")) == 200
 
 
 def test_a_job_goes_to_the_workers_of_its_pool(fleet: Fleet, tmp_path: Path) -> None:
@@ -162,9 +163,9 @@ def test_a_link_is_shared_and_its_rate_can_be_changed(
 def test_cancel_leaves_no_upload_and_no_half_object(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
-    objects = make_objects(400, seed=5, large={f"{n}.bin": 36 * MIB for n in range(4)})
+    objects = make_objects(150, seed=5, large={f"{n}.bin": 20 * MIB for n in range(3)})
     write_tree(tmp_path / "in", objects)
-    job = fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location("c/"), "--limit", "20MiB/s")
+    job = fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location("c/"), "--limit", "8MiB/s")
     for _ in range(2):
         fleet.start_worker()
     fleet.wait_until(job, lambda shown: bool(shown["tasks"]["waiting"]))
@@ -185,7 +186,7 @@ def test_cancel_leaves_no_upload_and_no_half_object(
 def test_poison_ends_in_the_dead_letters_and_retry_mends_it(
     fleet: Fleet, seaweed_bucket: Bucket, fault_proxy: ProxyFactory, tmp_path: Path
 ) -> None:
-    objects = make_objects(200, seed=6, large={"large.bin": 40 * MIB})
+    objects = make_objects(200, seed=6, large={"large.bin": 20 * MIB})
     fill_bucket(seaweed_bucket, objects, "s/")
     poisoned = ("d03/00003.bin", "large.bin")
     denied = Answer(status=403, code="AccessDenied")
@@ -210,9 +211,9 @@ def test_poison_ends_in_the_dead_letters_and_retry_mends_it(
 def test_a_drained_worker_leaves_with_zero_and_counts_no_attempt(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
-    objects = make_objects(100, seed=7, large={"a.bin": 40 * MIB, "b.bin": 40 * MIB})
+    objects = make_objects(100, seed=7, large={"a.bin": 20 * MIB, "b.bin": 20 * MIB})
     write_tree(tmp_path / "in", objects)
-    job = fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location("t/"), "--limit", "12MiB/s")
+    job = fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location("t/"), "--limit", "6MiB/s")
     first = fleet.start_worker()
     fleet.wait_until(job, lambda shown: bool(shown["tasks"]["leased"]))
     time.sleep(1.0)
@@ -244,9 +245,9 @@ def test_a_worker_leaves_while_a_store_is_out_of_reach(fleet: Fleet, tmp_path: P
 def test_a_stopped_worker_that_wakes_up_late_changes_nothing(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
-    objects = make_objects(300, seed=8, large={"a.bin": 72 * MIB})
+    objects = make_objects(150, seed=8, large={"a.bin": 36 * MIB})
     write_tree(tmp_path / "in", objects)
-    job = fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location("z/"), "--limit", "6MiB/s")
+    job = fleet.submit(f"{tmp_path}/in/", seaweed_bucket.location("z/"), "--limit", "3MiB/s")
     sleeper = fleet.start_worker("--lease", "3s")
     fleet.wait_until(job, lambda shown: bool(shown["tasks"]["leased"]))
     time.sleep(1.0)
@@ -258,7 +259,7 @@ def test_a_stopped_worker_that_wakes_up_late_changes_nothing(
     shown = fleet.wait_for_end(job)
     assert shown["state"] == "done", shown
     report = json.loads(fleet.command("show", job, "--watch", "--json"))
-    assert (report["objects"]["copied"], report["objects"]["failed"]) == (301, 0)
+    assert (report["objects"]["copied"], report["objects"]["failed"]) == (151, 0)
     assert_equal_trees(read_bucket(seaweed_bucket, "z/"), objects)
     assert seaweed_bucket.upload_keys() == []
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bench.stores import SeaweedServer
     from tests.servers.buckets import Bucket
 
-ROUNDS = 4
+ROUNDS = 3
 """Kills in each direction; the soak has forty, and the fleet's storm a dozen more."""
 
 LATEST_S = 1.8

@@ -76,7 +76,7 @@ def commands(
 
 @pytest.fixture(scope="module")
 def objects() -> dict[str, bytes]:
-    return make_objects(200, seed=21, large={LARGE: 40 * MIB})
+    return make_objects(200, seed=21, large={LARGE: 20 * MIB})
 
 
 def test_what_fails_for_a_while_is_copied_by_the_same_job(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
@@ -37,14 +38,19 @@ COPY, LITERAL, FILL = OpKind.COPY, OpKind.LITERAL, OpKind.FILL
 KEY = "d/x"
 
 
+@functools.cache
+def drawn(size: int, seed: int) -> tuple[bytes, bytes]:
+    """An old object, and a little that is new; drawing them takes longer than a patch in memory."""
+    draw = random.Random(seed)
+    return draw.randbytes(size), draw.randbytes(1_234)
+
+
 class Change:
     """An old object, a new one made of it, and the operations that say how."""
 
     def __init__(self, size: int, seed: int = 5) -> None:
-        draw = random.Random(seed)
-        self.old = draw.randbytes(size)
+        self.old, fresh = drawn(size, seed)
         half = size // 2
-        fresh = draw.randbytes(1_234)
         ops = [
             Op(0, 0, 1_234, LITERAL),
             Op(1_234, 0, half, COPY),

@@ -60,11 +60,11 @@ class ListingContract(Subject):
     async def test_an_empty_store_lists_nothing(self, transport: Transport) -> None:
         assert await listed(transport) == []
 
-    @pytest.mark.parametrize("prefix", PREFIXES)
-    async def test_listing_by_prefix(self, transport: Transport, prefix: str) -> None:
+    async def test_listing_by_any_prefix(self, transport: Transport) -> None:
         await self.seed(transport, TREE)
-        expected = [key for key in sorted(TREE) if key.startswith(prefix)]
-        assert [entry.key for entry in await listed(transport, prefix)] == expected
+        for prefix in PREFIXES:
+            expected = [key for key in sorted(TREE) if key.startswith(prefix)]
+            assert [entry.key for entry in await listed(transport, prefix)] == expected, prefix
 
     async def test_listing_between_any_two_bounds(self, transport: Transport) -> None:
         await self.seed(transport, TREE)
@@ -102,22 +102,19 @@ class ListingContract(Subject):
             assert await transport.first_after(before) == key
         assert await transport.first_after(max(TREE)) is None
 
-    @pytest.mark.parametrize("prefix", PREFIXES)
-    async def test_children_are_folded_at_the_next_slash(
-        self, transport: Transport, prefix: str
-    ) -> None:
+    async def test_children_are_folded_at_the_next_slash(self, transport: Transport) -> None:
         await self.seed(transport, TREE)
-        names = {
-            prefix + before + slash
-            for key in TREE
-            if key.startswith(prefix)
-            for before, slash, _ in [key.removeprefix(prefix).partition("/")]
-        }
-        expected = sorted(names) if self.folds else []
-        assert list(await transport.children(prefix)) == expected
-        for start_after in BOUNDS:
+        for prefix, start_after in itertools.product(PREFIXES, BOUNDS):
+            names = {
+                prefix + before + slash
+                for key in TREE
+                if key.startswith(prefix)
+                for before, slash, _ in [key.removeprefix(prefix).partition("/")]
+            }
+            expected = sorted(names) if self.folds else []
             later = [name for name in expected if name > start_after]
-            assert list(await transport.children(prefix, start_after=start_after)) == later
+            found = await transport.children(prefix, start_after=start_after)
+            assert list(found) == later, (prefix, start_after)
 
     async def test_children_are_limited(self, transport: Transport) -> None:
         """A store that walks directories may choose others, but they are names that are there."""
@@ -171,14 +168,19 @@ class ReadingContract(Subject):
         assert (info.entry.key, info.entry.size) == ("d/one", 5)
         assert (info.entry.etag, info.entry.kind) == (entry.etag, entry.kind)
 
-    @pytest.mark.parametrize("key", ["missing", "d", "d/", "d/one/below", "d/on", "d/one/"])
-    async def test_head_of_what_is_not_there(self, transport: Transport, key: str) -> None:
+    async def test_head_of_what_is_not_there(self, transport: Transport) -> None:
         await self.seed(transport, {"d/one": b"12345"})
-        if key == "d/" and transport.capabilities.has_directories:
-            assert (await transport.head(key)).entry.kind is Kind.DIRECTORY
+        for key in ("missing", "d", "d/one/below", "d/on", "d/one/"):
+            with pytest.raises(NotFound):
+                await transport.head(key)
+
+    async def test_head_of_a_directory(self, transport: Transport) -> None:
+        await self.seed(transport, {"d/one": b"12345"})
+        if transport.capabilities.has_directories:
+            assert (await transport.head("d/")).entry.kind is Kind.DIRECTORY
             return
         with pytest.raises(NotFound):
-            await transport.head(key)
+            await transport.head("d/")
 
     async def test_small_reads_come_in_order_with_errors_as_values(
         self, transport: Transport

@@ -16,6 +16,7 @@ from mover.ranging import first_listing
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import FINAL_STATES, Advanced, StoreStats, TaskState
 from tests.unit.mover.engine import fill, make_ends, make_executor
+from transports import memory
 from transports.errors import Denied, Unavailable
 from transports.faults import Fault, Faults
 from transports.memory import MemoryTransport
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from scheduler.model import Lease
 
 NOW_S = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is cut, and when, is counted in pages: with short ones a tenth of the keys shows it."""
+    monkeypatch.setattr(memory, "PAGE_ENTRIES", 100)
 
 
 class Died(BaseException):
@@ -80,28 +87,28 @@ async def submitted(source: MemoryTransport, count: int) -> tuple[MemoryTaskStor
 
 async def test_a_short_listing_is_one_task() -> None:
     source = MemoryTransport()
-    store, keys = await submitted(source, 700)
+    store, keys = await submitted(source, 70)
     results = await list_all(make_ends(source, MemoryTransport()), store)
     assert len(results) == 1
-    assert results[0].tally.planned_objects == 700
+    assert results[0].tally.planned_objects == 70
     assert sorted(await planned_keys(store)) == keys
 
 
 async def test_a_long_listing_is_cut_into_ranges() -> None:
     source = MemoryTransport()
-    store, keys = await submitted(source, 12_000)
+    store, keys = await submitted(source, 1200)
     results = await list_all(make_ends(source, MemoryTransport()), store)
     assert len(results) == ranging.RANGES
     planned = [result.tally.planned_objects for result in results]
-    assert sum(planned) == 12_000
-    assert max(planned) < 3500
+    assert sum(planned) == 1200
+    assert max(planned) < 350
     assert sorted(await planned_keys(store)) == keys
 
 
 async def test_idle_workers_get_half_of_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranging, "CUT_EVERY_PAGES", 2)
     source = MemoryTransport()
-    store, keys = await submitted(source, 30_000)
+    store, keys = await submitted(source, 3000)
     idle = MemoryTaskStore(attempts_max=50)
     await idle.enqueue([first_listing(NOW_S)])
     await idle.close_intake()
@@ -121,7 +128,7 @@ async def test_idle_workers_get_half_of_a_range(monkeypatch: pytest.MonkeyPatch)
 async def test_a_range_is_not_cut_while_its_shards_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranging, "CUT_EVERY_PAGES", 2)
     source = MemoryTransport()
-    store, keys = await submitted(source, 30_000)
+    store, keys = await submitted(source, 3000)
     results = await list_all(make_ends(source, MemoryTransport()), store)
     assert len(results) == ranging.RANGES
     assert sorted(await planned_keys(store)) == keys
@@ -166,7 +173,7 @@ async def test_a_page_asks_for_no_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(ranging, "AHEAD_POLL_S", 60.0)
     store = CountingStore(attempts_max=50)
     source = MemoryTransport()
-    _, keys = await submitted(source, 30_000)
+    _, keys = await submitted(source, 3000)
     await store.enqueue([first_listing(NOW_S)])
     results = await list_all(make_ends(source, MemoryTransport()), store)
     assert sum(result.tally.planned_objects for result in results) == len(keys)
@@ -178,7 +185,7 @@ async def test_a_listing_goes_on_from_the_page_where_a_worker_died(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = MemoryTransport()
-    store, keys = await submitted(source, 9000)
+    store, keys = await submitted(source, 900)
     rng = random.Random(seed)
     advance = store.advance
 
@@ -193,17 +200,17 @@ async def test_a_listing_goes_on_from_the_page_where_a_worker_died(
 
     monkeypatch.setattr(store, "advance", advance_or_die)
     results = await list_all(make_ends(source, MemoryTransport()), store, die=rng)
-    assert sum(result.tally.planned_objects for result in results) == 9000
+    assert sum(result.tally.planned_objects for result in results) == 900
     assert sorted(await planned_keys(store)) == keys
 
 
 async def test_what_the_target_has_is_skipped_and_counted() -> None:
     source, target = MemoryTransport(), MemoryTransport()
-    store, keys = await submitted(source, 3000)
-    await fill(target, dict.fromkeys(keys[:2000], b"x"))
+    store, keys = await submitted(source, 300)
+    await fill(target, dict.fromkeys(keys[:200], b"x"))
     results = await list_all(make_ends(source, target), store)
-    assert sum(result.tally.skipped_objects for result in results) == 2000
-    assert sorted(await planned_keys(store)) == keys[2000:]
+    assert sum(result.tally.skipped_objects for result in results) == 200
+    assert sorted(await planned_keys(store)) == keys[200:]
 
 
 async def test_a_denied_listing_is_given_up_with_the_reason() -> None:
@@ -229,7 +236,7 @@ async def test_a_listing_that_is_not_to_be_cut_stays_one_task(
 ) -> None:
     monkeypatch.setattr(ranging, "CUT_EVERY_PAGES", 2)
     source = MemoryTransport()
-    keys = [f"{number:06d}" for number in range(12_000)]
+    keys = [f"{number:06d}" for number in range(1200)]
     await fill(source, dict.fromkeys(keys, b"x"))
     store = MemoryTaskStore(attempts_max=50)
     await store.enqueue([first_listing(NOW_S, ranges=0)])
@@ -243,7 +250,7 @@ async def test_there_is_work_before_the_store_is_asked_where_to_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = MemoryTransport()
-    store, _ = await submitted(source, 3000)
+    store, _ = await submitted(source, 300)
     waiting: list[int] = []
     split_range = splitting.split_range
 
