@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rtt-ms", type=float, default=0.0, help="of the line")
     parser.add_argument("--whole", action="store_true", help="beside it, mover copy of the whole")
     parser.add_argument("--rclone", action="store_true", help="beside it, rclone copy")
+    parser.add_argument("--delta", choices=("always", "auto"), default="always")
     parser.add_argument("--directory", type=Path, help="instead of the RAM disk")
 
 
@@ -87,7 +88,7 @@ async def _row(
         rclone = await _otherwise(regions, old, regions.rclone) if arguments.rclone else None
         await _renew(regions, old, new)
         regions.start_workers()
-        sent = await regions.rsync()
+        sent = await regions.rsync("--delta", arguments.delta)
         tell(f"  {case.name}: {sent.wire_bytes:,} bytes in {sent.seconds:.1f} s")
         await regions.check()
     slowest = rclone or whole
