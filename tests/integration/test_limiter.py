@@ -176,11 +176,10 @@ def fill(place: Path, *, files: int, size_bytes: int) -> Path:
 async def test_juicefs_sync_keeps_the_rate(store: Store, tmp_path: Path) -> None:
     source = fill(tmp_path / "source", files=2, size_bytes=30_000_000)
     async with served(store) as url:
-        empty = await sync(
-            fill(tmp_path / "empty", files=0, size_bytes=0),
-            tmp_path / "none",
-            f"{url}/wan",
-            tmp_path,
+        nothing = fill(tmp_path / "empty", files=0, size_bytes=0)
+        # The first start of a program takes longer: its pages have to be read.
+        empty = min(
+            [await sync(nothing, tmp_path / f"none-{n}", f"{url}/wan", tmp_path) for n in range(2)]
         )
         seconds = await sync(source, tmp_path / "target", f"{url}/wan", tmp_path)
     assert sum(entry.stat().st_size for entry in (tmp_path / "target").iterdir()) == 60_000_000
