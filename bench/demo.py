@@ -1,6 +1,6 @@
-"""What ``make run`` shows: a real dataset between a real S3 server and a disk, there and back.
+"""What ``make run`` shows: a real dataset from disk to S3 and back, and two regions kept in step.
 
-The dataset is this program's own environment: thousands of small files of installed packages, and
+``demo_regions`` has the second part. The dataset is this program's own environment: thousands of small files of installed packages, and
 the server's binary of more than 100 MB. Everything lies in one directory that is removed at the
 end, also after Ctrl-C; a sentinel process does it if this program is killed outright.
 """
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.demo_regions import FILES, OBJECT_BYTES, show_regions
+from bench.processes import CommandFailed
 from bench.stores import SeaweedServer, ServerFailed, ServerMissing
 from bench.workspace import NoRoom, Workspace, open_workspace
 
@@ -111,6 +113,7 @@ def show(workspace: Workspace, source: Path, extra: Sequence[str]) -> None:
         for step in steps(source, workspace.root / "disk", server.endpoint_url, extra):
             _tell(f"\n{step.title}\n$ mover {shlex.join(step.arguments)}")
             _run([sys.executable, "-m", "mover", *step.arguments], environment)
+    show_regions(workspace.root / "regions", _tell)
 
 
 def _is_foreign(name: str) -> bool:
@@ -149,7 +152,7 @@ def main() -> int:
     _tell(f"Dataset: {objects:,} real files, {size_bytes / 1e6:,.0f} MB, from {source}")
     started_s = time.monotonic()
     try:
-        needed = COPIES * size_bytes + MARGIN_BYTES
+        needed = COPIES * size_bytes + FILES * OBJECT_BYTES + MARGIN_BYTES
         with open_workspace(arguments.directory, needed_bytes=needed) as workspace:
             try:
                 show(workspace, source, extra)
@@ -165,7 +168,7 @@ def main() -> int:
             return _interrupted(error.code)
         _tell(f"make run: {error}")
         return 1
-    except (ServerMissing, ServerFailed) as error:
+    except (CommandFailed, ServerMissing, ServerFailed) as error:
         _tell(f"make run: {error}")
         return 1
     _tell(f"\nAll equal, in {time.monotonic() - started_s:.0f} s; nothing is left behind")

@@ -29,31 +29,32 @@ class Case:
     wire_bytes_max: Callable[[int], float]
 
 
-def _old(size: int) -> Iterator[bytes]:
+def unchanged(size: int) -> Iterator[bytes]:
+    """The old version."""
     return randoms(OLD_SEED, size)
 
 
 def _inserted(size: int) -> Iterator[bytes]:
-    yield from patched(_old(size), [(size // 3, 0, b"x")])
+    yield from patched(unchanged(size), [(size // 3, 0, b"x")])
 
 
 def _scattered(size: int) -> Iterator[bytes]:
     source = random.Random(3)
     places = sorted(source.sample(range(0, size - EDIT_BYTES, EDIT_BYTES), SCATTERED_EDITS))
     edits = [(place, EDIT_BYTES, source.randbytes(EDIT_BYTES)) for place in places]
-    yield from patched(_old(size), edits)
+    yield from patched(unchanged(size), edits)
 
 
-def _clustered(size: int) -> Iterator[bytes]:
+def clustered(size: int) -> Iterator[bytes]:
     """One hundredth, in ``CLUSTERS`` places."""
     source = random.Random(4)
     length, step = size // 100 // CLUSTERS, size // CLUSTERS
     edits = [(n * step + step // 3, length, source.randbytes(length)) for n in range(CLUSTERS)]
-    yield from patched(_old(size), edits)
+    yield from patched(unchanged(size), edits)
 
 
 def _appended(size: int) -> Iterator[bytes]:
-    yield from _old(size)
+    yield from unchanged(size)
     yield from randoms(OTHER_SEED, APPENDED_BYTES)
 
 
@@ -65,17 +66,17 @@ def _tensors(header: int) -> Callable[[int], Iterator[bytes]]:
     def pieces(size: int) -> Iterator[bytes]:
         """The form of safetensors: a length, a text of so many bytes, and the weights."""
         yield struct.pack("<Q", header) + b"{}".ljust(header)
-        yield from _old(size)
+        yield from unchanged(size)
 
     return pieces
 
 
 CASES = (
-    Case("1 byte inserted", _old, _inserted, lambda _: 60_000),
-    Case("1,000 edits of 100 B", _old, _scattered, lambda _: 5 * MB),
-    Case("1 % clustered", _old, _clustered, lambda size: 1.1 * size / 100),
-    Case("10 MB appended", _old, _appended, lambda _: 10.1 * MB),
-    Case("all different", _old, _different, lambda size: 1.005 * size),
+    Case("1 byte inserted", unchanged, _inserted, lambda _: 60_000),
+    Case("1,000 edits of 100 B", unchanged, _scattered, lambda _: 5 * MB),
+    Case("1 % clustered", unchanged, clustered, lambda size: 1.1 * size / 100),
+    Case("10 MB appended", unchanged, _appended, lambda _: 10.1 * MB),
+    Case("all different", unchanged, _different, lambda size: 1.005 * size),
     Case("header 8 bytes longer", _tensors(4096), _tensors(4104), lambda _: 100_000),
 )
 
