@@ -70,10 +70,12 @@ async def opened_line(line: Line, port: int, *, turned: bool = False) -> AsyncGe
         await asyncio.sleep(there.half_s + back.half_s)
         with contextlib.suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+            # Who ends one direction has ended the connection: HTTP closes nothing by halves.
             with contextlib.suppress(ExceptionGroup):
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_carry(reader, far_writer, there), name="there")
                     group.create_task(_carry(far_reader, writer, back), name="back")
+            far_writer.close()
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=4 * CHUNK_BYTES)
@@ -82,7 +84,7 @@ async def opened_line(line: Line, port: int, *, turned: bool = False) -> AsyncGe
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
-    """Carry one direction of one connection to its end."""
+    """Carry one direction of one connection to its end, which is an ``OSError`` in a group."""
     loop = asyncio.get_running_loop()
     waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING_CHUNKS)
 
@@ -94,8 +96,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way
                 break
             writer.write(data)
             await writer.drain()
-        with contextlib.suppress(OSError):
-            writer.write_eof()
+        raise ConnectionResetError
 
     async with asyncio.TaskGroup() as group:
         group.create_task(deliver(), name="deliver")
