@@ -74,11 +74,24 @@ def run_sign(old: str, signature: str, *, wish: dict[str, Any], shown: dict[str,
     return _run("delta sign", work, show, to_pipe=signature == PIPE)
 
 
-def run_diff(signature: str, new: str, delta: str, *, shown: dict[str, Any]) -> int:
-    """``mover delta diff``; returns the exit code. Raises ``MoverError``."""
+def run_diff(signature: str, new: str, delta: str, *, base: bool, shown: dict[str, Any]) -> int:
+    """``mover delta diff``; returns the exit code. Raises ``MoverError``.
+
+    With ``base`` the first name is of the old object itself.
+    """
     show = Shown(**shown)
 
+    async def compare(opener: Opener, watch: "Watching") -> Outcome:
+        # Not needed for a comparison with a signature.
+        from mover.delta_differencing import diff_known
+
+        old, given = await opener.input(signature), await opener.input(new)
+        async with opener.draft(delta) as draft:
+            return await diff_known(old, given, draft, threads=show.thread_count, watch=watch)
+
     async def work(opener: Opener, watch: "Watching") -> Outcome:
+        if base:
+            return await compare(opener, watch)
         file, _ = await read_signature(await opener.input(signature))
         given = await opener.input(new)
         async with opener.draft(delta) as draft:
@@ -258,6 +271,8 @@ def _line(command: str, outcome: Outcome) -> str:
         f"{format_bytes(outcome.matched_bytes)} matched, {format_bytes(outcome.literal_bytes)} new,"
         f" {format_bytes(outcome.filled_bytes)} filled"
     )
+    if outcome.changed_bytes:
+        made += f", {format_bytes(outcome.changed_bytes)} with changed elements"
     if command == "delta diff":
         return f"compared {format_bytes(outcome.new_bytes)}: {made}; the delta has {wire}"
     if command == "delta fetch":

@@ -6,6 +6,7 @@ The old object is read where the delta says, the delta from start to end; in mem
 import asyncio
 from contextlib import AsyncExitStack
 
+from mover.delta.checksums import whole_digest
 from mover.delta.delta_format import DeltaHead
 from mover.delta.delta_reading import DeltaReader
 from mover.delta_drafts import Draft
@@ -89,6 +90,7 @@ class _Patching:
         delta.check_unchanged()
         made = making.digest.digest()
         if made != end.whole:
+            await self._refuse_another()
             raise Damaged(
                 f"nothing was written: the result would not be the object that was diffed (xxh3-128"
                 f" {made.hex()}, expected {end.whole.hex()}); {self._old.name} is not the object"
@@ -96,11 +98,32 @@ class _Patching:
             )
         await draft.publish()
         return Outcome(
-            read_bytes=self._delta_bytes + making.copied_bytes,
+            read_bytes=self._delta_bytes + making.copied_bytes + making.changed_bytes,
             wire_bytes=self._delta_bytes,
             literal_bytes=making.literal_bytes,
             matched_bytes=making.copied_bytes,
             filled_bytes=making.filled_bytes,
+            changed_bytes=making.changed_bytes,
             new_bytes=end.new_size,
             ops=end.ops,
         )
+
+    async def _refuse_another(self) -> None:
+        """Raise ``Rejected`` where the delta knows its basis, and it is not this one.
+
+        Looked at only when the result is wrong: else to prove the result proves the basis as well.
+        """
+        head = self._reader.head
+        if head is None or not head.basis_whole:
+            return
+        digest = whole_digest()
+
+        async def take(piece: memoryview) -> None:
+            digest.update(piece)
+
+        await self._old.pour(take)
+        if digest.digest() != head.basis_whole:
+            raise Rejected(
+                f"{self._old.name} is not the old object that the delta is for (xxh3-128"
+                f" {digest.digest().hex()}, expected {head.basis_whole.hex()}); nothing was written"
+            )

@@ -4,12 +4,14 @@ import asyncio
 from collections import OrderedDict
 from typing import Final
 
+from mover.delta import elements
 from mover.delta.checksums import whole_digest
 from mover.delta.delta_reading import Made
 from mover.delta.model import Op, OpKind
 from mover.delta_drafts import ZEROS, Draft
 from mover.delta_inputs import PIECE_BYTES, FileInput, Input
 from mover.delta_signing import Watch
+from mover.errors import Damaged
 
 COPY_BYTES: Final = 32 * 1024 * 1024
 """What is asked of a store at once where a long run is copied: four requests side by side."""
@@ -31,6 +33,7 @@ class Making:
         self.literal_bytes = 0
         self.copied_bytes = 0
         self.filled_bytes = 0
+        self.changed_bytes = 0
         self._old = old
         self._draft = draft
         self._watch = watch
@@ -43,6 +46,9 @@ class Making:
         if op.kind is OpKind.LITERAL:
             self.literal_bytes += op.length
             await self._write(data)
+        elif op.kind is OpKind.COPY and len(data):
+            self.changed_bytes += op.length
+            await self._change(op, data)
         elif op.kind is OpKind.COPY:
             self.copied_bytes += op.length
             await self._copy(op)
@@ -51,24 +57,38 @@ class Making:
             await self._fill(op)
         self._watch(op.stop, self._size)
 
-    async def _write(self, data: bytes | memoryview) -> None:
+    async def _write(self, data: bytes | bytearray | memoryview) -> None:
         self.digest.update(data)
         await self._draft.write(data)
+
+    async def _change(self, op: Op, told: memoryview) -> None:
+        """Copy old bytes with other elements; at most a MiB."""
+        data, stop = bytearray(), op.origin + op.length
+        while len(data) < op.length:
+            _, piece = await self._next(op.origin + len(data), stop)
+            data += piece
+        try:
+            elements.apply(told, data)
+        except ValueError as error:
+            raise Damaged(f"the delta cannot be used: what it tells of changes, {error}") from error
+        await self._write(data)
 
     async def _copy(self, op: Op) -> None:
         at, stop = op.origin, op.origin + op.length
         while at < stop:
-            if isinstance(self._old, FileInput):
-                upto = min(at + PIECE_BYTES, stop)
-                data: bytes | memoryview = await self._old.read(at, upto)
-                await asyncio.sleep(0)
-            else:
-                upto, data = await self._from_store(at, stop)
+            at, data = await self._next(at, stop)
             await self._write(data)
-            at = upto
+
+    async def _next(self, at: int, stop: int) -> tuple[int, bytes | memoryview]:
+        """The next bytes of a run, and where they end."""
+        if not isinstance(self._old, FileInput):
+            return await self._from_store(at, stop)
+        upto = min(at + PIECE_BYTES, stop)
+        data = await self._old.read(at, upto)
+        await asyncio.sleep(0)
+        return upto, data
 
     async def _from_store(self, at: int, stop: int) -> tuple[int, bytes | memoryview]:
-        """The next bytes of a run, and where they end."""
         if stop - at >= NEAR_BYTES:
             upto = min(at + COPY_BYTES, stop)
             return upto, await self._old.read(at, upto)

@@ -42,6 +42,7 @@ class Outcome:
     literal_bytes: int = 0
     matched_bytes: int = 0
     filled_bytes: int = 0
+    changed_bytes: int = 0
     new_bytes: int = 0
     blocks: int = 0
     block_bytes: int = 0

@@ -229,6 +229,62 @@ def test_another_basis_changes_nothing(delta: Delta) -> None:
     assert delta.names() == ["delta", "new", "old", "out", "sig"]
 
 
+def weights(count: int, share: float) -> tuple[bytes, bytes]:
+    """Two arrays of elements of two bytes, of which a share is different."""
+    source = random.Random(9)
+    old = source.randbytes(2 * count)
+    new = bytearray(old)
+    for place in source.sample(range(count), int(count * share)):
+        new[2 * place : 2 * place + 2] = source.randbytes(2)
+    return old, bytes(new)
+
+
+def safetensors(data: bytes, note: str) -> bytes:
+    header = {
+        "__metadata__": {"note": note},
+        "w": {"dtype": "BF16", "data_offsets": [0, len(data)]},
+    }
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def test_a_known_base(delta: Delta) -> None:
+    """A hundredth of the elements is different, and behind a header that grew by an odd number."""
+    old, new = weights(400_000, 0.01)
+    old, new = safetensors(old, "one"), safetensors(new, "eighteen")
+    delta.write("old", old)
+    delta.write("new", new)
+    told = json.loads(delta("diff", "--base", "old", "new", "delta", "--json").stdout)
+    assert told["changed_bytes"] == 800_000
+    assert told["wire_bytes"] == len(delta.read("delta")) < 0.02 * len(new)
+    delta("patch", "old", "delta", "out")
+    assert delta.read("out") == new
+    piped = delta("diff", "--base", "-", "new", "-", stdin=old).stdout
+    delta("patch", "old", "-", "out2", stdin=piped)
+    assert delta.read("out2") == new
+    assert delta.names() == ["delta", "new", "old", "out", "out2"]
+
+
+@pytest.mark.parametrize(("old", "new"), [(OLD, NEW), (b"", NEW), (OLD, b""), (OLD, OLD)])
+def test_a_known_base_of_other_kinds(delta: Delta, old: bytes, new: bytes) -> None:
+    delta.write("old", old)
+    delta.write("new", new)
+    delta("diff", "--base", "old", "new", "delta")
+    delta("patch", "old", "delta", "out")
+    assert delta.read("out") == new
+    assert len(delta.read("delta")) < 3000 or not old
+
+
+def test_a_direct_difference_fits_one_base_only(delta: Delta) -> None:
+    delta.write("old", OLD)
+    delta.write("new", NEW)
+    delta("diff", "--base", "old", "new", "delta")
+    delta.write("old", b"?" + OLD[1:])
+    line = delta.refused("patch", "old", "delta", "out", code=2)
+    assert "old is not the old object that the delta is for (xxh3-128" in line
+    assert "out" not in delta.names()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
