@@ -28,6 +28,7 @@ Examples:
   mover delta sign s3://bucket/model.safetensors model.sig --block-size 16KiB
   mover delta sign disk.img - | ssh source 'mover delta diff - new.img -' > img.delta
   mover delta sign upload.bin upload.sig --strong blake3      # bytes that are not trusted
+  mover delta sign events.log events.sig --append             # it only grows: some hundred bytes
 """
 
 _DIFF_EXAMPLES = """\b
@@ -92,6 +93,11 @@ def _signing_options(command: F) -> F:
         default="xxh3-128",
         show_default=True,
         help="The digest of blocks; the first is no match for somebody who makes collisions.",
+    )(command)
+    command = click.option(
+        "--append",
+        is_flag=True,
+        help="OLD only ever grows at its end: sign it in the largest blocks there are.",
     )(command)
     return click.option(
         "--block-size",
@@ -241,7 +247,9 @@ def _wish(options: dict[str, Any]) -> dict[str, Any]:
     from mover.delta.model import BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, Strong
     from mover.units import Malformed, parse_size
 
-    block_bytes = 0
+    block_bytes = BLOCK_BYTES_MAX if options["append"] else 0
+    if options["append"] and options["block_size"] is not None:
+        raise Rejected("--append chooses the blocks: leave out --block-size")
     if options["block_size"] is not None:
         try:
             block_bytes = parse_size(options["block_size"], what="--block-size")

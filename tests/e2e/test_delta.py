@@ -135,6 +135,19 @@ def test_options_of_sign(delta: Delta, strong: str) -> None:
     assert delta.read("out") == NEW
 
 
+def test_what_was_appended_travels_alone(delta: Delta) -> None:
+    delta.write("old", OLD)
+    delta.write("new", OLD + NEW)
+    delta("sign", "old", "sig", "--append")
+    assert len(delta.read("sig")) < 120
+    told = json.loads(delta("diff", "sig", "new", "delta", "--json").stdout)
+    assert (told["matched_bytes"], told["literal_bytes"]) == (len(OLD), len(NEW) - 5000)
+    assert told["filled_bytes"] == 5000
+    assert told["ops"] == 4
+    delta("patch", "old", "delta", "out")
+    assert delta.read("out") == OLD + NEW
+
+
 def test_pipes(delta: Delta) -> None:
     signature = delta("sign", "-", "-", stdin=OLD).stdout
     delta.write("sig", signature)
@@ -300,6 +313,7 @@ def test_a_direct_difference_fits_one_base_only(delta: Delta) -> None:
         (("sign", "old", "sig2", "--block-size", "65MiB"), "write 64 to 64MiB"),
         (("sign", "old", "sig2", "--block-size", "many"), "cannot be used"),
         (("sign", "old", "sig2", "--strong", "md5"), "'md5' is not one of"),
+        (("sign", "old", "sig2", "--append", "--block-size", "1MiB"), "leave out --block-size"),
         (("diff", "-", "-", "delta2"), "standard input (-) can be read once"),
         (("diff", "delta", "new", "delta2"), "this is no signature"),
         (("patch", "old", "sig", "out"), "this is no delta"),
