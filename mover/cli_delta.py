@@ -141,9 +141,17 @@ def sign(old: str, signature: str, **options: Any) -> int:
     is_flag=True,
     help="SIGNATURE is OLD itself: compare the two versions directly, arrays element by element.",
 )
+@click.option(
+    "--ladder/--no-ladder",
+    default=None,
+    help="Add checksums of each MiB, by which a store may copy what is unchanged itself."
+    "  [default: where a name is of a store]",
+)
 @_threads_option
 @_output_options
-def diff(signature: str, new: str, delta: str, base: bool, **options: Any) -> int:
+def diff(
+    signature: str, new: str, delta: str, base: bool, ladder: bool | None, **options: Any
+) -> int:
     """Write the DELTA that makes NEW of what SIGNATURE is of.
 
     With --base OLD NEW DELTA both versions are at hand, and no signature is needed. The delta fits this
@@ -153,7 +161,7 @@ def diff(signature: str, new: str, delta: str, base: bool, **options: Any) -> in
     from mover.cli_delta_running import run_diff
 
     _refuse_two_pipes(signature, new)
-    return run_diff(signature, new, delta, base=base, shown=_shown(options))
+    return run_diff(signature, new, delta, base=base, ladder=ladder, shown=_shown(options))
 
 
 @delta.command(epilog=_PATCH_EXAMPLES)

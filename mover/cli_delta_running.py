@@ -15,11 +15,12 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from mover.beside import first_leaf
+from mover.delta.checksums import StepSums
 from mover.delta.garbled import Foreign, Garbled
 from mover.delta.signature_format import SignatureFile
 from mover.delta_applying import patch
 from mover.delta_diffing import diff
-from mover.delta_opening import PIPE, Opener
+from mover.delta_opening import PIPE, Opener, is_local
 from mover.delta_publishing import fetch, publish
 from mover.delta_signing import (
     Outcome,
@@ -74,12 +75,23 @@ def run_sign(old: str, signature: str, *, wish: dict[str, Any], shown: dict[str,
     return _run("delta sign", work, show, to_pipe=signature == PIPE)
 
 
-def run_diff(signature: str, new: str, delta: str, *, base: bool, shown: dict[str, Any]) -> int:
+def run_diff(
+    signature: str,
+    new: str,
+    delta: str,
+    *,
+    base: bool,
+    ladder: bool | None,
+    shown: dict[str, Any],
+) -> int:
     """``mover delta diff``; returns the exit code. Raises ``MoverError``.
 
-    With ``base`` the first name is of the old object itself.
+    With ``base`` the first name is of the old object itself. A ``ladder`` goes with the delta; None is
+    where one of the names is of a store.
     """
     show = Shown(**shown)
+    if ladder is None:
+        ladder = not all(is_local(name) for name in (signature, new, delta))
 
     async def compare(opener: Opener, watch: "Watching") -> Outcome:
         # Not needed for a comparison with a signature.
@@ -87,17 +99,33 @@ def run_diff(signature: str, new: str, delta: str, *, base: bool, shown: dict[st
 
         old, given = await opener.input(signature), await opener.input(new)
         async with opener.draft(delta) as draft:
-            return await diff_known(old, given, draft, threads=show.thread_count, watch=watch)
+            return await diff_known(
+                old, given, draft, threads=show.thread_count, watch=watch, ladder=_sums(ladder)
+            )
 
     async def work(opener: Opener, watch: "Watching") -> Outcome:
-        if base:
-            return await compare(opener, watch)
         file, _ = await read_signature(await opener.input(signature))
         given = await opener.input(new)
         async with opener.draft(delta) as draft:
-            return await diff(file.signature, given, draft, threads=show.thread_count, watch=watch)
+            return await diff(
+                file.signature,
+                given,
+                draft,
+                threads=show.thread_count,
+                watch=watch,
+                ladder=_sums(ladder),
+            )
 
-    return _run("delta diff", work, show, to_pipe=delta == PIPE)
+    return _run("delta diff", compare if base else work, show, to_pipe=delta == PIPE)
+
+
+def _sums(wanted: bool) -> StepSums | None:
+    if not wanted:
+        return None
+    # Its checksums need a library that takes a moment to load.
+    from mover.delta_ladders import RunningLadder
+
+    return RunningLadder()
 
 
 def run_patch(old: str, delta: str, out: str, *, shown: dict[str, Any]) -> int:
@@ -273,6 +301,8 @@ def _line(command: str, outcome: Outcome) -> str:
     )
     if outcome.changed_bytes:
         made += f", {format_bytes(outcome.changed_bytes)} with changed elements"
+    if outcome.stored_bytes:
+        made += f", {format_bytes(outcome.stored_bytes)} copied by the store"
     if command == "delta diff":
         return f"compared {format_bytes(outcome.new_bytes)}: {made}; the delta has {wire}"
     if command == "delta fetch":

@@ -13,7 +13,7 @@ from typing import Final
 
 from mover.delta import tensors
 from mover.delta.aligning import Changed, Pair, Regions, Window, told, windows
-from mover.delta.checksums import whole_digest
+from mover.delta.checksums import StepSums, Witness, whole_digest
 from mover.delta.delta_format import DeltaHead, DeltaWriter
 from mover.delta.model import Op
 from mover.delta.tensors import Tensor
@@ -35,15 +35,21 @@ PIECES: Final = 4096
 
 
 async def diff_known(
-    old: Input, new: Input, draft: Draft, *, threads: int, watch: Watch
+    old: Input,
+    new: Input,
+    draft: Draft,
+    *,
+    threads: int,
+    watch: Watch,
+    ladder: StepSums | None = None,
 ) -> Outcome:
     """Write the delta that makes ``new`` of ``old``, both read in full here, and publish it.
 
-    What is no local file goes through a temporary one. Raises ``MoverError``, ``TransportError``.
+    What is no local file goes through a temporary one. ``ladder`` goes with it. Raises ``MoverError``, ``TransportError``.
     """
     async with AsyncExitStack() as stack:
         before, after = await _filed(old, stack), await _filed(new, stack)
-        difference = _Difference(before, after, draft, threads)
+        difference = _Difference(before, after, draft, threads, Witness(ladder))
         await difference.begin()
         await difference.compare(watch)
         for given in (old, new, before, after):
@@ -70,12 +76,14 @@ def _unwatched(done: int, size: int | None) -> None:
 class _Difference:
     """One comparison under way."""
 
-    def __init__(self, before: FileInput, after: FileInput, draft: Draft, threads: int) -> None:
+    def __init__(
+        self, before: FileInput, after: FileInput, draft: Draft, threads: int, witness: Witness
+    ) -> None:
         self._before = before
         self._after = after
         self._draft = draft
         self._threads = threads
-        self._digest = whole_digest()
+        self._witness = witness
 
     async def begin(self) -> None:
         """Sign the old version, and write the delta's head."""
@@ -87,7 +95,12 @@ class _Difference:
         self._block_bytes = signature.head.block_bytes
         self._index = await index_of(signature)
         self._writer = DeltaWriter(
-            DeltaHead(basis_size=size, new_size=self._after.size, basis_whole=whole.digest())
+            DeltaHead(
+                basis_size=size,
+                new_size=self._after.size,
+                basis_whole=whole.digest(),
+                has_ladder=self._witness.has_ladder,
+            )
         )
         await self._draft.write(self._writer.begin())
 
@@ -100,7 +113,7 @@ class _Difference:
             ThreadPoolExecutor(threads, "delta-elements") as crew,
         ):
             pair = Pair(old, new, tensors.places(_tensors(old), _tensors(new)))
-            strides = scan_file(self._index, self._block_bytes, new, threads, self._digest)
+            strides = scan_file(self._index, self._block_bytes, new, threads, self._witness)
             async with aclosing(strides):
                 async for ops in strides:
                     pieces = (
@@ -130,7 +143,7 @@ class _Difference:
     async def finish(self) -> Outcome:
         """Write the trailer, and publish the delta."""
         writer = self._writer
-        for section in writer.end(self._digest.digest()):
+        for section in writer.end(self._witness.digest(), self._witness.steps()):
             await self._draft.write(section)
         await self._draft.publish()
         return Outcome(

@@ -163,6 +163,11 @@ class StoreInput(Input):
         self.seekable = transport.capabilities.ranges and self.size is not None
         self._transport = transport
 
+    @property
+    def transport(self) -> "Transport":
+        """Where the object is."""
+        return self._transport
+
     async def pour(self, take: Take) -> None:
         if not self.seekable or self.size is None:
             async with aclosing(self._pieces()) as pieces:  # type: ignore[type-var]

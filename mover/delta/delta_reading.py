@@ -5,6 +5,7 @@ Memory is at most a few sections, whatever a delta claims. Each field is checked
 
 from collections import deque
 from collections.abc import Generator, Iterator
+from typing import NamedTuple
 
 from mover import packing
 from mover.delta import elements, varints
@@ -55,8 +56,16 @@ _SECTIONS = {1: {OPS_SECTION, RAW_SECTION, ZSTD_SECTION, END_SECTION}, 2: set(_P
 _NOTHING = memoryview(b"")
 
 
+class Section(NamedTuple):
+    """Where the payload of a section stands in the delta, in bytes, and what kind it is of."""
+
+    kind: int
+    at: int
+    size: int
+
+
 class DeltaReader:
-    """Reads a delta. ``head`` is None until it has come.
+    """Reads a delta. ``head`` is None until it has come, ``section`` is the one that was read last.
 
     ``feed`` raises ``Garbled`` as soon as something is wrong, ``finish`` where the end is missing.
     No operation is given away whose section has not been checked.
@@ -64,6 +73,7 @@ class DeltaReader:
 
     def __init__(self) -> None:
         self.head: DeltaHead | None = None
+        self.section = Section(0, 0, 0)
         self._intake = Intake("delta")
         self._made: deque[Made] = deque()
         self._end: DeltaEnd | None = None
@@ -155,6 +165,7 @@ class DeltaReader:
                 f"a section says that it has {payload_bytes} bytes", back=SECTION.size
             )
         payload = yield payload_bytes
+        self.section = Section(kind, self._intake.offset - payload_bytes, payload_bytes)
         self._sections += 1
         yield from self._check(fixed, payload, number=self._sections)
         return kind, payload
@@ -265,7 +276,7 @@ class DeltaReader:
 
     def _unpack(self, packed: bytes) -> bytes:
         try:
-            return packing.unpack(packed, bytes_max=LITERAL_BYTES)
+            return unpacked(packed)
         except packing.Damaged as error:
             raise self._garbled(f"packed literals are damaged: {error}") from error
 
@@ -284,3 +295,8 @@ class DeltaReader:
             raise self._intake.garbled(
                 "a checksum does not fit what stands before it: it was damaged", back=SUM_BYTES
             )
+
+
+def unpacked(payload: bytes) -> bytes:
+    """The bytes of a section of packed literals. Raises ``ValueError`` where it is none."""
+    return packing.unpack(payload, bytes_max=LITERAL_BYTES)

@@ -395,6 +395,55 @@ def test_large_objects_on_a_store(stored: Delta, seaweed_bucket: Bucket) -> None
     assert seaweed_bucket.upload_keys() == []
 
 
+MIB = 1024 * 1024
+LARGE = random.Random(7).randbytes(24 * MIB + 5)
+LARGER = LARGE[: 9 * MIB] + b"inserted" + LARGE[9 * MIB :]
+
+
+@pytest.mark.parametrize(("ladder", "piped"), [("--ladder", True), ("--no-ladder", False)])
+def test_a_store_copies_what_is_unchanged(
+    stored: Delta, seaweed_bucket: Bucket, ladder: str, piped: bool
+) -> None:
+    at = seaweed_bucket.location
+    seaweed_bucket.put("old", LARGE)
+    stored.write("old", LARGE)
+    stored.write("new", LARGER)
+    stored("sign", "old", "sig")
+    stored("diff", "sig", "new", "delta", ladder)
+    data = stored.read("delta")
+    out = at("old") if piped else at("out")
+    given = stored("patch", at("old"), "-" if piped else "delta", out, "--json", stdin=data)
+    told = json.loads(given.stdout)
+    assert seaweed_bucket.get("old" if piped else "out") == LARGER
+    assert told["stored_bytes"] > 10 * MIB
+    assert (told["matched_bytes"], told["wire_bytes"]) == (
+        len(LARGER) - told["literal_bytes"],
+        len(data),
+    )
+    if ladder == "--ladder":
+        assert told["read_bytes"] < 10 * MIB
+    assert seaweed_bucket.upload_keys() == []
+
+
+def test_changed_elements_on_a_store(stored: Delta, seaweed_bucket: Bucket) -> None:
+    """Of two tensors one is as it was; the other one's elements are changed near by."""
+    old, new = weights(2 * MIB, 0.01)
+    same = LARGE[: 12 * MIB]
+    at = seaweed_bucket.location
+    seaweed_bucket.put("old", same + old)
+    stored.write("new", same + new)
+    stored("diff", "--base", at("old"), "new", "delta")
+    told = json.loads(stored("patch", at("old"), "delta", at("new"), "--json").stdout)
+    assert seaweed_bucket.get("new") == same + new
+    assert told["stored_bytes"] > 5 * MIB
+    assert told["wire_bytes"] < 0.02 * len(old)
+    seaweed_bucket.put("old", same + old[::-1])
+    line = stored.refused("patch", at("old"), "delta", at("other"), code=2)
+    assert "is not the old object that the delta is for" in line
+    assert seaweed_bucket.upload_keys() == []
+    assert "other" not in seaweed_bucket.list_keys()
+
+
 def test_terminated_on_a_store_leaves_no_upload(stored: Delta, seaweed_bucket: Bucket) -> None:
     new = random.Random(3).randbytes(20 * 1024 * 1024)
     stored.make(OLD, new)
