@@ -228,9 +228,9 @@ def fetch(
 ) -> int:
     """Write SOURCE to OUT, and read of it only what the old copy BASIS has not.
 
-    SOURCE has a published signature, and nothing need run where it is. BASIS is a local file; OUT may
-    be BASIS. The result is verified whole before OUT shows it; the exit code is 3 where it is not
-    what was published, and OUT is then as it was.
+    SOURCE has a published signature, and nothing need run where it is. OUT may be BASIS. The result is
+    verified whole before OUT shows it; the exit code is 3 where it is not what was published, and OUT
+    is then as it was. BASIS from a pipe goes through a temporary file.
     """
     from mover.cli_delta_running import run_fetch
     from mover.units import Malformed, parse_size

@@ -85,6 +85,17 @@ class FileInput(Input):
     def close(self) -> None:
         os.close(self._fd)
 
+    @property
+    def fd(self) -> int:
+        """The descriptor, which stays this object's."""
+        return self._fd
+
+    def read_into(self, start: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes from ``start`` on. Raises ``Incomplete`` for too few."""
+        length = os.preadv(self._fd, [buffer], start)
+        if length != len(buffer):
+            raise Incomplete(f"{self.name} ended at byte {start + length} while it was read")
+
     @contextmanager
     def mapped(self) -> Iterator[memoryview]:
         """The whole file in memory, as far as it is looked at.

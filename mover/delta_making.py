@@ -8,7 +8,7 @@ from mover.delta import elements
 from mover.delta.checksums import whole_digest
 from mover.delta.delta_reading import Made
 from mover.delta.model import Op, OpKind
-from mover.delta_drafts import ZEROS, Draft
+from mover.delta_drafts import SHARED_BYTES, ZEROS, Draft
 from mover.delta_inputs import PIECE_BYTES, FileInput, Input
 from mover.delta_signing import Watch
 from mover.errors import Damaged
@@ -20,6 +20,9 @@ NEAR_BYTES: Final = 4 * 1024 * 1024
 """Short copies from a store come out of aligned pieces of this size."""
 
 NEAR_PIECES: Final = 8
+
+SHARED_RUN_BYTES: Final = 64 * 1024
+"""Shorter runs are written: to share a block costs a call and a piece of the file's map."""
 
 
 class Making:
@@ -38,6 +41,7 @@ class Making:
         self._draft = draft
         self._watch = watch
         self._size = size
+        self._buffer = memoryview(bytearray(PIECE_BYTES))
         self._near: OrderedDict[int, bytes] = OrderedDict()
 
     async def make(self, made: Made) -> None:
@@ -75,18 +79,35 @@ class Making:
 
     async def _copy(self, op: Op) -> None:
         at, stop = op.origin, op.origin + op.length
+        if isinstance(self._old, FileInput):
+            first, last = _sharable(op)
+            await self._pass(self._old, at, first, is_written=True)
+            is_shared = first < last and self._draft.share(self._old.fd, first, last - first)
+            await self._pass(self._old, first, last, is_written=not is_shared)
+            await self._pass(self._old, last, stop, is_written=True)
+            return
         while at < stop:
-            at, data = await self._next(at, stop)
+            at, data = await self._from_store(at, stop)
             await self._write(data)
+
+    async def _pass(self, old: FileInput, at: int, stop: int, *, is_written: bool) -> None:
+        """Hash bytes of a file, and write those that it does not share already."""
+        while at < stop:
+            # One buffer for all: fresh memory costs as much as what is read into it.
+            data = self._buffer[: stop - at]
+            old.read_into(at, data)
+            if is_written:
+                await self._write(data)
+            else:
+                self.digest.update(data)
+            at += len(data)
+            await asyncio.sleep(0)
 
     async def _next(self, at: int, stop: int) -> tuple[int, bytes | memoryview]:
         """The next bytes of a run, and where they end."""
-        if not isinstance(self._old, FileInput):
-            return await self._from_store(at, stop)
-        upto = min(at + PIECE_BYTES, stop)
-        data = await self._old.read(at, upto)
-        await asyncio.sleep(0)
-        return upto, data
+        if isinstance(self._old, FileInput):
+            return stop, await self._old.read(at, stop)
+        return await self._from_store(at, stop)
 
     async def _from_store(self, at: int, stop: int) -> tuple[int, bytes | memoryview]:
         if stop - at >= NEAR_BYTES:
@@ -114,3 +135,13 @@ class Making:
             await asyncio.sleep(0)
         if op.origin == 0:
             await self._draft.skip(op.length)
+
+
+def _sharable(op: Op) -> tuple[int, int]:
+    """The blocks of the basis that a run has at whole blocks of the new file; none as (stop, stop)."""
+    stop = op.origin + op.length
+    first = op.origin + -op.start % SHARED_BYTES
+    last = stop - (stop - first) % SHARED_BYTES
+    if (op.origin - op.start) % SHARED_BYTES or last - first < SHARED_RUN_BYTES:
+        return stop, stop
+    return first, last

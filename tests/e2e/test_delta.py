@@ -500,6 +500,20 @@ def test_publish_and_fetch_from_a_store(stored: Delta, seaweed_bucket: Bucket) -
     stored("fetch", at("d/source"), "basis", "-", "--signature", at("sigs/s"))
 
 
+def test_fetch_with_an_old_copy_that_is_no_file(stored: Delta, seaweed_bucket: Bucket) -> None:
+    at = seaweed_bucket.location
+    seaweed_bucket.put("basis", OLD)
+    stored.write("source", NEW)
+    stored("publish", "source")
+    told = json.loads(
+        stored("fetch", "source", at("basis"), at("out"), "--gap", "0", "--json").stdout
+    )
+    assert seaweed_bucket.get("out") == NEW
+    assert told["matched_bytes"] > len(OLD) // 2
+    stored("fetch", "source", "-", "out", stdin=OLD)
+    assert stored.read("out") == NEW
+
+
 def test_a_signature_of_another_version_is_refused(stored: Delta, seaweed_bucket: Bucket) -> None:
     at = seaweed_bucket.location
     seaweed_bucket.put("source", NEW)
