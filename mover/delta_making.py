@@ -9,7 +9,7 @@ from mover.delta.checksums import whole_digest
 from mover.delta.delta_reading import Made
 from mover.delta.model import Op, OpKind
 from mover.delta_drafts import SHARED_BYTES, ZEROS, Draft
-from mover.delta_inputs import PIECE_BYTES, FileInput, Input
+from mover.delta_inputs import PIECE_BYTES, FileInput, Input, aligned_buffer
 from mover.delta_signing import Watch
 from mover.errors import Damaged
 
@@ -41,7 +41,7 @@ class Making:
         self._draft = draft
         self._watch = watch
         self._size = size
-        self._buffer = memoryview(bytearray(PIECE_BYTES))
+        self._buffer = aligned_buffer(PIECE_BYTES)
         self._near: OrderedDict[int, bytes] = OrderedDict()
 
     async def make(self, made: Made) -> None:
