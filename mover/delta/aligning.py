@@ -25,6 +25,9 @@ SAMPLES: Final = 4
 WORTH: Final = 0.85
 """Samples that take more than this share of themselves are of other bytes, not of changed ones."""
 
+SURELY_WORTH: Final = 0.25
+"""Where samples take less than this, other places are not looked at: most bytes are equal here."""
+
 LITERAL_BYTES_MIN: Final = 256
 """Fewer literal bytes in a window take less than the head of a section of changes."""
 
@@ -131,7 +134,7 @@ def _piece(
     region: Region, start: int, stop: int, place: Place | None, pair: Pair
 ) -> Iterator[Op | Window]:
     """One piece of a region: its edges are not whole elements, the rest is cut into windows."""
-    shifts = (0, len(pair.old) - len(pair.new), *region.shifts)
+    shifts = (*region.shifts, 0, len(pair.old) - len(pair.new))
     if place is not None:
         shifts = (place.shift,)
     is_short = stop - start < LITERAL_BYTES_MIN
@@ -182,6 +185,8 @@ def _best(
             share = _share(first, last, shift, way, pair)
             if share < WORTH and (best is None or share < best[0]):
                 best = share, shift, way
+        if best is not None and best[0] < SURELY_WORTH:
+            break
     return None if best is None else (best[1], best[2])
 
 
