@@ -68,12 +68,14 @@ def specification(
     delete: bool = False,
     max_delete: int | None = None,
     allow_empty_source: bool = False,
+    sign_on_write: bool = False,
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense.
 
     ``delete`` removes, once all else is done, what only the target has: never anything behind a
     failure, never more than ``max_delete`` objects, and never all because the source is empty,
-    unless ``allow_empty_source``. What is withheld so is told in the report.
+    unless ``allow_empty_source``. What is withheld so is told in the report. ``sign_on_write`` leaves a
+    signature of each large object at the target, by which a later difference need not read it.
     """
     try:
         return CopySpec(
@@ -94,6 +96,7 @@ def specification(
             delete=delete,
             max_delete=max_delete,
             allow_empty_source=allow_empty_source,
+            sign_on_write=sign_on_write,
         )
     except ValueError as error:
         raise Rejected(str(error)) from error

@@ -60,6 +60,7 @@ class CopySpec:
     ``delete`` removes what only the target has, once all else is done; never more than ``max_delete``
     objects (None: as many as there are), nor all of them because the source is empty, unless
     ``allow_empty_source``.
+    ``sign_on_write`` leaves a signature of each large object at the target, hidden, for later differences.
     ``delta`` other than ``never`` hands the target's old version of a changed large object to the
     task that opens it; ``optimise`` is what a difference must save to be worth it. No door sets
     these two: nothing makes use of the old version yet.
@@ -85,6 +86,7 @@ class CopySpec:
     allow_empty_source: bool = False
     delta: Delta = Delta.NEVER
     optimise: Optimise = Optimise.TIME
+    sign_on_write: bool = False
 
 
 class Copy(NamedTuple):

@@ -444,6 +444,31 @@ def test_changed_elements_on_a_store(stored: Delta, seaweed_bucket: Bucket) -> N
     assert "other" not in seaweed_bucket.list_keys()
 
 
+def test_an_object_is_signed_while_it_is_written(stored: Delta, seaweed_bucket: Bucket) -> None:
+    """The signature is hidden from listings, and no worse than one that is made afterwards."""
+    (stored.place / "tree").mkdir()
+    stored.write("tree/large", LARGE)
+    command = [sys.executable, "-m", "mover"]
+    ends = ["tree/", seaweed_bucket.location()]
+    for verb in (["copy", "--sign-on-write"], ["rsync", "--delete", "-y"], ["check"]):
+        done = subprocess.run(
+            [*command, *verb, *ends, "--json"],
+            cwd=stored.place,
+            env=stored.environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+    large, hidden = sorted(seaweed_bucket.list_keys(), reverse=True)
+    assert large == "large"
+    assert hidden.startswith(".mover-delta/signatures/")
+    stored.write("sig", seaweed_bucket.get(hidden))
+    stored.write("new", LARGER)
+    told = json.loads(stored("diff", "sig", "new", "delta", "--json").stdout)
+    assert told["literal_bytes"] < 3 * told["block_bytes"]
+
+
 def test_terminated_on_a_store_leaves_no_upload(stored: Delta, seaweed_bucket: Bucket) -> None:
     new = random.Random(3).randbytes(20 * 1024 * 1024)
     stored.make(OLD, new)
