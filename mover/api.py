@@ -62,13 +62,13 @@ def specification(
     part_bytes: int = 0,
     server_copy: bool = True,
     ignore_existing: bool = False,
+    sign_on_write: bool = False,
     manifest: str = "",
     rate_links: Sequence[str] = (),
     pool: str = ANY_POOL,
     delete: bool = False,
     max_delete: int | None = None,
     allow_empty_source: bool = False,
-    sign_on_write: bool = False,
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense.
 
@@ -90,13 +90,13 @@ def specification(
             part_bytes=part_bytes,
             server_copy=server_copy,
             ignore_existing=ignore_existing,
+            sign_on_write=sign_on_write,
             manifest=_text(manifest) if manifest else "",
             rate_links=tuple(sorted(rate_links)),
             pool=pool,
             delete=delete,
             max_delete=max_delete,
             allow_empty_source=allow_empty_source,
-            sign_on_write=sign_on_write,
         )
     except ValueError as error:
         raise Rejected(str(error)) from error

@@ -54,13 +54,13 @@ class CopySpec:
     ``limit`` and ``limit_requests`` are texts (``"50MiB/s"``, a timetable, ``""`` for none).
     ``split_bytes`` is the size above which an object is cut into parts that workers share;
     ``part_bytes`` is the part size wished for, 0 to choose by the object and the stores.
+    ``sign_on_write`` leaves a signature of each large object at the target, hidden, for later differences.
     ``manifest`` is the location of the job's record, "" for the job's own directory.
     ``pool`` names the workers of a fleet that may take the job's tasks.
     ``rate_links`` are budgets shared with other jobs, each as ``"NAME=RATE"``.
     ``delete`` removes what only the target has, once all else is done; never more than ``max_delete``
     objects (None: as many as there are), nor all of them because the source is empty, unless
     ``allow_empty_source``.
-    ``sign_on_write`` leaves a signature of each large object at the target, hidden, for later differences.
     ``delta`` other than ``never`` hands the target's old version of a changed large object to the
     task that opens it; ``optimise`` is what a difference must save to be worth it. No door sets
     these two: nothing makes use of the old version yet.
@@ -78,6 +78,7 @@ class CopySpec:
     part_bytes: int = 0
     server_copy: bool = True
     ignore_existing: bool = False
+    sign_on_write: bool = False
     manifest: str = ""
     rate_links: tuple[str, ...] = ()
     pool: str = "any"
@@ -86,7 +87,6 @@ class CopySpec:
     allow_empty_source: bool = False
     delta: Delta = Delta.NEVER
     optimise: Optimise = Optimise.TIME
-    sign_on_write: bool = False
 
 
 class Copy(NamedTuple):
