@@ -125,7 +125,8 @@ def delta() -> None:
 def sign(old: str, signature: str, **options: Any) -> int:
     """Write the SIGNATURE of OLD.
 
-    OLD from a pipe goes through a temporary file, because its size chooses the blocks.
+    OLD from a pipe goes through a temporary file, because its size chooses the blocks. Of an object that
+    was copied with --sign-on-write the signature is there already, and OLD is not read.
     """
     from mover.cli_delta_running import run_sign
 

@@ -17,9 +17,11 @@ from typing import Any, Final
 from mover.beside import first_leaf
 from mover.delta.checksums import StepSums
 from mover.delta.garbled import Foreign, Garbled
+from mover.delta.model import Strong
 from mover.delta.signature_format import SignatureFile
 from mover.delta_applying import patch
 from mover.delta_diffing import diff
+from mover.delta_inputs import Input, StoreInput
 from mover.delta_opening import PIPE, Opener, is_local
 from mover.delta_publishing import fetch, publish
 from mover.delta_signing import (
@@ -60,19 +62,34 @@ def run_sign(old: str, signature: str, *, wish: dict[str, Any], shown: dict[str,
     show = Shown(**shown)
 
     async def work(opener: Opener, watch: "Watching") -> Outcome:
-        given = await opener.input(old)
-        found = await sign(given, SignWish(**wish), threads=show.thread_count, watch=watch)
+        given, wished = await opener.input(old), SignWish(**wish)
+        left = await _left(given, wished)
+        is_read = left is None
+        if left is None:
+            found = await sign(given, wished, threads=show.thread_count, watch=watch)
+            left = SignatureFile(signature=found)
         async with opener.draft(signature) as draft:
-            length = await write_signature_file(SignatureFile(signature=found), draft)
-        head = found.head
+            length = await write_signature_file(left, draft)
+        head = left.signature.head
         return Outcome(
-            read_bytes=head.size,
+            read_bytes=head.size if is_read else 0,
             wire_bytes=length,
             blocks=head.blocks,
             block_bytes=head.block_bytes,
         )
 
     return _run("delta sign", work, show, to_pipe=signature == PIPE)
+
+
+async def _left(given: Input, wished: SignWish) -> SignatureFile | None:
+    """The signature that was left when an object of a store was written, where any one will do."""
+    is_any = wished.block_bytes == 0 and wished.strong is Strong.XXH3_128
+    if not is_any or not isinstance(given, StoreInput):
+        return None
+    # Not needed for files.
+    from mover.delta_stored import stored_signature
+
+    return await stored_signature(given.transport, given.entry)
 
 
 def run_diff(
@@ -291,6 +308,8 @@ def _tell(command: str, outcome: Outcome, seconds: float, shown: Shown, *, to_pi
 def _line(command: str, outcome: Outcome) -> str:
     wire = format_bytes(outcome.wire_bytes)
     if command in ("delta sign", "delta publish"):
+        if outcome.blocks and not outcome.read_bytes:
+            return f"found what was signed when it was written; the signature has {wire}"
         return (
             f"signed {format_bytes(outcome.read_bytes)} in {outcome.blocks:,} blocks of"
             f" {format_bytes(outcome.block_bytes)}; the signature has {wire}"

@@ -25,6 +25,7 @@ from transports.errors import Changed, NotFound, TransportError
 from transports.model import NO_ATTRIBUTES, Blob, Entry, Proof, Receipt
 
 PREFIX: Final = f"{HIDDEN}signatures/"
+"""In the directory of an object."""
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 """A longer signature is neither kept nor read: it would be of more than two TiB."""
@@ -163,8 +164,12 @@ async def _read(store: Transport, key: str) -> SignatureFile | None:
 
 
 def _name(key: str) -> str:
-    """Where the signature of an object lies: keys may be longer than a name with more in it may be."""
-    return f"{PREFIX}{_digest(key)}"
+    """Where the signature of an object lies: in its own directory, so that it is found from any root.
+
+    A digest stands for the name, which may be as long as a name can be.
+    """
+    directory, slash, base = key.rpartition("/")
+    return f"{directory}{slash}{PREFIX}{_digest(base)}"
 
 
 def _digest(text: str) -> str:

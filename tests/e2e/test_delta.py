@@ -446,8 +446,8 @@ def test_changed_elements_on_a_store(stored: Delta, seaweed_bucket: Bucket) -> N
 
 def test_an_object_is_signed_while_it_is_written(stored: Delta, seaweed_bucket: Bucket) -> None:
     """The signature is hidden from listings, and no worse than one that is made afterwards."""
-    (stored.place / "tree").mkdir()
-    stored.write("tree/large", LARGE)
+    (stored.place / "tree/d").mkdir(parents=True)
+    stored.write("tree/d/large", LARGE)
     command = [sys.executable, "-m", "mover"]
     ends = ["tree/", seaweed_bucket.location()]
     for verb in (["copy", "--sign-on-write"], ["rsync", "--delete", "-y"], ["check"]):
@@ -460,10 +460,14 @@ def test_an_object_is_signed_while_it_is_written(stored: Delta, seaweed_bucket: 
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
-    large, hidden = sorted(seaweed_bucket.list_keys(), reverse=True)
-    assert large == "large"
-    assert hidden.startswith(".mover-delta/signatures/")
-    stored.write("sig", seaweed_bucket.get(hidden))
+    hidden, large = sorted(seaweed_bucket.list_keys(), key=len, reverse=True)
+    assert large == "d/large"
+    assert hidden.startswith("d/.mover-delta/signatures/")
+    given = json.loads(stored("sign", seaweed_bucket.location(large), "sig", "--json").stdout)
+    assert given["read_bytes"] == 0
+    assert stored.read("sig") == seaweed_bucket.get(hidden)
+    given = stored("sign", seaweed_bucket.location(large), "-", "--block-size", "4KiB", "--json")
+    assert json.loads(given.stderr)["read_bytes"] == len(LARGE)
     stored.write("new", LARGER)
     told = json.loads(stored("diff", "sig", "new", "delta", "--json").stdout)
     assert told["literal_bytes"] < 3 * told["block_bytes"]

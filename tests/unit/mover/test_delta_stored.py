@@ -40,7 +40,7 @@ async def written(store: Transport, *, without: int = -1, key: str = KEY) -> boo
 
 
 async def hidden(store: Transport) -> list[str]:
-    return [e.key async for page in store.list("") for e in page if e.key.startswith(PREFIX)]
+    return [e.key async for page in store.list("") for e in page if PREFIX in e.key]
 
 
 async def pinned(store: Transport) -> Entry:
@@ -54,7 +54,10 @@ async def test_a_signature_is_found() -> None:
     file = await stored_signature(store, await pinned(store))
     assert file is not None
     assert file.signature == kernel.sign(DATA, head())
-    assert len(await hidden(store)) == 1
+    (name,) = await hidden(store)
+    assert name.startswith(f"a/{PREFIX}")
+    inside = MemoryTransport(store.store, prefix="a/")
+    assert await stored_signature(inside, (await inside.head("ключ")).entry) == file
 
 
 async def test_a_signature_is_of_one_object() -> None:
