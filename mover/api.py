@@ -62,6 +62,7 @@ def specification(
     part_bytes: int = 0,
     server_copy: bool = True,
     ignore_existing: bool = False,
+    sign_on_write: bool = False,
     manifest: str = "",
     rate_links: Sequence[str] = (),
     pool: str = ANY_POOL,
@@ -73,7 +74,8 @@ def specification(
 
     ``delete`` removes, once all else is done, what only the target has: never anything behind a
     failure, never more than ``max_delete`` objects, and never all because the source is empty,
-    unless ``allow_empty_source``. What is withheld so is told in the report.
+    unless ``allow_empty_source``. What is withheld so is told in the report. ``sign_on_write`` leaves a
+    signature of each large object at the target, by which a later difference need not read it.
     """
     try:
         return CopySpec(
@@ -88,6 +90,7 @@ def specification(
             part_bytes=part_bytes,
             server_copy=server_copy,
             ignore_existing=ignore_existing,
+            sign_on_write=sign_on_write,
             manifest=_text(manifest) if manifest else "",
             rate_links=tuple(sorted(rate_links)),
             pool=pool,

@@ -28,6 +28,7 @@ Examples:
   mover delta sign s3://bucket/model.safetensors model.sig --block-size 16KiB
   mover delta sign disk.img - | ssh source 'mover delta diff - new.img -' > img.delta
   mover delta sign upload.bin upload.sig --strong blake3      # bytes that are not trusted
+  mover delta sign events.log events.sig --append             # it only grows: some hundred bytes
 """
 
 _DIFF_EXAMPLES = """\b
@@ -35,6 +36,7 @@ Examples:
   mover delta diff disk.sig new.img img.delta
   mover delta diff s3://b/model.sig s3://b/model.safetensors s3://b/model.delta --json
   pg_dump db | mover delta diff dump.sig - dump.delta
+  mover delta diff --base step100.safetensors step101.safetensors 101.delta
 """
 
 _PATCH_EXAMPLES = """\b
@@ -92,6 +94,11 @@ def _signing_options(command: F) -> F:
         show_default=True,
         help="The digest of blocks; the first is no match for somebody who makes collisions.",
     )(command)
+    command = click.option(
+        "--append",
+        is_flag=True,
+        help="OLD only ever grows at its end: sign it in the largest blocks there are.",
+    )(command)
     return click.option(
         "--block-size",
         metavar="SIZE",
@@ -118,7 +125,8 @@ def delta() -> None:
 def sign(old: str, signature: str, **options: Any) -> int:
     """Write the SIGNATURE of OLD.
 
-    OLD from a pipe goes through a temporary file, because its size chooses the blocks.
+    OLD from a pipe goes through a temporary file, because its size chooses the blocks. Of an object that
+    was copied with --sign-on-write the signature is there already, and OLD is not read.
     """
     from mover.cli_delta_running import run_sign
 
@@ -129,14 +137,32 @@ def sign(old: str, signature: str, **options: Any) -> int:
 @click.argument("signature", type=Location())
 @click.argument("new", type=Location())
 @click.argument("delta", type=Location())
+@click.option(
+    "--base",
+    is_flag=True,
+    help="SIGNATURE is OLD itself: compare the two versions directly, arrays element by element.",
+)
+@click.option(
+    "--ladder/--no-ladder",
+    default=None,
+    help="Add checksums of each MiB, by which a store may copy what is unchanged itself."
+    "  [default: where a name is of a store]",
+)
 @_threads_option
 @_output_options
-def diff(signature: str, new: str, delta: str, **options: Any) -> int:
-    """Write the DELTA that makes NEW of what SIGNATURE is of."""
+def diff(
+    signature: str, new: str, delta: str, base: bool, ladder: bool | None, **options: Any
+) -> int:
+    """Write the DELTA that makes NEW of what SIGNATURE is of.
+
+    With --base OLD NEW DELTA both versions are at hand, and no signature is needed. The delta fits this
+    OLD and no other. Bytes whose elements of 2 or 4 bytes changed here and there, as weights do, are
+    told as changes where that is less. What is no local file goes through a temporary one.
+    """
     from mover.cli_delta_running import run_diff
 
     _refuse_two_pipes(signature, new)
-    return run_diff(signature, new, delta, shown=_shown(options))
+    return run_diff(signature, new, delta, base=base, ladder=ladder, shown=_shown(options))
 
 
 @delta.command(epilog=_PATCH_EXAMPLES)
@@ -203,9 +229,9 @@ def fetch(
 ) -> int:
     """Write SOURCE to OUT, and read of it only what the old copy BASIS has not.
 
-    SOURCE has a published signature, and nothing need run where it is. BASIS is a local file; OUT may
-    be BASIS. The result is verified whole before OUT shows it; the exit code is 3 where it is not
-    what was published, and OUT is then as it was.
+    SOURCE has a published signature, and nothing need run where it is. OUT may be BASIS. The result is
+    verified whole before OUT shows it; the exit code is 3 where it is not what was published, and OUT
+    is then as it was. BASIS from a pipe goes through a temporary file.
     """
     from mover.cli_delta_running import run_fetch
     from mover.units import Malformed, parse_size
@@ -230,7 +256,9 @@ def _wish(options: dict[str, Any]) -> dict[str, Any]:
     from mover.delta.model import BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, Strong
     from mover.units import Malformed, parse_size
 
-    block_bytes = 0
+    block_bytes = BLOCK_BYTES_MAX if options["append"] else 0
+    if options["append"] and options["block_size"] is not None:
+        raise Rejected("--append chooses the blocks: leave out --block-size")
     if options["block_size"] is not None:
         try:
             block_bytes = parse_size(options["block_size"], what="--block-size")

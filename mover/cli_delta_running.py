@@ -15,11 +15,14 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from mover.beside import first_leaf
+from mover.delta.checksums import StepSums
 from mover.delta.garbled import Foreign, Garbled
+from mover.delta.model import Strong
 from mover.delta.signature_format import SignatureFile
 from mover.delta_applying import patch
 from mover.delta_diffing import diff
-from mover.delta_opening import PIPE, Opener
+from mover.delta_inputs import Input, StoreInput
+from mover.delta_opening import PIPE, Opener, is_local
 from mover.delta_publishing import fetch, publish
 from mover.delta_signing import (
     Outcome,
@@ -59,13 +62,17 @@ def run_sign(old: str, signature: str, *, wish: dict[str, Any], shown: dict[str,
     show = Shown(**shown)
 
     async def work(opener: Opener, watch: "Watching") -> Outcome:
-        given = await opener.input(old)
-        found = await sign(given, SignWish(**wish), threads=show.thread_count, watch=watch)
+        given, wished = await opener.input(old), SignWish(**wish)
+        left = await _left(given, wished)
+        is_read = left is None
+        if left is None:
+            found = await sign(given, wished, threads=show.thread_count, watch=watch)
+            left = SignatureFile(signature=found)
         async with opener.draft(signature) as draft:
-            length = await write_signature_file(SignatureFile(signature=found), draft)
-        head = found.head
+            length = await write_signature_file(left, draft)
+        head = left.signature.head
         return Outcome(
-            read_bytes=head.size,
+            read_bytes=head.size if is_read else 0,
             wire_bytes=length,
             blocks=head.blocks,
             block_bytes=head.block_bytes,
@@ -74,17 +81,68 @@ def run_sign(old: str, signature: str, *, wish: dict[str, Any], shown: dict[str,
     return _run("delta sign", work, show, to_pipe=signature == PIPE)
 
 
-def run_diff(signature: str, new: str, delta: str, *, shown: dict[str, Any]) -> int:
-    """``mover delta diff``; returns the exit code. Raises ``MoverError``."""
+async def _left(given: Input, wished: SignWish) -> SignatureFile | None:
+    """The signature that was left when an object of a store was written, where any one will do."""
+    is_any = wished.block_bytes == 0 and wished.strong is Strong.XXH3_128
+    if not is_any or not isinstance(given, StoreInput):
+        return None
+    # Not needed for files.
+    from mover.delta_stored import stored_signature
+
+    return await stored_signature(given.transport, given.entry)
+
+
+def run_diff(
+    signature: str,
+    new: str,
+    delta: str,
+    *,
+    base: bool,
+    ladder: bool | None,
+    shown: dict[str, Any],
+) -> int:
+    """``mover delta diff``; returns the exit code. Raises ``MoverError``.
+
+    With ``base`` the first name is of the old object itself. A ``ladder`` goes with the delta; None is
+    where one of the names is of a store.
+    """
     show = Shown(**shown)
+    if ladder is None:
+        ladder = not all(is_local(name) for name in (signature, new, delta))
+
+    async def compare(opener: Opener, watch: "Watching") -> Outcome:
+        # Not needed for a comparison with a signature.
+        from mover.delta_differencing import diff_known
+
+        old, given = await opener.input(signature), await opener.input(new)
+        async with opener.draft(delta) as draft:
+            return await diff_known(
+                old, given, draft, threads=show.thread_count, watch=watch, ladder=_sums(ladder)
+            )
 
     async def work(opener: Opener, watch: "Watching") -> Outcome:
         file, _ = await read_signature(await opener.input(signature))
         given = await opener.input(new)
         async with opener.draft(delta) as draft:
-            return await diff(file.signature, given, draft, threads=show.thread_count, watch=watch)
+            return await diff(
+                file.signature,
+                given,
+                draft,
+                threads=show.thread_count,
+                watch=watch,
+                ladder=_sums(ladder),
+            )
 
-    return _run("delta diff", work, show, to_pipe=delta == PIPE)
+    return _run("delta diff", compare if base else work, show, to_pipe=delta == PIPE)
+
+
+def _sums(wanted: bool) -> StepSums | None:
+    if not wanted:
+        return None
+    # Its checksums need a library that takes a moment to load.
+    from mover.delta_ladders import RunningLadder
+
+    return RunningLadder()
 
 
 def run_patch(old: str, delta: str, out: str, *, shown: dict[str, Any]) -> int:
@@ -250,6 +308,8 @@ def _tell(command: str, outcome: Outcome, seconds: float, shown: Shown, *, to_pi
 def _line(command: str, outcome: Outcome) -> str:
     wire = format_bytes(outcome.wire_bytes)
     if command in ("delta sign", "delta publish"):
+        if outcome.blocks and not outcome.read_bytes:
+            return f"found what was signed when it was written; the signature has {wire}"
         return (
             f"signed {format_bytes(outcome.read_bytes)} in {outcome.blocks:,} blocks of"
             f" {format_bytes(outcome.block_bytes)}; the signature has {wire}"
@@ -258,6 +318,10 @@ def _line(command: str, outcome: Outcome) -> str:
         f"{format_bytes(outcome.matched_bytes)} matched, {format_bytes(outcome.literal_bytes)} new,"
         f" {format_bytes(outcome.filled_bytes)} filled"
     )
+    if outcome.changed_bytes:
+        made += f", {format_bytes(outcome.changed_bytes)} with changed elements"
+    if outcome.stored_bytes:
+        made += f", {format_bytes(outcome.stored_bytes)} copied by the store"
     if command == "delta diff":
         return f"compared {format_bytes(outcome.new_bytes)}: {made}; the delta has {wire}"
     if command == "delta fetch":

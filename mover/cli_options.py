@@ -133,6 +133,7 @@ def transfer_options(command: F) -> F:
         _option(1, "--ignore-existing", is_flag=True, help="Leave alone what the target has, equal or not."),
         _option(1, "--part-size", metavar="SIZE", help="Size of the parts of large objects.  [default: by object and store]"),
         _option(1, "--server-copy/--no-server-copy", default=True, show_default=True, help="Let the store copy by itself where both ends are in it."),
+        _option(1, "--sign-on-write", is_flag=True, help="Leave a signature of each large object at the target, for later differences."),
         _option(1, "--manifest", default="", type=Location(empty=True), metavar="LOCATION", help="Record here what becomes of each object.  [default: the job's own directory]"),
         _option(1, "-n", "--dry-run", is_flag=True, help="Print the plan, one action a line, and change nothing."),
     )  # fmt: skip
@@ -239,6 +240,7 @@ def read_wishes(context: click.Context) -> dict[str, Any]:
         "server_copy",
         "ignore_existing",
         "manifest",
+        "sign_on_write",
     )
     return {
         **{name: given[name] for name in passed},

@@ -14,6 +14,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from mover.attributes import dress
+from mover.delta.part_signing import part_head
+from mover.delta_stored import PartSigner, StoredParts
 from mover.ends import Ends
 from mover.manifest import Row, finished_row
 from mover.model import Assembly, Chunk, Failure, LargeObject, Tally, TaskResult, Verify
@@ -102,6 +104,8 @@ class ChunkCopier:
         self._key = ends.target_key(chunk.entry.key)
         self._sparse = ends.source.capabilities.local and ends.target.capabilities.local
         self.result = TaskResult(tally=Tally())
+        stored = stored_parts(ends, chunk)
+        self._signer = None if stored is None else PartSigner(stored)
 
     async def run(self, *, repeated: bool) -> TaskResult:
         """Copy every part that is not there yet. Raises the first error of a part, alone."""
@@ -117,6 +121,8 @@ class ChunkCopier:
                     crew.create_task(self._lane(waiting), name=f"part-lane-{number}")
         except* TransportError as group:
             raise first_error(group) from None
+        if self._signer is not None:
+            await self._signer.leave()
         return self.result
 
     async def _lane(self, parts: Iterator[PartSpec]) -> None:
@@ -146,6 +152,8 @@ class ChunkCopier:
                 loop = asyncio.get_running_loop()
                 crc = await loop.run_in_executor(None, digests.crc64nvme_hex, buffer)
                 receipt = receipt._replace(crc64nvme=crc)
+            if self._signer is not None:
+                await self._signer.sign(part.range.start, buffer)
         return receipt
 
     def _landed(self, receipt: PartReceipt) -> None:
@@ -182,6 +190,7 @@ async def assemble(
     entry = task.entry
     key = ends.target_key(entry.key)
     parts = sorted(parts)
+    stored = stored_parts(ends, task)
     try:
         info = await pin(ends, entry)
         whole = whole_checksum(parts)
@@ -203,13 +212,29 @@ async def assemble(
         raise
     except TransportError:
         await abandon(ends, key, task.upload_id)
+        if stored is not None:
+            await stored.drop()
         raise
+    if stored is not None:
+        await stored.finish(receipt)
     proof = proof_of(read, receipt.proof, ends.source.capabilities, ends.target.capabilities)
     if rows is not None:
         receipt = receipt._replace(size=entry.size, proof=proof)
         at_target, mtime_ns = ends.at_target(entry), attributes.mtime_ns
         rows.append(finished_row(at_target, receipt, now_ms(), mtime_ns=mtime_ns, checksum=whole))
     return TaskResult(tally=finished_tally(entry.size, proof))
+
+
+def stored_parts(ends: Ends, task: Chunk | Assembly) -> StoredParts | None:
+    """Where the signature of an object is gathered while it is written; None where none is wished.
+
+    Only stores that tell etags keep signatures, and only of parts that are whole blocks.
+    """
+    if not ends.spec.sign_on_write or ends.target.capabilities.has_directories:
+        return None
+    head = part_head(task.entry.size, task.part_bytes, task.upload_id)
+    key = ends.target_key(task.entry.key)
+    return None if head is None else StoredParts(ends.target, key, task.upload_id, head)
 
 
 def whole_checksum(parts: Sequence[PartReceipt]) -> Checksum:

@@ -6,14 +6,14 @@ The old object is read where the delta says, the delta from start to end; in mem
 import asyncio
 from contextlib import AsyncExitStack
 
-from mover.delta.delta_format import DeltaHead
 from mover.delta.delta_reading import DeltaReader
 from mover.delta_drafts import Draft
-from mover.delta_inputs import Input, PipeInput, spooled
+from mover.delta_inputs import Input, PipeInput, StoreInput, spooled
 from mover.delta_making import Making
 from mover.delta_opening import Opener
+from mover.delta_refusing import refuse_other_basis, refuse_other_size, wrong_result
 from mover.delta_signing import Outcome, Watch
-from mover.errors import Damaged, Rejected
+from mover.errors import Rejected
 
 
 async def patch(old: Input, delta: Input, opener: Opener, out: str, *, watch: Watch) -> Outcome:
@@ -24,6 +24,16 @@ async def patch(old: Input, delta: Input, opener: Opener, out: str, *, watch: Wa
     is left then, and after a cancel.
     """
     async with AsyncExitStack() as stack:
+        if isinstance(old, StoreInput) and (there := await opener.target(out)) is not None:
+            # Not needed for files.
+            from mover.delta_storing import Storing, copies_ranges
+
+            target, key = there
+            if copies_ranges(old, target):
+                delta = delta if delta.seekable else await spooled(delta, stack)
+                outcome = await Storing(old, delta, target, key, watch).run()
+                if outcome is not None:
+                    return outcome
         patching = _Patching(await _seekable(old, stack), opener, out, watch, stack)
         await delta.pour(patching.take)
         return await patching.finish(delta)
@@ -68,18 +78,11 @@ class _Patching:
         if self._begun is None:
             head = self._reader.head
             assert head is not None  # noqa: S101 - operations come after the head
-            self._check_basis(head)
+            refuse_other_size(self._old, head)
             opening = self._opener.draft(self._out, size=head.new_size, held=True)
             draft = await self._stack.enter_async_context(opening)
             self._begun = draft, Making(self._old, draft, self._watch, head.new_size)
         return self._begun
-
-    def _check_basis(self, head: DeltaHead) -> None:
-        if self._old.size != head.basis_size:
-            raise Rejected(
-                f"{self._old.name} has {self._old.size} bytes, and the delta is for an old object of"
-                f" {head.basis_size}: it is another one, or it has changed since it was signed"
-            )
 
     async def finish(self, delta: Input) -> Outcome:
         """Verify the whole, and publish it."""
@@ -89,18 +92,16 @@ class _Patching:
         delta.check_unchanged()
         made = making.digest.digest()
         if made != end.whole:
-            raise Damaged(
-                f"nothing was written: the result would not be the object that was diffed (xxh3-128"
-                f" {made.hex()}, expected {end.whole.hex()}); {self._old.name} is not the object"
-                " that was signed, or has changed since"
-            )
+            await refuse_other_basis(self._old, self._reader.head)
+            raise wrong_result(self._old, made, end.whole)
         await draft.publish()
         return Outcome(
-            read_bytes=self._delta_bytes + making.copied_bytes,
+            read_bytes=self._delta_bytes + making.copied_bytes + making.changed_bytes,
             wire_bytes=self._delta_bytes,
             literal_bytes=making.literal_bytes,
             matched_bytes=making.copied_bytes,
             filled_bytes=making.filled_bytes,
+            changed_bytes=making.changed_bytes,
             new_bytes=end.new_size,
             ops=end.ops,
         )

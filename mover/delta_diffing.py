@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Final
 
 from mover.delta import kernel
-from mover.delta.checksums import WholeDigest, whole_digest
+from mover.delta.checksums import StepSums, WholeDigest, Witness
 from mover.delta.delta_format import DeltaHead, DeltaWriter
 from mover.delta.model import Op, OpKind, Signature, unpack_ops
 from mover.delta.reference import clipped
@@ -29,23 +29,32 @@ FEED_BYTES: Final = 8 * 1024 * 1024
 
 
 async def diff(
-    signature: Signature, new: Input, draft: Draft, *, threads: int, watch: Watch
+    signature: Signature,
+    new: Input,
+    draft: Draft,
+    *,
+    threads: int,
+    watch: Watch,
+    ladder: StepSums | None = None,
 ) -> Outcome:
     """Write the delta that makes ``new`` of what was signed, and publish it.
 
-    Raises ``MoverError``, ``TransportError``.
+    ``ladder`` goes with it, for a store that copies ranges. Raises ``MoverError``, ``TransportError``.
     """
     head = signature.head
-    writer = DeltaWriter(DeltaHead(basis_size=head.size, new_size=new.size))
+    witness = Witness(ladder)
+    writer = DeltaWriter(
+        DeltaHead(basis_size=head.size, new_size=new.size, has_ladder=witness.has_ladder)
+    )
     index = await index_of(signature)
     await draft.write(writer.begin())
-    diffing = _Diffing(index, head.block_bytes, writer, draft, watch)
+    diffing = _Diffing(index, head.block_bytes, writer, draft, watch, witness)
     if isinstance(new, FileInput):
         await diffing.file(new, threads)
     else:
         await diffing.stream(new)
     new.check_unchanged()
-    for piece in writer.end(diffing.digest.digest()):
+    for piece in writer.end(witness.digest(), witness.steps()):
         await draft.write(piece)
     await draft.publish()
     new_bytes = writer.literal_bytes + writer.copied_bytes + writer.filled_bytes
@@ -137,8 +146,9 @@ class _Diffing:
         writer: DeltaWriter,
         draft: Draft,
         watch: Watch,
+        witness: Witness,
     ) -> None:
-        self.digest = whole_digest()
+        self._witness = witness
         self._index = index
         self._block_bytes = block_bytes
         self._writer = writer
@@ -148,7 +158,7 @@ class _Diffing:
     async def file(self, new: FileInput, threads: int) -> None:
         """Scan a file stride by stride."""
         with new.mapped() as view:
-            strides = scan_file(self._index, self._block_bytes, view, threads, self.digest)
+            strides = scan_file(self._index, self._block_bytes, view, threads, self._witness)
             async with aclosing(strides):
                 async for ops in strides:
                     await self._write(ops, view, 0)
@@ -177,7 +187,7 @@ class _Diffing:
 
         async def take(piece: memoryview) -> None:
             nonlocal done
-            self.digest.update(piece)
+            self._witness.update(piece)
             done += len(piece)
             while len(piece := piece[window.put(piece) :]) or window.is_full:
                 await step(final=False)

@@ -6,9 +6,11 @@ A draft that is not published leaves nothing: no file, no object, no upload.
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import secrets
 import stat
+import struct
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 ZEROS: Final = memoryview(bytes(1024 * 1024))
 SPOOL_BYTES: Final = 8 * 1024 * 1024
 """A draft for a store stays in memory up to this size, and goes up in one request."""
+
+SHARED_BYTES: Final = 4096
+"""Blocks that file systems share are of this size; where they are larger, nothing is shared."""
+
+FICLONERANGE: Final = 0x4020940D  # linux/fs.h: _IOW(0x94, 13, struct file_clone_range)
+_CLONE: Final = struct.Struct("qQQQ")
 
 PARTS_AHEAD: Final = 4
 """Parts of a draft that are on their way to the store at a time."""
@@ -44,6 +52,13 @@ class Draft(ABC):
             await self.write(ZEROS[:length])
             length -= len(ZEROS)
 
+    def share(self, fd: int, origin: int, length: int) -> bool:
+        """Let the next bytes be those of another file, if the file system can share them.
+
+        All three numbers are multiples of ``SHARED_BYTES``, as is what was written so far.
+        """
+        return False
+
     @abstractmethod
     async def publish(self) -> None:
         """Make what was written visible, durably."""
@@ -61,6 +76,7 @@ class FileDraft(Draft):
         directory, self._base = os.path.split(self._path)
         self._size = 0
         self._temporary = ""
+        self._shares = True
         self._directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._fd = self._create()
@@ -91,6 +107,19 @@ class FileDraft(Draft):
     async def skip(self, length: int) -> None:
         os.lseek(self._fd, length, os.SEEK_CUR)
         self._size += length
+
+    def share(self, fd: int, origin: int, length: int) -> bool:
+        if not self._shares:
+            return False
+        try:
+            fcntl.ioctl(self._fd, FICLONERANGE, _CLONE.pack(fd, origin, length, self._size))
+        except OSError:
+            # Between file systems, or one that shares nothing: it is asked once.
+            self._shares = False
+            return False
+        os.lseek(self._fd, length, os.SEEK_CUR)
+        self._size += length
+        return True
 
     async def publish(self) -> None:
         try:

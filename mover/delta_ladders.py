@@ -36,6 +36,36 @@ class Ladder:
         ]
 
 
+class RunningLadder:
+    """The ladder of bytes that come in pieces of any length, in order."""
+
+    def __init__(self) -> None:
+        self._steps: list[int] = []
+        self._running = 0
+        self._taken = 0
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take the next bytes."""
+        rest = memoryview(data)
+        while len(rest):
+            piece = rest[: MIB - self._taken]
+            rest = rest[len(piece) :]
+            self._running = digests.crc64nvme(piece, self._running)
+            self._taken += len(piece)
+            if self._taken == MIB:
+                self._end_step()
+
+    def _end_step(self) -> None:
+        self._steps.append(self._running)
+        self._running = self._taken = 0
+
+    def steps(self) -> list[int]:
+        """The checksums of each MiB and of what is left; no bytes may come after."""
+        if self._taken:
+            self._end_step()
+        return self._steps
+
+
 def ladder_of(data: memoryview) -> list[int]:
     """The ladder of bytes in memory."""
     return [digests.crc64nvme(data[start : start + MIB]) for start in range(0, len(data), MIB)]

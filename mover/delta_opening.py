@@ -87,6 +87,10 @@ class Opener:
         async with store_draft(transport, key, size=size) as draft:
             yield draft
 
+    async def target(self, name: str) -> "tuple[Transport, str] | None":
+        """The store and the key of what is to be written; None for a file or a pipe."""
+        return None if is_local(name) else await self._store(_parse(name), "target")
+
     async def _store(
         self, location: Location, side: Literal["source", "target"]
     ) -> "tuple[Transport, str]":
@@ -104,6 +108,11 @@ class Opener:
             raise Rejected(str(error)) from error
         self.stack.push_async_callback(bare.close)
         return decorate(bare), location.name
+
+
+def is_local(name: str) -> bool:
+    """Whether a name is of a pipe or a local file. Raises ``Rejected`` for what is no name."""
+    return name == PIPE or _is_local(_parse(name))
 
 
 def _parse(name: str) -> Location:

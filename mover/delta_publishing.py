@@ -13,7 +13,7 @@ from typing import Final
 from mover.delta import kernel
 from mover.delta.checksums import whole_digest
 from mover.delta.inverting import fetch_plan
-from mover.delta.model import Op, OpKind, Signature
+from mover.delta.model import Op, OpKind, Signature, unpack_ops
 from mover.delta.signature_format import SignatureFile
 from mover.delta_diffing import index_of, scan_file
 from mover.delta_inputs import RANGE_BYTES, FileInput, Input, StoreInput, spooled
@@ -92,8 +92,8 @@ async def fetch(
     ``Garbled``, ``TransportError``. Nothing is left then, and after a cancel.
     """
     given, old = await opener.input(source), await opener.input(basis)
-    if not isinstance(old, FileInput):
-        raise Rejected(f"BASIS must be a local file, not {old.name}: it is read all over")
+    if not old.seekable:
+        old = await spooled(old, opener.stack)
     if not given.seekable:
         raise Rejected(f"{given.name} cannot be read in ranges: copy it instead")
     where = signature or beside(source, SUFFIX)
@@ -114,7 +114,7 @@ async def fetch(
         await draft.publish()
     head = file.signature.head
     return Outcome(
-        read_bytes=old.size + making.literal_bytes,
+        read_bytes=(old.size or 0) + making.literal_bytes,
         wire_bytes=signature_bytes + making.literal_bytes,
         literal_bytes=making.literal_bytes,
         matched_bytes=making.copied_bytes,
@@ -142,15 +142,32 @@ def _check_binding(file: SignatureFile, given: Input, where: str) -> None:
 
 
 async def _plan(
-    index: kernel.Index, signature: Signature, old: FileInput, gap_bytes: int, threads: int
+    index: kernel.Index, signature: Signature, old: Input, gap_bytes: int, threads: int
 ) -> list[Op]:
     found: list[Op] = []
+    if not isinstance(old, FileInput):
+        packed = await _scan_stream(index, old)
+        found = [op for op in unpack_ops(packed) if op.kind is OpKind.COPY]
+        return await in_thread(lambda: fetch_plan(found, signature, gap_bytes=gap_bytes))
     with old.mapped() as view:
         strides = scan_file(index, signature.head.block_bytes, view, threads)
         async with aclosing(strides):
             async for ops in strides:
                 found += [op for op in ops if op.kind is OpKind.COPY]
     return await in_thread(lambda: fetch_plan(found, signature, gap_bytes=gap_bytes))
+
+
+async def _scan_stream(index: kernel.Index, old: Input) -> bytes:
+    """The operations of an old copy that is at a store: it is read once, from start to end."""
+    scanner = kernel.Scanner(index)
+    parts: list[bytes] = []
+
+    async def take(piece: memoryview) -> None:
+        parts.append(await in_thread(scanner.feed, piece))
+
+    await old.pour(take)
+    parts.append(await in_thread(lambda: scanner.feed(b"", final=True)))
+    return await in_thread(kernel.merge, parts)
 
 
 async def _make(plan: list[Op], source: Input, making: Making) -> None:

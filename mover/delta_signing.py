@@ -35,17 +35,22 @@ FEED_BYTES: Final = 8 * 1024 * 1024
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What a command did, in bytes; ``wire_bytes`` is the length of what it wrote or read of the wire."""
+    """What a command did, in bytes; ``wire_bytes`` is the length of what it wrote or read of the wire.
+
+    ``stored_bytes`` of the new object were copied by the store itself.
+    """
 
     read_bytes: int = 0
     wire_bytes: int = 0
     literal_bytes: int = 0
     matched_bytes: int = 0
     filled_bytes: int = 0
+    changed_bytes: int = 0
     new_bytes: int = 0
     blocks: int = 0
     block_bytes: int = 0
     ops: int = 0
+    stored_bytes: int = 0
 
 
 Watch = Callable[[int, int | None], None]

@@ -54,6 +54,7 @@ class CopySpec:
     ``limit`` and ``limit_requests`` are texts (``"50MiB/s"``, a timetable, ``""`` for none).
     ``split_bytes`` is the size above which an object is cut into parts that workers share;
     ``part_bytes`` is the part size wished for, 0 to choose by the object and the stores.
+    ``sign_on_write`` leaves a signature of each large object at the target, hidden, for later differences.
     ``manifest`` is the location of the job's record, "" for the job's own directory.
     ``pool`` names the workers of a fleet that may take the job's tasks.
     ``rate_links`` are budgets shared with other jobs, each as ``"NAME=RATE"``.
@@ -77,6 +78,7 @@ class CopySpec:
     part_bytes: int = 0
     server_copy: bool = True
     ignore_existing: bool = False
+    sign_on_write: bool = False
     manifest: str = ""
     rate_links: tuple[str, ...] = ()
     pool: str = "any"

@@ -60,6 +60,12 @@ cdef extern from "native/delta.h" nogil:
     uint64_t dk_wrong_anchors(const dk_index *index)
     void dk_build(dk_index *index)
     int64_t dk_join(dk_op *ops, size_t count)
+    size_t dk_differ(
+        const uint8_t *old, const uint8_t *changed, size_t count, uint32_t width, int subtract,
+        uint8_t *gaps, size_t *gap_bytes, uint8_t *planes)
+    int64_t dk_change(
+        uint8_t *data, size_t count, uint32_t width, int subtract, const uint8_t *gaps,
+        size_t gap_bytes, const uint8_t *planes, size_t told)
 
 OP_BYTES = 32
 cdef size_t ROOM = 2048  # operations that one call of the scan may return
@@ -254,3 +260,55 @@ def join(bytearray ops):
     if kept == DK_ERROR_GAP:
         raise ValueError("a gap between operations")
     return bytes(memoryview(ops)[: 32 * kept])
+
+
+def differ(old, changed, uint32_t width, bint subtract):
+    """Which elements of ``changed`` differ from ``old``, and by what: gaps, and a plane for each byte."""
+    cdef Py_buffer before
+    cdef Py_buffer after
+    if width not in (2, 4):
+        raise ValueError(f"no elements of {width} bytes")
+    PyObject_GetBuffer(old, &before, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(changed, &after, PyBUF_SIMPLE)
+        try:
+            if before.len != after.len or after.len % width:
+                raise ValueError(f"{before.len} and {after.len} bytes are not as many elements of {width}")
+            return differences(&before, &after, width, subtract)
+        finally:
+            PyBuffer_Release(&after)
+    finally:
+        PyBuffer_Release(&before)
+
+
+cdef tuple differences(Py_buffer *before, Py_buffer *after, uint32_t width, bint subtract):
+    cdef size_t count = after.len // width
+    cdef size_t gap_bytes = 0
+    cdef size_t found
+    gaps, planes = bytearray(count + count // 255 + 1), bytearray(after.len)
+    cdef uint8_t *gap = <uint8_t *>PyByteArray_AS_STRING(gaps)
+    cdef uint8_t *plane = <uint8_t *>PyByteArray_AS_STRING(planes)
+    with nogil:
+        found = dk_differ(
+            <const uint8_t *>before.buf, <const uint8_t *>after.buf, count, width, subtract,
+            gap, &gap_bytes, plane)
+    return bytes(memoryview(gaps)[:gap_bytes]), tuple(
+        bytes(memoryview(planes)[place * count : place * count + found]) for place in range(width)
+    )
+
+
+def change(bytearray data, uint32_t width, bint subtract, bytes gaps, bytes planes):
+    """Make the new elements of the old ones in place. Raises ``ValueError`` for what leads elsewhere."""
+    if width not in (2, 4) or len(data) % width or len(planes) % width:
+        raise ValueError(f"they are not elements of {width} bytes")
+    cdef uint8_t *place = <uint8_t *>PyByteArray_AS_STRING(data)
+    cdef size_t count = len(data) // width
+    cdef size_t told = len(planes) // width
+    cdef size_t gap_bytes = len(gaps)
+    cdef const uint8_t *gap = <const uint8_t *>PyBytes_AS_STRING(gaps)
+    cdef const uint8_t *plane = <const uint8_t *>PyBytes_AS_STRING(planes)
+    cdef int64_t done
+    with nogil:
+        done = dk_change(place, count, width, subtract, gap, gap_bytes, plane, told)
+    if done < 0:
+        raise ValueError("the changes are not of these elements")

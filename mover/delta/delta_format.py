@@ -1,4 +1,4 @@
-"""Deltas as bytes, version 1: docs/formats.md tells every byte. Pure, streamed both ways.
+"""Deltas as bytes, versions 1 and 2: docs/formats.md tells every byte. Pure, streamed both ways.
 
 A delta is a head, sections, and a trailer that has the whole new object's digest. A section of
 operations comes before the sections with the bytes of its literals, so that both sides work with
@@ -6,7 +6,7 @@ a few MiB of memory whatever the object. What is read may come from anybody.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,9 @@ from mover.delta.checksums import WHOLE_BYTES, section_sum
 from mover.delta.model import Op, OpKind
 
 MAGIC: Final = b"\x8dmvdlt\r\n"
-VERSION: Final = 1
+VERSIONS: Final = (1, 2)
+"""Written is the first that can say it: version 2 knows its basis, changed elements and ladders."""
+
 SIZE_MAX: Final = (1 << 63) - 1
 UNKNOWN: Final = (1 << 64) - 1
 """In place of the new object's size in the head: it came from a pipe, and the trailer tells."""
@@ -33,11 +35,22 @@ LEVEL: Final = 1
 HEAD: Final = struct.Struct("<8sHHIQQ")
 SECTION: Final = struct.Struct("<B3sI")
 END: Final = struct.Struct(f"<QQQ{WHOLE_BYTES}s")
+STEP: Final = struct.Struct("<Q")
+HAS_BASIS: Final = 1
+HAS_LADDER: Final = 2
+
+STEP_BYTES: Final = 1024 * 1024
+"""Bytes of the new object between two steps of its ladder."""
+
+LADDER_BYTES: Final = 64 * 1024
+"""Bytes of a section of the ladder; only the last has fewer."""
 
 OPS_SECTION: Final = 1
 RAW_SECTION: Final = 2
 ZSTD_SECTION: Final = 3
 END_SECTION: Final = 4
+CHANGES_SECTION: Final = 5
+LADDER_SECTION: Final = 6
 
 Source = Callable[[int, int], bytes | bytearray | memoryview]
 """Gives the bytes from start to stop of the new object."""
@@ -47,16 +60,27 @@ Source = Callable[[int, int], bytes | bytearray | memoryview]
 class DeltaHead:
     """What a delta is between: sizes in bytes; ``new_size`` None where it was not known before.
 
-    Raises ``ValueError`` for sizes that no object has.
+    ``basis_whole`` is the XXH3-128 of the basis, empty where nobody computed it. With ``has_ladder``
+    checksums of each MiB of the new object come before the trailer. Raises ``ValueError`` for
+    sizes that no object has.
     """
 
     basis_size: int
     new_size: int | None
+    basis_whole: bytes = b""
+    has_ladder: bool = False
 
     def __post_init__(self) -> None:
+        if len(self.basis_whole) not in (0, WHOLE_BYTES):
+            raise ValueError(f"a whole digest has {WHOLE_BYTES} bytes, not {len(self.basis_whole)}")
         for size in (self.basis_size, self.new_size or 0):
             if not 0 <= size <= SIZE_MAX:
                 raise ValueError(f"no object has {size} bytes")
+
+    @property
+    def version(self) -> int:
+        """The version of the format that can say this."""
+        return 2 if self.basis_whole or self.has_ladder else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +88,21 @@ class DeltaEnd:
     """What a delta has told when all of it was read.
 
     ``whole`` is the XXH3-128 that the new object must have; ``ops`` and ``literal_bytes`` count.
+    ``ladder`` has the CRC-64/NVME of each of its MiB, or nothing.
     """
 
     new_size: int
     ops: int
     literal_bytes: int
     whole: bytes
+    ladder: tuple[int, ...] = ()
 
 
 class DeltaWriter:
     """Writes a delta from operations that come in the order of the new object.
 
     All methods return or yield the bytes to write, at most a section each. ``written_bytes``,
-    ``literal_bytes``, ``copied_bytes`` and ``filled_bytes`` count what has come so far.
+    ``literal_bytes``, ``copied_bytes``, ``filled_bytes`` and ``changed_bytes`` count what has come so far.
     """
 
     def __init__(self, head: DeltaHead) -> None:
@@ -92,11 +118,16 @@ class DeltaWriter:
         self.literal_bytes = 0
         self.copied_bytes = 0
         self.filled_bytes = 0
+        self.changed_bytes = 0
 
     def begin(self) -> bytes:
         """The head; comes first."""
-        size = UNKNOWN if self._head.new_size is None else self._head.new_size
-        fixed = HEAD.pack(MAGIC, VERSION, 0, 0, self._head.basis_size, size)
+        head = self._head
+        size = UNKNOWN if head.new_size is None else head.new_size
+        flags = (HAS_BASIS if head.basis_whole else 0) | (HAS_LADDER if head.has_ladder else 0)
+        fixed = HEAD.pack(MAGIC, head.version, flags, 0, head.basis_size, size)
+        if head.version > 1:
+            fixed += head.basis_whole or bytes(WHOLE_BYTES)
         return self._counted(fixed + section_sum(fixed, number=0))
 
     def add(self, ops: Iterable[Op], source: Source) -> Iterator[bytes]:
@@ -116,14 +147,33 @@ class DeltaWriter:
         if self._literals:
             yield from self._flush(source)
 
-    def end(self, whole: bytes) -> Iterator[bytes]:
-        """The rest, with the digest of the whole new object.
+    def add_changes(self, op: Op, told: bytes) -> Iterator[bytes]:
+        """Take what ``elements.encode`` says of bytes that are copied with other elements.
 
-        Raises ``ValueError`` for another size than the head's.
+        Raises ``ValueError`` where they do not begin where the last operation has ended, or where the
+        head is of the first version.
         """
+        if op.start != self._at or self._head.version < 2:
+            raise ValueError(f"changes have no place at byte {op.start} of this delta")
+        yield from self._flush(None)
+        self._at = op.stop
+        self.ops += 1
+        self.changed_bytes += op.length
+        yield self._section(CHANGES_SECTION, told)
+
+    def end(self, whole: bytes, ladder: Sequence[int] = ()) -> Iterator[bytes]:
+        """The rest, with the digest of the whole new object, and its ladder where the head has one.
+
+        Raises ``ValueError`` for another size than the head's, or another number of steps.
+        """
+        if len(ladder) != (-(-self._at // STEP_BYTES) if self._head.has_ladder else 0):
+            raise ValueError(f"a ladder of {len(ladder)} steps for {self._at} bytes")
         if self._head.new_size not in (None, self._at):
             raise ValueError(f"the operations end at byte {self._at} of {self._head.new_size}")
         yield from self._flush(None)
+        steps = b"".join(map(STEP.pack, ladder))
+        for start in range(0, len(steps), LADDER_BYTES):
+            yield self._section(LADDER_SECTION, steps[start : start + LADDER_BYTES])
         yield self._section(END_SECTION, END.pack(self._at, self.ops, self.literal_bytes, whole))
 
     def _put(self, op: Op) -> None:

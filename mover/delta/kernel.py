@@ -237,6 +237,35 @@ class Scanner:
         return merge(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Which elements differ, and by what.
+
+    ``gaps`` has for each element that differs how many before it do not (255 and more: the byte 255,
+    and then the rest). ``planes`` has the first bytes of what is told of them, then the second ones,
+    and so on: old XOR new, or new less old in zigzag.
+    """
+
+    gaps: bytes
+    planes: tuple[bytes, ...]
+
+
+def differ(old: Buffer, new: Buffer, *, width: int, subtract: bool) -> Differences:
+    """How little-endian elements of ``width`` bytes, 2 or 4, differ.
+
+    Raises ``ValueError`` where there are not as many, or where they are not whole.
+    """
+    return Differences(*_native.differ(old, new, width, subtract))
+
+
+def change(data: bytearray, found: Differences, *, width: int, subtract: bool) -> None:
+    """Make the new elements of the old ones, in place.
+
+    Raises ``ValueError`` for differences that are not of these elements; some are changed then.
+    """
+    _native.change(data, width, subtract, found.gaps, b"".join(found.planes))
+
+
 def merge(parts: Iterable[bytes]) -> bytes:
     """Operations of parts that follow each other, as one canonical list.
 

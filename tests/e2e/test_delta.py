@@ -136,6 +136,19 @@ def test_options_of_sign(delta: Delta, strong: str) -> None:
     assert delta.read("out") == NEW
 
 
+def test_what_was_appended_travels_alone(delta: Delta) -> None:
+    delta.write("old", OLD)
+    delta.write("new", OLD + NEW)
+    delta("sign", "old", "sig", "--append")
+    assert len(delta.read("sig")) < 120
+    told = json.loads(delta("diff", "sig", "new", "delta", "--json").stdout)
+    assert (told["matched_bytes"], told["literal_bytes"]) == (len(OLD), len(NEW) - 5000)
+    assert told["filled_bytes"] == 5000
+    assert told["ops"] == 4
+    delta("patch", "old", "delta", "out")
+    assert delta.read("out") == OLD + NEW
+
+
 def test_pipes(delta: Delta) -> None:
     signature = delta("sign", "-", "-", stdin=OLD).stdout
     delta.write("sig", signature)
@@ -230,6 +243,62 @@ def test_another_basis_changes_nothing(delta: Delta) -> None:
     assert delta.names() == ["delta", "new", "old", "out", "sig"]
 
 
+def weights(count: int, share: float) -> tuple[bytes, bytes]:
+    """Two arrays of elements of two bytes, of which a share is different."""
+    source = random.Random(9)
+    old = source.randbytes(2 * count)
+    new = bytearray(old)
+    for place in source.sample(range(count), int(count * share)):
+        new[2 * place : 2 * place + 2] = source.randbytes(2)
+    return old, bytes(new)
+
+
+def safetensors(data: bytes, note: str) -> bytes:
+    header = {
+        "__metadata__": {"note": note},
+        "w": {"dtype": "BF16", "data_offsets": [0, len(data)]},
+    }
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def test_a_known_base(delta: Delta) -> None:
+    """A hundredth of the elements is different, and behind a header that grew by an odd number."""
+    old, new = weights(400_000, 0.01)
+    old, new = safetensors(old, "one"), safetensors(new, "eighteen")
+    delta.write("old", old)
+    delta.write("new", new)
+    told = json.loads(delta("diff", "--base", "old", "new", "delta", "--json").stdout)
+    assert told["changed_bytes"] == 800_000
+    assert told["wire_bytes"] == len(delta.read("delta")) < 0.02 * len(new)
+    delta("patch", "old", "delta", "out")
+    assert delta.read("out") == new
+    piped = delta("diff", "--base", "-", "new", "-", stdin=old).stdout
+    delta("patch", "old", "-", "out2", stdin=piped)
+    assert delta.read("out2") == new
+    assert delta.names() == ["delta", "new", "old", "out", "out2"]
+
+
+@pytest.mark.parametrize(("old", "new"), [(OLD, NEW), (b"", NEW), (OLD, b""), (OLD, OLD)])
+def test_a_known_base_of_other_kinds(delta: Delta, old: bytes, new: bytes) -> None:
+    delta.write("old", old)
+    delta.write("new", new)
+    delta("diff", "--base", "old", "new", "delta")
+    delta("patch", "old", "delta", "out")
+    assert delta.read("out") == new
+    assert len(delta.read("delta")) < 3000 or not old
+
+
+def test_a_direct_difference_fits_one_base_only(delta: Delta) -> None:
+    delta.write("old", OLD)
+    delta.write("new", NEW)
+    delta("diff", "--base", "old", "new", "delta")
+    delta.write("old", b"?" + OLD[1:])
+    line = delta.refused("patch", "old", "delta", "out", code=2)
+    assert "old is not the old object that the delta is for (xxh3-128" in line
+    assert "out" not in delta.names()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -245,6 +314,7 @@ def test_another_basis_changes_nothing(delta: Delta) -> None:
         (("sign", "old", "sig2", "--block-size", "65MiB"), "write 64 to 64MiB"),
         (("sign", "old", "sig2", "--block-size", "many"), "cannot be used"),
         (("sign", "old", "sig2", "--strong", "md5"), "'md5' is not one of"),
+        (("sign", "old", "sig2", "--append", "--block-size", "1MiB"), "leave out --block-size"),
         (("diff", "-", "-", "delta2"), "standard input (-) can be read once"),
         (("diff", "delta", "new", "delta2"), "this is no signature"),
         (("patch", "old", "sig", "out"), "this is no delta"),
@@ -326,6 +396,84 @@ def test_large_objects_on_a_store(stored: Delta, seaweed_bucket: Bucket) -> None
     assert seaweed_bucket.upload_keys() == []
 
 
+MIB = 1024 * 1024
+LARGE = random.Random(7).randbytes(24 * MIB + 5)
+LARGER = LARGE[: 9 * MIB] + b"inserted" + LARGE[9 * MIB :]
+
+
+@pytest.mark.parametrize(("ladder", "piped"), [("--ladder", True), ("--no-ladder", False)])
+def test_a_store_copies_what_is_unchanged(
+    stored: Delta, seaweed_bucket: Bucket, ladder: str, piped: bool
+) -> None:
+    at = seaweed_bucket.location
+    seaweed_bucket.put("old", LARGE)
+    stored.write("old", LARGE)
+    stored.write("new", LARGER)
+    stored("sign", "old", "sig")
+    stored("diff", "sig", "new", "delta", ladder)
+    data = stored.read("delta")
+    out = at("old") if piped else at("out")
+    given = stored("patch", at("old"), "-" if piped else "delta", out, "--json", stdin=data)
+    told = json.loads(given.stdout)
+    assert seaweed_bucket.get("old" if piped else "out") == LARGER
+    assert told["stored_bytes"] > 10 * MIB
+    assert (told["matched_bytes"], told["wire_bytes"]) == (
+        len(LARGER) - told["literal_bytes"],
+        len(data),
+    )
+    if ladder == "--ladder":
+        assert told["read_bytes"] < 10 * MIB
+    assert seaweed_bucket.upload_keys() == []
+
+
+def test_changed_elements_on_a_store(stored: Delta, seaweed_bucket: Bucket) -> None:
+    """Of two tensors one is as it was; the other one's elements are changed near by."""
+    old, new = weights(2 * MIB, 0.01)
+    same = LARGE[: 12 * MIB]
+    at = seaweed_bucket.location
+    seaweed_bucket.put("old", same + old)
+    stored.write("new", same + new)
+    stored("diff", "--base", at("old"), "new", "delta")
+    told = json.loads(stored("patch", at("old"), "delta", at("new"), "--json").stdout)
+    assert seaweed_bucket.get("new") == same + new
+    assert told["stored_bytes"] > 5 * MIB
+    assert told["wire_bytes"] < 0.02 * len(old)
+    seaweed_bucket.put("old", same + old[::-1])
+    line = stored.refused("patch", at("old"), "delta", at("other"), code=2)
+    assert "is not the old object that the delta is for" in line
+    assert seaweed_bucket.upload_keys() == []
+    assert "other" not in seaweed_bucket.list_keys()
+
+
+def test_an_object_is_signed_while_it_is_written(stored: Delta, seaweed_bucket: Bucket) -> None:
+    """The signature is hidden from listings, and no worse than one that is made afterwards."""
+    (stored.place / "tree/d").mkdir(parents=True)
+    stored.write("tree/d/large", LARGE)
+    command = [sys.executable, "-m", "mover"]
+    ends = ["tree/", seaweed_bucket.location()]
+    for verb in (["copy", "--sign-on-write"], ["rsync", "--delete", "-y"], ["check"]):
+        done = subprocess.run(
+            [*command, *verb, *ends, "--json"],
+            cwd=stored.place,
+            env=stored.environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+    hidden, large = sorted(seaweed_bucket.list_keys(), key=len, reverse=True)
+    assert large == "d/large"
+    assert hidden.startswith("d/.mover-delta/signatures/")
+    given = json.loads(stored("sign", seaweed_bucket.location(large), "sig", "--json").stdout)
+    assert given["read_bytes"] == 0
+    assert stored.read("sig") == seaweed_bucket.get(hidden)
+    given = stored("sign", seaweed_bucket.location(large), "-", "--block-size", "4KiB", "--json")
+    assert json.loads(given.stderr)["read_bytes"] == len(LARGE)
+    stored.write("new", LARGER)
+    told = json.loads(stored("diff", "sig", "new", "delta", "--json").stdout)
+    assert told["literal_bytes"] < 3 * told["block_bytes"]
+
+
 def test_terminated_on_a_store_leaves_no_upload(stored: Delta, seaweed_bucket: Bucket) -> None:
     new = random.Random(3).randbytes(20 * 1024 * 1024)
     stored.make(OLD, new)
@@ -380,6 +528,20 @@ def test_publish_and_fetch_from_a_store(stored: Delta, seaweed_bucket: Bucket) -
     assert stored.read("out") == NEW
     stored("publish", at("d/source"), "--to", at("sigs/s"))
     stored("fetch", at("d/source"), "basis", "-", "--signature", at("sigs/s"))
+
+
+def test_fetch_with_an_old_copy_that_is_no_file(stored: Delta, seaweed_bucket: Bucket) -> None:
+    at = seaweed_bucket.location
+    seaweed_bucket.put("basis", OLD)
+    stored.write("source", NEW)
+    stored("publish", "source")
+    told = json.loads(
+        stored("fetch", "source", at("basis"), at("out"), "--gap", "0", "--json").stdout
+    )
+    assert seaweed_bucket.get("out") == NEW
+    assert told["matched_bytes"] > len(OLD) // 2
+    stored("fetch", "source", "-", "out", stdin=OLD)
+    assert stored.read("out") == NEW
 
 
 def test_a_signature_of_another_version_is_refused(stored: Delta, seaweed_bucket: Bucket) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mover.delta.checksums import SUM_BYTES, section_sum, whole_digest
+from mover.delta import elements
+from mover.delta.checksums import SUM_BYTES, WHOLE_BYTES, section_sum, whole_digest
 from mover.delta.delta_format import HEAD, SECTION, DeltaHead, DeltaWriter
 from mover.delta.delta_reading import DeltaReader
+from mover.delta.elements import Way
 from mover.delta.garbled import Garbled
 from mover.delta.model import Op, OpKind, Signature, SignatureHead, Strong, joined
 from mover.delta.signature_format import SignatureFile, SignatureReader, write_signature
@@ -66,15 +68,30 @@ def encode_signature(file: SignatureFile) -> bytes:
     return b"".join(write_signature(file))
 
 
-def encode_delta(ops: Sequence[Op], new: bytes, each: int) -> bytes:
-    writer = DeltaWriter(DeltaHead(basis_size=BASIS_SIZE, new_size=len(new)))
+def encode_delta(ops: Sequence[Op], new: bytes, each: int, *, version: int = 1) -> bytes:
+    """A delta; of the second version one that begins with changes and ends with a ladder."""
+    told = elements.encode(bytes(8), b"12345678", 9, Way(2, subtract=True)) if version > 1 else b""
+    new, ops = new if not told else bytes(8) + new, [moved(op, 8 if told else 0) for op in ops]
+    whole = bytes(range(16)) if told else b""
+    head = DeltaHead(
+        basis_size=BASIS_SIZE, new_size=len(new), basis_whole=whole, has_ladder=bool(told)
+    )
+    writer = DeltaWriter(head)
     pieces = [writer.begin()]
+    if told:
+        pieces += writer.add_changes(Op(0, 9, 8, OpKind.COPY), told)
     for first in range(0, len(ops), each):
         pieces += writer.add(ops[first : first + each], lambda start, stop: new[start:stop])
     digest = whole_digest()
     digest.update(new)
-    pieces += writer.end(digest.digest())
+    pieces += writer.end(digest.digest(), [5] if told else [])
     return b"".join(pieces)
+
+
+def moved(op: Op, by: int) -> Op:
+    return op._replace(
+        start=op.start + by, origin=op.origin + (by if op.kind is OpKind.LITERAL else 0)
+    )
 
 
 def cuts(data: bytes, step: int) -> list[bytes]:
@@ -144,8 +161,8 @@ def resum_signature(data: bytes) -> bytes:
 
 def resum_delta(data: bytes) -> bytes:
     """Make every checksum right again, as somebody would who means harm."""
-    head = data[: HEAD.size]
-    out, at, number = head + section_sum(head, number=0), HEAD.size + SUM_BYTES, 0
+    head = data[: HEAD.size + (WHOLE_BYTES if data[8:9] == b"\x02" else 0)]
+    out, at, number = head + section_sum(head, number=0), len(head) + SUM_BYTES, 0
     while at + SECTION.size <= len(data):
         number += 1
         _, _, length = SECTION.unpack(data[at : at + SECTION.size])
@@ -175,12 +192,12 @@ def test_torn_signatures(file: SignatureFile, changes: list[tuple[str, float, by
     survives(read_signature, resum_signature(data))
 
 
-@given(deltas(), mutations)
+@given(deltas(), st.sampled_from([1, 2]), mutations)
 @settings(max_examples=300)
 def test_torn_deltas(
-    delta: tuple[list[Op], bytes], changes: list[tuple[str, float, bytes]]
+    delta: tuple[list[Op], bytes], version: int, changes: list[tuple[str, float, bytes]]
 ) -> None:
-    data = mutated(encode_delta(*delta, each=7), changes)
+    data = mutated(encode_delta(*delta, each=7, version=version), changes)
     survives(read_delta, data)
     survives(read_delta, resum_delta(data))
 

@@ -56,6 +56,16 @@ def test_every_level_does_what_the_reference_does(
         assert kernel.scan(index, case.new, start=start) == expected
 
 
+@given(cases(), st.integers(0, 99), st.integers(1, 3000))
+@example(Case(b"", b"", 64), 1, 1)
+def test_what_was_appended_is_all_that_is_sent(case: Case, seed: int, length: int) -> None:
+    """Also behind a short last block: the digests of blocks are the checksum of a prefix."""
+    tail = random.Random(seed).randbytes(length)
+    packed = kernel.scan(index_of(case), case.old + tail)
+    assert literal_bytes(packed) <= length
+    assert patched(case.old, case.old + tail, packed) == case.old + tail
+
+
 @given(cases(), st.lists(st.integers(0, 3000), max_size=8))
 def test_a_stream_is_signed_as_the_whole(case: Case, cuts: list[int]) -> None:
     signer, at = kernel.Signer(head_of(case)), 0

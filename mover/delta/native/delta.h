@@ -92,6 +92,18 @@ void dk_build(dk_index *index);
 /* Join operations in place: the earlier stays where two overlap. The count, or DK_ERROR_GAP. */
 int64_t dk_join(dk_op *ops, size_t count);
 
+/* Elements (elements.c). Which of old and new differ, each `width` bytes (2 or 4), `count` of them:
+ * gaps has for each that does how many before it do not (255 and more: 255, and then the rest), planes
+ * the first bytes of what is told of them, then the second ones, and so on, `count` apart. What is told
+ * is old XOR new, or with `subtract` new - old in zigzag. Both have room for count and a 255th of it more.
+ * Returns how many differ; gap_bytes is the length of gaps. */
+size_t dk_differ(const uint8_t *old, const uint8_t *changed, size_t count, uint32_t width, int subtract,
+                 uint8_t *gaps, size_t *gap_bytes, uint8_t *planes);
+/* Undo it: make elements of the old ones in place. Returns how many were changed, or DK_ERROR_ARGUMENT
+ * where gaps lead behind the last element or tell of others than `told`. */
+int64_t dk_change(uint8_t *data, size_t count, uint32_t width, int subtract, const uint8_t *gaps,
+                  size_t gap_bytes, const uint8_t *planes, size_t told);
+
 extern const dk_engine dk_engine_scalar;
 #if defined(__x86_64__)
 extern const dk_engine dk_engine_sse2;

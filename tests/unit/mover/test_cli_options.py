@@ -125,6 +125,7 @@ DEFAULTS: dict[str, Any] = {
     "manifest": "",
     "rate_links": (),
     "pool": "any",
+    "sign_on_write": False,
 }
 
 
@@ -136,6 +137,7 @@ DEFAULTS: dict[str, Any] = {
         (["--verify", "full"], {"verify": "full"}),
         (["--limit", "08:00,50MiB/s 19:00,off"], {"limit": "08:00,50MiB/s 19:00,off"}),
         (["--limit-requests", "500/s"], {"limit_requests": "500/s"}),
+        (["--sign-on-write"], {"sign_on_write": True}),
         (["--part-size", "8MiB"], {"part_bytes": 8 * 1024 * 1024}),
         (
             ["--no-server-copy", "--ignore-existing"],

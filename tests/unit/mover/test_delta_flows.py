@@ -1,7 +1,9 @@
 """Signing, comparing and patching in one process: streams, strides and windows give what files give."""
 
+import errno
 import os
 import random
+import struct
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -101,6 +103,39 @@ async def test_a_stream_is_compared_as_a_file_is(
     outcome = await files.compared(signature, Stream(NEW, step))
     assert outcome.literal_bytes < 5 * BLOCK
     assert await files.patched(OLD) == NEW
+
+
+@pytest.mark.parametrize("inserted", [4096, 8192, 8, 0])
+@pytest.mark.parametrize("shares", [True, False])
+async def test_blocks_that_stay_are_shared(
+    files: Files, inserted: int, shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that shares blocks is played: it takes whole blocks only, or none."""
+    asked: list[tuple[int, int, int]] = []
+
+    def ioctl(fd: int, request: int, told: bytes) -> int:
+        source, origin, length, place = struct.unpack("qQQQ", told)
+        asked.append((origin, length, place))
+        assert request == 0x4020940D
+        assert origin % 4096 == length % 4096 == place % 4096 == 0
+        if not shares:
+            raise OSError(errno.EOPNOTSUPP, "no")
+        os.pwrite(fd, os.pread(source, length, origin), place)
+        return 0
+
+    new = (
+        OLD[:5_000] + bytes(range(256)) * (inserted // 256) + b"x" * (inserted % 256) + OLD[5_000:]
+    )
+    signature = kernel.sign(OLD, SignWish(block_bytes=1000).head(len(OLD)))
+    await files.compared(signature, files.open("new", new))
+    monkeypatch.setattr("fcntl.ioctl", ioctl)
+    assert await files.patched(OLD) == new
+    if inserted == 8:
+        assert asked == []
+    elif shares:
+        assert sum(length for _, length, _ in asked) > len(OLD) - 3 * 4096
+    else:
+        assert len(asked) == 1
 
 
 @pytest.mark.parametrize("stride", [1_000_000, 10 * BLOCK, BLOCK + 1])

@@ -42,6 +42,23 @@ def guarded() -> Iterator[tuple[mmap.mmap, int]]:
         )
 
 
+@pytest.mark.parametrize("width", [2, 4])
+def test_no_elements_beside_the_buffers_are_read(
+    guarded: tuple[mmap.mmap, int], width: int
+) -> None:
+    memory, start = guarded
+    stop = start + 8 * PAGE
+    view = memoryview(memory)
+    for size in [*range(0, 300, width), 8 * PAGE]:
+        for piece in (view[stop - size : stop], view[start : start + size]):
+            other = bytes(size)
+            assert _native.differ(piece, other, width, True) == _native.differ(
+                other, piece, width, True
+            )
+            piece.release()
+    view.release()
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("block_bytes", [64, 100, 2048])
 def test_nothing_beside_the_buffers_is_read(

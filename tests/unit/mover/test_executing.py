@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mover.delta import kernel
+from mover.delta_stored import stored_signature
 from mover.model import LargeObject, SmallShard, Tally, TaskResult
+from mover.naming import is_hidden
 from mover.payloads import decode_result, encode_payload
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import FINAL_STATES, Discard, Done, NewTask
@@ -69,6 +73,22 @@ async def test_a_large_object_goes_through_its_tasks(server_copy: bool) -> None:
     assert (result.tally.copied_objects, result.tally.copied_bytes) == (1, len(DATA))
     assert result.tally.wire_bytes == (0 if server_copy else len(DATA))
     assert target.store.uploads == {}
+
+
+async def test_a_large_object_is_signed_while_it_is_written() -> None:
+    source, target = MemoryTransport(), MemoryTransport()
+    data = random.Random(3).randbytes(70_000)
+    await fill(source, {"big": data})
+    entry = (await entries_of(source))["big"]
+    store = MemoryTaskStore()
+    await store.enqueue([NewTask(payload=encode_payload(LargeObject(entry=entry)))])
+    await run_all(make_ends(source, target, part_bytes=8192, sign_on_write=True), store)
+    found = await stored_signature(target, (await entries_of(target))["big"])
+    assert found is not None
+    assert found.signature == kernel.sign(data, found.signature.head)
+    assert len(stored(target)) == 2
+    shown = [key for key in stored(target) if not is_hidden(key)]
+    assert shown == ["big"]
 
 
 async def test_a_task_whose_first_holder_died_before_it_made_the_target(tmp_path: Path) -> None:

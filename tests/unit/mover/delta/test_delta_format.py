@@ -5,18 +5,20 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from mover.delta import varints
+from mover.delta import elements, varints
 from mover.delta.checksums import section_sum, whole_digest
 from mover.delta.delta_format import (
     END,
     LITERAL_BYTES,
     OPS_BYTES_MAX,
     SECTION,
+    STEP_BYTES,
     DeltaEnd,
     DeltaHead,
     DeltaWriter,
 )
 from mover.delta.delta_reading import DeltaReader
+from mover.delta.elements import Way
 from mover.delta.garbled import Garbled
 from mover.delta.model import Op, OpKind, joined
 
@@ -215,7 +217,7 @@ def test_sections_that_make_no_sense(sections: list[tuple[int, bytes]], message:
     ("at", "value", "message"),
     [
         (0, b"x", "this is no delta"),
-        (8, b"\x02", "its format is version 2, and this mover reads 1"),
+        (8, b"\x03", "its format is version 3, and this mover reads 2"),
         (10, b"\x01", "its flags 0x1 are not known"),
         (16, struct.pack("<Q", 1 << 63), "no object has"),
         (24, struct.pack("<Q", 1 << 63), "no object has"),
@@ -225,6 +227,118 @@ def test_heads_that_make_no_sense(at: int, value: bytes, message: str) -> None:
     data = bytearray(head()[:32])
     data[at : at + len(value)] = value
     with pytest.raises(Garbled, match=message):
+        decode([bytes(data) + section_sum(bytes(data), number=0)])
+
+
+BASIS_WHOLE = bytes(range(16))
+TOLD = elements.encode(b"abcdef", b"abXdef", 5, Way(2, subtract=False))
+GOLDEN_2 = bytes.fromhex(
+    "8d6d76646c740d0a0200030000000000090010000000000009001000000000000001020304050607"
+    "08090a0b0c0d0e0f1988c0eb5317a32f01000000020000001400feacfccd15743e22050000001f00"
+    "000005000000000000000600000002000000010000000100000001000000013b00f40b2537e3ba45"
+    "810100000005000000f8ffff010c898666831e8e4212060000001000000007000000000000000000"
+    "000000000080fe96dc004f2636040400000028000000090010000000000003000000000000000000"
+    "000000000000000000000000000000000000000000006ec04e45e7d34a17"
+)
+
+
+def encode_2(*, ladder: Sequence[int] = (7, 1 << 63)) -> bytes:
+    """A delta of the second version: changes between two copies, and a ladder."""
+    size = STEP_BYTES + 9
+    head = DeltaHead(
+        basis_size=size, new_size=size, basis_whole=BASIS_WHOLE, has_ladder=bool(ladder)
+    )
+    writer = DeltaWriter(head)
+    pieces = [writer.begin()]
+    pieces += writer.add([Op(0, 0, 5, COPY)], lambda a, b: b"")
+    pieces += writer.add_changes(Op(5, 5, 6, COPY), TOLD)
+    pieces += writer.add([Op(11, 11, size - 11, COPY)], lambda a, b: b"")
+    pieces += writer.end(bytes(16), ladder)
+    assert (writer.changed_bytes, writer.ops) == (6, 3)
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("step", [1, 50, 10_000])
+def test_changes_and_ladders(step: int) -> None:
+    data = encode_2()
+    assert data == GOLDEN_2
+    made, end = decode(data[at : at + step] for at in range(0, len(data), step))
+    assert made == [
+        (Op(0, 0, 5, COPY), b""),
+        (Op(5, 5, 6, COPY), TOLD),
+        (Op(11, 11, STEP_BYTES - 2, COPY), b""),
+    ]
+    assert (end.ops, end.ladder) == (3, (7, 1 << 63))
+    reader = DeltaReader()
+    list(reader.feed(data))
+    assert reader.head is not None
+    assert reader.head.basis_whole == BASIS_WHOLE
+
+
+def test_the_first_version_has_no_changes() -> None:
+    writer = DeltaWriter(DeltaHead(basis_size=30, new_size=6))
+    with pytest.raises(ValueError, match="changes have no place"):
+        list(writer.add_changes(Op(0, 5, 6, COPY), TOLD))
+    with pytest.raises(Garbled, match="no section begins here"):
+        decode([head() + section(5, TOLD, 1)])
+    with pytest.raises(ValueError, match="a ladder of 1 steps for 0 bytes"):
+        list(writer.end(bytes(16), [1]))
+    with pytest.raises(ValueError, match="a whole digest has 16 bytes"):
+        DeltaHead(basis_size=0, new_size=0, basis_whole=b"short")
+
+
+def head_2(*, basis_size: int = 30, has_ladder: bool = False) -> bytes:
+    head = DeltaHead(
+        basis_size=basis_size, new_size=1000, basis_whole=BASIS_WHOLE, has_ladder=has_ladder
+    )
+    return DeltaWriter(head).begin()
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ([(5, b"short")], "changes without a head"),
+        ([(5, struct.pack("<QIBBH", 0, 4, 3, 0, 0))], "of elements that there are not"),
+        ([(5, struct.pack("<QIBBH", 0, 4, 2, 0, 1))], "of elements that there are not"),
+        ([(5, struct.pack("<QIBBH", 0, 0, 2, 0, 0))], "changes of 0 bytes"),
+        ([(5, struct.pack("<QIBBH", 0, 5, 2, 0, 0))], "changes of 5 bytes in elements of 2"),
+        ([(5, struct.pack("<QIBBH", 0, 2 << 20, 2, 0, 0))], "changes of 2097152 bytes"),
+        ([(5, struct.pack("<QIBBH", 28, 4, 2, 0, 0))], "of a basis that ends at byte 32"),
+        ([(1, ops_payload(999 << 2 | FILL, 0)), (5, TOLD)], "it ends at byte 1005 of 1000"),
+        ([(1, ops_payload(3 << 2 | LITERAL)), (5, TOLD)], "before the literals that are due"),
+        ([(6, bytes(8))], "there is no such ladder"),
+    ],
+)
+def test_changes_that_make_no_sense(sections: list[tuple[int, bytes]], message: str) -> None:
+    data = head_2() + b"".join(
+        section(kind, payload, number) for number, (kind, payload) in enumerate(sections, start=1)
+    )
+    with pytest.raises(Garbled, match=message):
+        decode([data])
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [(b"1234567", "no such ladder"), (bytes(16), "no such ladder"), (b"", "after 0 steps of its")],
+)
+def test_ladders_that_make_no_sense(steps: bytes, message: str) -> None:
+    sections = [
+        (1, ops_payload(1000 << 2 | FILL, 0)),
+        (6, steps),
+        (4, END.pack(1000, 1, 0, bytes(16))),
+    ]
+    data = head_2(has_ladder=True) + b"".join(
+        section(kind, payload, number)
+        for number, (kind, payload) in enumerate(filter(lambda told: told[1], sections), start=1)
+    )
+    with pytest.raises(Garbled, match=message):
+        decode([data])
+
+
+def test_a_digest_of_the_basis_that_was_not_announced() -> None:
+    data = bytearray(head_2()[:48])
+    data[10] = 0
+    with pytest.raises(Garbled, match="where none was announced"):
         decode([bytes(data) + section_sum(bytes(data), number=0)])
 
 

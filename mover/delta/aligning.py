@@ -1,0 +1,234 @@
+"""Which bytes that a scan did not find are old ones with some elements changed. Pure.
+
+A scan of two known versions leaves *regions* that are dirty: literals, and short copies between them.
+A region is cut where a tensor begins or ends. For each piece the places where its old bytes may be are
+tried on samples: where the tensor was, where the neighbours were copied from, the same offset, the same
+distance from the end. What remains is encoded window by window, and stays literal where that is less.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from mover import packing
+from mover.delta import elements
+from mover.delta.elements import WAYS, Way
+from mover.delta.model import Op, OpKind
+from mover.delta.tensors import Place, place_at
+
+JOIN_BYTES: Final = 256 * 1024
+"""A shorter copy between two literals belongs to their region: to tell of it takes a few bytes."""
+
+SAMPLE_BYTES: Final = 16 * 1024
+SAMPLES: Final = 4
+WORTH: Final = 0.85
+"""Samples that take more than this share of themselves are of other bytes, not of changed ones."""
+
+SURELY_WORTH: Final = 0.25
+"""Where samples take less than this, other places are not looked at: most bytes are equal here."""
+
+LITERAL_BYTES_MIN: Final = 256
+"""Fewer literal bytes in a window take less than the head of a section of changes."""
+
+SECTION_BYTES: Final = 16
+SURELY: Final = 8
+"""Changes of a share as small as one in this are not compared with packed literals."""
+
+
+class Region(NamedTuple):
+    """Operations that belong together. With ``shifts`` they are dirty, else to be left as they are."""
+
+    ops: list[Op]
+    shifts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Bytes ``start`` to ``stop`` of the new object, to be told as changes of those at ``origin``.
+
+    ``ops`` make them otherwise.
+    """
+
+    start: int
+    stop: int
+    origin: int
+    way: Way
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A window that is told as changes; ``op`` is a COPY of the old bytes."""
+
+    op: Op
+    told: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Both versions in memory, and where the tensors of the new one were."""
+
+    old: memoryview
+    new: memoryview
+    places: Sequence[Place] = ()
+
+
+class Regions:
+    """Groups the operations of scans, which come in the order of the new object."""
+
+    def __init__(self) -> None:
+        self._shift = 0
+
+    def of(self, ops: Iterable[Op]) -> Iterator[Region]:
+        """The regions of these operations."""
+        held: list[Op] = []
+        inner: int | None = None
+        for op in ops:
+            shift = op.origin - op.start if op.kind is OpKind.COPY else None
+            is_short = shift is not None and op.length < JOIN_BYTES and inner in (None, shift)
+            if op.kind is OpKind.LITERAL or (held and is_short):
+                held.append(op)
+                inner = inner if shift is None else shift
+                continue
+            yield from self._settled(held, inner, shift)
+            held, inner = [], None
+            yield Region([op])
+        yield from self._settled(held, inner, None)
+
+    def _settled(self, held: list[Op], inner: int | None, after: int | None) -> Iterator[Region]:
+        """What was held, without the copies at its end: no literal follows them."""
+        tail = len(held)
+        while tail and held[tail - 1].kind is OpKind.COPY:
+            tail -= 1
+        shifts = tuple(shift for shift in (inner, after, self._shift) if shift is not None)
+        if tail:
+            yield Region(held[:tail], shifts)
+        if tail < len(held):
+            yield Region(held[tail:])
+        self._shift = next((shift for shift in (after, inner) if shift is not None), self._shift)
+
+
+def windows(region: Region, pair: Pair) -> Iterator[Op | Window]:
+    """A region as what is left as it is, and windows to be tried. Together they make all of it."""
+    if not region.shifts:
+        yield from region.ops
+        return
+    at, stop = region.ops[0].start, region.ops[-1].stop
+    for start, end, place in _cut_at_places(at, stop, pair.places):
+        yield from _piece(region, start, end, place, pair)
+
+
+def _cut_at_places(
+    at: int, stop: int, places: Sequence[Place]
+) -> Iterator[tuple[int, int, Place | None]]:
+    while at < stop:
+        place, following = place_at(places, at)
+        end = place.stop if place is not None else following
+        end = stop if end is None else min(end, stop)
+        yield at, end, place
+        at = end
+
+
+def _piece(
+    region: Region, start: int, stop: int, place: Place | None, pair: Pair
+) -> Iterator[Op | Window]:
+    """One piece of a region: its edges are not whole elements, the rest is cut into windows."""
+    shifts = (*region.shifts, 0, len(pair.old) - len(pair.new))
+    if place is not None:
+        shifts = (place.shift,)
+    is_short = stop - start < LITERAL_BYTES_MIN
+    found = None if is_short else _best(start, stop, dict.fromkeys(shifts), place, pair)
+    if found is None:
+        yield from _cut(region.ops, start, stop)
+        return
+    shift, way = found
+    first, last = _whole(start, stop, shift, way.width, place, pair)
+    yield from _cut(region.ops, start, first)
+    while first < last:
+        end = min(first + elements.BYTES_MAX, last)
+        ops = tuple(_cut(region.ops, first, end))
+        if sum(op.length for op in ops if op.kind is OpKind.LITERAL) < LITERAL_BYTES_MIN:
+            yield from ops
+        else:
+            yield Window(first, end, first + shift, way, ops)
+        first = end
+    yield from _cut(region.ops, last, stop)
+
+
+def _whole(
+    start: int, stop: int, shift: int, width: int, place: Place | None, pair: Pair
+) -> tuple[int, int]:
+    """The whole elements between two offsets that the basis has with this shift; none as (stop, stop).
+
+    An array that nobody told of begins with the basis.
+    """
+    base = 0 if place is None else place.start + shift
+    first = max(start, -shift)
+    first += (base - first - shift) % width
+    last = min(stop, len(pair.old) - shift)
+    last -= (last - first) % width
+    return (first, last) if first < last else (stop, stop)
+
+
+def _best(
+    start: int, stop: int, shifts: Iterable[int], place: Place | None, pair: Pair
+) -> tuple[int, Way] | None:
+    """The shift and the way that tell samples of these bytes in the least; None where none is good."""
+    ways = [way for way in WAYS if place is None or place.width in (0, way.width)]
+    best: tuple[float, int, Way] | None = None
+    for shift in shifts:
+        for way in ways:
+            first, last = _whole(start, stop, shift, way.width, place, pair)
+            if last - first < (stop - start) // 2 or first == last:
+                continue
+            share = _share(first, last, shift, way, pair)
+            if share < WORTH and (best is None or share < best[0]):
+                best = share, shift, way
+        if best is not None and best[0] < SURELY_WORTH:
+            break
+    return None if best is None else (best[1], best[2])
+
+
+def _share(first: int, last: int, shift: int, way: Way, pair: Pair) -> float:
+    """How much samples take to tell, as a share of themselves."""
+    told = sampled = 0
+    each = min(SAMPLE_BYTES, last - first)
+    count = min(SAMPLES, (last - first) // each)
+    for number in range(count):
+        at = first + (last - first - each) * number // max(count - 1, 1)
+        at -= (at - first) % way.width
+        length = each - each % way.width
+        old, new = pair.old[at + shift : at + shift + length], pair.new[at : at + length]
+        told += len(elements.encode(old, new, 0, way))
+        sampled += length
+    return told / sampled
+
+
+def _cut(ops: Sequence[Op], start: int, stop: int) -> Iterator[Op]:
+    """Those operations, and those parts of them, that make bytes ``start`` to ``stop``."""
+    index = max(bisect_right(ops, start, key=lambda op: op.start) - 1, 0)
+    while index < len(ops) and (op := ops[index]).start < stop:
+        index += 1
+        first, last = max(op.start, start), min(op.stop, stop)
+        if first < last:
+            origin = op.origin if op.kind is OpKind.FILL else op.origin + first - op.start
+            yield Op(first, origin, last - first, op.kind)
+
+
+def told(window: Window, pair: Pair) -> Changed | tuple[Op, ...]:
+    """A window as changes, or as it was where that is less."""
+    length = window.stop - window.start
+    old = pair.old[window.origin : window.origin + length]
+    found = elements.encode(old, pair.new[window.start : window.stop], window.origin, window.way)
+    changed = Changed(Op(window.start, window.origin, length, OpKind.COPY), found)
+    literals = [op for op in window.ops if op.kind is OpKind.LITERAL]
+    literal_bytes = sum(op.length for op in literals)
+    takes = len(found) + SECTION_BYTES
+    if takes * SURELY <= literal_bytes:
+        return changed
+    if takes >= literal_bytes:
+        return window.ops
+    plain = b"".join(pair.new[op.start : op.stop] for op in literals)
+    packed = packing.pack_if_smaller(plain, level=1)
+    return changed if takes < len(plain if packed is None else packed) else window.ops
