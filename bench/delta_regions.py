@@ -83,10 +83,11 @@ async def _row(
         write_pieces(old, case.old(size))
         write_pieces(new, case.new(size))
         new_bytes = new.stat().st_size
-        await regions.put(new, "source", KEY)
-        whole = await _otherwise(regions, old, regions.copy) if arguments.whole else None
-        rclone = await _otherwise(regions, old, regions.rclone) if arguments.rclone else None
+        whole = await _otherwise(regions, old, new, regions.copy) if arguments.whole else None
+        rclone = await _otherwise(regions, old, new, regions.rclone) if arguments.rclone else None
         await _renew(regions, old, new)
+        old.unlink()
+        new.unlink()
         regions.start_workers()
         sent = await regions.rsync("--delta", arguments.delta)
         tell(f"  {case.name}: {sent.wire_bytes:,} bytes in {sent.seconds:.1f} s")
@@ -104,9 +105,9 @@ async def _row(
     ]
 
 
-async def _otherwise(regions: Regions, old: Path, way: Callable[[], Awaitable[Sent]]) -> Sent:
+async def _otherwise(regions: Regions, old: Path, new: Path, way: Callable[[], Awaitable[Sent]]) -> Sent:
     """Let another one bring the old target up to date."""
-    await regions.put(old, "target", KEY)
+    await _renew(regions, old, new)
     return await way()
 
 
@@ -116,5 +117,3 @@ async def _renew(regions: Regions, old: Path, new: Path) -> None:
     await asyncio.sleep(1.1 - time.time() % 1)
     new.touch()
     await regions.put(new, "source", KEY)
-    old.unlink()
-    new.unlink()
