@@ -16,6 +16,7 @@ import msgspec
 from mover.ends import Ends, closing_pages
 from mover.listing import PairPage, merge
 from mover.model import Sweep, Tally
+from mover.naming import visible
 from mover.payloads import encode_payload
 from mover.planning import Planned, Planner, Policy
 from scheduler.model import NewTask
@@ -69,7 +70,7 @@ async def pair_pages(
         if not start_after:
             yield await _single_page(ends, ends.single.source_key)
         return
-    source = ends.source.list(prefix, start_after=start_after, stop_at=stop_at)
+    source = _visible(ends.source.list(prefix, start_after=start_after, stop_at=stop_at))
     target = _or_nothing(ends.target.list(prefix, start_after=start_after, stop_at=stop_at))
     async with closing_pages(source), closing_pages(target):
         async for page in merge(source, target, extras=extras):
@@ -79,12 +80,21 @@ async def pair_pages(
 async def _or_nothing(
     pages: AsyncIterator[Sequence[Entry]],
 ) -> AsyncGenerator[Sequence[Entry], None]:
-    async with closing_pages(pages):
+    async with closing_pages(_visible(pages)) as shown:
         try:
-            async for page in pages:
+            async for page in shown:
                 yield page
         except NotFound:
             return
+
+
+async def _visible(
+    pages: AsyncIterator[Sequence[Entry]],
+) -> AsyncGenerator[Sequence[Entry], None]:
+    async with closing_pages(pages):
+        async for page in pages:
+            if shown := visible(page):
+                yield shown
 
 
 async def _single_page(ends: Ends, key: str) -> PairPage:

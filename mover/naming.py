@@ -7,11 +7,28 @@ this file system, say) with ``Invalid``.
 
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Final
 
 from mover.model import Links
 from transports.model import Capabilities, Entry, Kind
 
 _key, _kind = attrgetter("key"), attrgetter("kind")
+
+HIDDEN: Final = ".mover-delta/"
+"""Signatures and deltas on their way lie below this name at a target, and are no data anywhere."""
+
+
+def visible(page: Sequence[Entry]) -> Sequence[Entry]:
+    """A page of a listing without what jobs hide at a target."""
+    # A substring test first: most pages have none.
+    if not any(HIDDEN in entry.key for entry in page):
+        return page
+    return [entry for entry in page if not is_hidden(entry.key)]
+
+
+def is_hidden(key: str) -> bool:
+    """Whether this is no data but something that a job hides."""
+    return f"/{HIDDEN}" in f"/{key}"
 
 
 def refusal(entry: Entry, source: Capabilities, target: Capabilities, links: Links) -> str:

@@ -1,0 +1,217 @@
+"""Find out what of a new object is in a signature, near the object, before anything is sent.
+
+The object is read once from start to end. What comes of it are operations and checksums, small
+beside the object; the bytes that must be sent are read again when it is known that they shall be.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from mover.beside import first_leaf
+from mover.delta import kernel
+from mover.delta.checksums import whole_digest
+from mover.delta.costing import gives_up
+from mover.delta.delta_format import DeltaHead, DeltaWriter
+from mover.delta.model import Op, OpKind, unpack_ops
+from mover.delta_inputs import Input
+from mover.delta_parcels import ParcelWriter
+from mover.seeing_out import in_thread
+from transports import digests
+
+MIB: Final = 1024 * 1024
+
+BATCH_BYTES: Final = 8 * MIB
+"""Literals that are read, and written into the delta, at a time."""
+
+BATCH_LITERALS: Final = 64
+"""So many reads may be asked for at once; the store's limit bounds what runs."""
+
+GAP_BYTES: Final = 128 * 1024
+"""Between two literals so near to each other it is read through: another request costs more."""
+
+
+class LadderMaker:
+    """Computes the CRC-64/NVME of each MiB of a stream of pieces of any length."""
+
+    def __init__(self) -> None:
+        self._steps = list[int]()
+        self._crc = 0
+        self._filled = 0
+        self.size = 0
+
+    def add(self, data: memoryview) -> None:
+        """Take the next bytes."""
+        self.size += len(data)
+        while len(data):
+            length = min(len(data), MIB - self._filled)
+            self._crc = digests.crc64nvme(data[:length], self._crc)
+            self._filled += length
+            data = data[length:]
+            if self._filled == MIB:
+                self._step()
+
+    def finish(self) -> list[int]:
+        """The ladder: one number for each MiB, the last one's for what is left."""
+        if self._filled:
+            self._step()
+        return self._steps
+
+    def _step(self) -> None:
+        self._steps.append(self._crc)
+        self._crc = self._filled = 0
+
+
+def whole_of(ladder: Iterable[int], size: int) -> int:
+    """The CRC-64/NVME of an object from its ladder."""
+    starts = range(0, size, MIB)
+    parts = [(crc, min(MIB, size - start)) for crc, start in zip(ladder, starts, strict=True)]
+    return digests.combine_crc64nvme_parts(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """What was found of an object: packed operations, canonical, and checksums of all its bytes."""
+
+    ops: bytes
+    whole: bytes  # XXH3-128, for the delta
+    ladder: list[int]
+    literal_bytes: int
+    matched_bytes: int
+    edits: int
+
+
+async def scan(index: kernel.Index, new: Input, size: int) -> Scanned | None:
+    """Scan an object of ``size`` bytes; None where too little of it matches to go on.
+
+    Raises ``TransportError``, alone. A cancel leaves nothing.
+    """
+    scanning = _Scanning(index, size)
+    try:
+        await new.pour(scanning.take)
+    except ExceptionGroup as group:
+        error = first_leaf(group)
+        if not isinstance(error, _GivenUp):
+            raise error from group
+        return None
+    except _GivenUp:
+        return None
+    return await in_thread(scanning.finish)
+
+
+class _GivenUp(Exception):
+    """Next to nothing matched."""
+
+
+class _Scanning:
+    def __init__(self, index: kernel.Index, size: int) -> None:
+        self._scanner = kernel.Scanner(index)
+        self._size = size
+        self._digest = whole_digest()
+        self._ladder = LadderMaker()
+        self._parts: list[bytes] = []
+        self._matched_bytes = 0
+
+    async def take(self, piece: memoryview) -> None:
+        await in_thread(self._feed, piece)
+        if gives_up(
+            scanned_bytes=self._scanner.stats.scanned,
+            matched_bytes=self._matched_bytes,
+            size_bytes=self._size,
+        ):
+            raise _GivenUp
+
+    def _feed(self, piece: memoryview) -> None:
+        self._digest.update(piece)
+        self._ladder.add(piece)
+        self._keep(self._scanner.feed(piece))
+
+    def _keep(self, packed: bytes) -> None:
+        self._parts.append(packed)
+        self._matched_bytes += sum(
+            op.length for op in unpack_ops(packed) if op.kind is not OpKind.LITERAL
+        )
+
+    def finish(self) -> Scanned:
+        self._keep(self._scanner.feed(b"", final=True))
+        ops = kernel.merge(self._parts)
+        sent = [op.length for op in unpack_ops(ops) if op.kind is OpKind.LITERAL]
+        return Scanned(
+            ops=ops,
+            whole=self._digest.digest(),
+            ladder=self._ladder.finish(),
+            literal_bytes=sum(sent),
+            matched_bytes=self._size - sum(sent),
+            edits=len(sent),
+        )
+
+
+# -- the delta ---------------------------------------------------------------------------------
+
+
+async def write_delta(scanned: Scanned, new: Input, basis_size: int, writer: ParcelWriter) -> int:
+    """Write the delta of a scanned object; its literals are read again. Return how many requests.
+
+    Raises ``TransportError``, alone or in groups. A cancel leaves what was written so far.
+    """
+    delta = DeltaWriter(DeltaHead(basis_size=basis_size, new_size=new.size))
+    requests = 0
+    await writer.write(delta.begin())
+    for batch in batches(unpack_ops(scanned.ops)):
+        spans = literal_spans(batch)
+        requests += len(spans)
+        async with asyncio.TaskGroup() as group:
+            reading = [group.create_task(new.read(*span)) for span in spans]
+        source = _source(spans, [each.result() for each in reading])
+        for section in delta.add(batch, source):
+            await writer.write(section)
+    for section in delta.end(scanned.whole):
+        await writer.write(section)
+    return requests
+
+
+def batches(ops: Iterable[Op]) -> Iterator[list[Op]]:
+    """Operations in batches with a bounded number of literals and of their bytes; long ones are cut."""
+    batch: list[Op] = []
+    held = literals = 0
+    for op in ops:
+        if op.kind is not OpKind.LITERAL:
+            batch.append(op)
+            continue
+        start = op.start
+        while start < op.stop:
+            length = min(op.stop - start, BATCH_BYTES - held)
+            batch.append(Op(start, start, length, OpKind.LITERAL))
+            start, held, literals = start + length, held + length, literals + 1
+            if held == BATCH_BYTES or literals == BATCH_LITERALS:
+                yield batch
+                batch, held, literals = [], 0, 0
+    if batch:
+        yield batch
+
+
+def literal_spans(ops: Iterable[Op]) -> list[tuple[int, int]]:
+    """The ranges to read for the literals of a batch; those near to each other come together."""
+    spans: list[tuple[int, int]] = []
+    for op in ops:
+        if op.kind is not OpKind.LITERAL:
+            continue
+        if spans and op.start - spans[-1][1] <= GAP_BYTES:
+            spans[-1] = (spans[-1][0], op.stop)
+        else:
+            spans.append((op.start, op.stop))
+    return spans
+
+
+def _source(spans: list[tuple[int, int]], found: list[bytes]) -> Callable[[int, int], memoryview]:
+    """Gives bytes of the new object out of what was read."""
+    starts = [start for start, _ in spans]
+
+    def give(start: int, stop: int) -> memoryview:
+        place = bisect_right(starts, start) - 1
+        first = starts[place]
+        return memoryview(found[place])[start - first : stop - first]
+
+    return give
