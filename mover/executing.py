@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from mover.beside import alone
 from mover.copying import ShardCopier, copied_in_store_row, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
@@ -282,9 +283,9 @@ class Executor:
         step, spec = DeltaStep(self._ends, lease), self._ends.spec
         try:
             if isinstance(task, Sign):
-                return _handed_on(await step.sign(task), spec.near_source)
+                return _handed_on(await alone(step.sign(task)), spec.near_source)
             if isinstance(task, Diff):
-                made = await step.diff(task)
+                made = await alone(step.diff(task))
                 sent = Tally(wire_bytes=made.spent.wire_bytes - task.spent.wire_bytes)
                 if isinstance(made, Patch):
                     weight = task.entry.size
@@ -294,7 +295,8 @@ class Executor:
                 return _handed_on(whole, spec.pool, tally=sent)
             fence = functools.partial(self._still_held, lease)
             repeated = lease.generation > 1
-            return _done(await step.patch(task, fence, repeated=repeated, rows=rows))
+            patching = step.patch(task, fence, repeated=repeated, rows=rows)
+            return _done(await alone(patching))
         except (Changed, NotFound) as error:
             return await self._again(task, lease, error)
         except (Corrupt, Spoiled):
