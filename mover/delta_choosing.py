@@ -2,11 +2,17 @@
 
 from typing import Final
 
-from mover.delta.block_sizes import single_block_bytes
+from mover.delta.block_sizes import (
+    LEVELS_MAX,
+    ROUND_BYTES,
+    next_block_bytes,
+    single_block_bytes,
+)
 from mover.delta.costing import (
     BAIL_OUT_MATCHED,
     GB,
     Job,
+    Optimise,
     Prices,
     Rates,
     Way,
@@ -24,6 +30,9 @@ CHANGED: Final = 0.05
 """The share of an object that is expected to differ before anybody has looked."""
 
 EDITS: Final = 100
+
+ROUND_S: Final = 0.5
+"""What a finer signature takes beside its work: two tasks through the queue, and the link both ways."""
 
 PART_MIN: Final = 5 * 1024 * 1024
 """The least that a part of an upload has where stores ask for it."""
@@ -78,9 +87,39 @@ def is_another(*, literal_bytes: int, size_bytes: int) -> bool:
     return size_bytes - literal_bytes < BAIL_OUT_MATCHED * size_bytes
 
 
-def block_bytes(size_bytes: int) -> int:
-    """The blocks of a signature that crosses the link."""
+def single_bytes(size_bytes: int) -> int:
+    """The blocks of a signature that nothing finer follows."""
     return max(single_block_bytes(size_bytes), BLOCK_MIN)
+
+
+def first_bytes(spec: CopySpec, size_bytes: int, link: float | None) -> int:
+    """The blocks of the first signature of an object."""
+    found = next_block_bytes(size_bytes, EDITS, round_bytes=_round_bytes(spec, link))
+    return max(found or 0, single_bytes(size_bytes))
+
+
+def finer_bytes(
+    spec: CopySpec, *, open_bytes: int, edits: int, level: int, link: float | None
+) -> int | None:
+    """The blocks of the next signature, of ``open_bytes`` that nothing has matched; None for none.
+
+    ``edits`` are expected in them; ``level`` signatures came before this one.
+    """
+    levels = LEVELS_MAX - level
+    if levels <= 0:
+        return None
+    round_bytes = _round_bytes(spec, link)
+    return next_block_bytes(open_bytes, edits, round_bytes=round_bytes, levels=levels)
+
+
+def _round_bytes(spec: CopySpec, link: float | None) -> int:
+    """What one more signature is worth: what the link carries meanwhile, where time is to be saved.
+
+    Where nobody has said how quick the link is, bytes count.
+    """
+    if link is None or spec.optimise is Optimise.COST:
+        return ROUND_BYTES
+    return round(link * ROUND_S)
 
 
 def saved_usd(entry: Entry, spent: Spent, prices: Prices | None = None) -> float:
@@ -109,6 +148,6 @@ def _job(entry: Entry, basis: Entry, *, changed: float, edits: int, signed: bool
         basis_bytes=basis.size,
         changed=changed,
         sidecar=signed,
-        block_bytes=block_bytes(basis.size),
+        block_bytes=single_bytes(basis.size),
         ranges=ranges,
     )

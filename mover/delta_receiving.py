@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Final
 
+from mover import packing
 from mover.beside import first_leaf
 from mover.delta.checksums import SUM_BYTES, section_sum
 from mover.delta.delta_reading import DeltaReader
@@ -29,6 +30,10 @@ KEPT_BYTES: Final = 8 * 1024 * 1024
 """Literals that stay in memory."""
 
 STEP_BYTES: Final = 8
+
+OUTLINE_LEVEL: Final = 3
+OUTLINE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""What an outline may unpack to: two million operations."""
 
 
 class Literals:
@@ -122,3 +127,21 @@ async def read_ladder(store: Transport, parcel: Parcel) -> list[int]:
     if len(steps) % STEP_BYTES or section_sum(steps, number=0) != total:
         raise Spoiled("the ladder was damaged")
     return list(struct.unpack(f"<{count}Q", steps))
+
+
+def outline_bytes(ops: bytes) -> bytes:
+    """Packed operations as they are sent alone: one frame of zstd, and its checksum."""
+    packed = packing.pack(ops, level=OUTLINE_LEVEL)
+    return packed + section_sum(packed, number=0)
+
+
+async def read_outline(store: Transport, parcel: Parcel) -> bytes:
+    """Read what ``outline_bytes`` has made. Raises ``Spoiled``, ``TransportError``."""
+    try:
+        data = await read_parcel(store, parcel)
+        packed, total = data[:-SUM_BYTES], data[-SUM_BYTES:]
+        if section_sum(packed, number=0) != total:
+            raise Spoiled("the outline was damaged")
+        return packing.unpack(packed, bytes_max=OUTLINE_BYTES_MAX)
+    except (NotFound, packing.Damaged) as error:
+        raise Spoiled(str(error)) from error

@@ -6,7 +6,7 @@ beside the object; the bytes that must be sent are read again when it is known t
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,8 @@ from mover.delta.checksums import whole_digest
 from mover.delta.costing import gives_up
 from mover.delta.delta_format import DeltaHead, DeltaWriter
 from mover.delta.model import Op, OpKind, unpack_ops
-from mover.delta_inputs import Input
+from mover.delta_inputs import Input, Take
+from mover.delta_levels import Row, Span
 from mover.delta_parcels import ParcelWriter
 from mover.seeing_out import in_thread
 from transports import digests
@@ -76,29 +77,39 @@ class Scanned:
     """What was found of an object: packed operations, canonical, and checksums of all its bytes."""
 
     ops: bytes
-    whole: bytes  # XXH3-128, for the delta
+    digest: bytes  # XXH3-128, for the delta
+    whole: int  # CRC-64/NVME
     ladder: list[int]
-    literal_bytes: int
-    matched_bytes: int
-    edits: int
 
 
 async def scan(index: kernel.Index, new: Input, size: int) -> Scanned | None:
     """Scan an object of ``size`` bytes; None where too little of it matches to go on.
 
-    Raises ``TransportError``, alone. A cancel leaves nothing.
+    Raises ``TransportError``, maybe in groups. A cancel leaves nothing.
     """
     scanning = _Scanning(index, size)
     try:
         await new.pour(scanning.take)
     except ExceptionGroup as group:
-        error = first_leaf(group)
-        if not isinstance(error, _GivenUp):
-            raise error from group
+        if not isinstance(first_leaf(group), _GivenUp):
+            raise
         return None
     except _GivenUp:
         return None
     return await in_thread(scanning.finish)
+
+
+async def scan_row(index: kernel.Index, row: Input) -> bytes:
+    """Packed operations that make ranges of an object, one after another. Raises as ``scan``."""
+    scanner = kernel.Scanner(index)
+    parts: list[bytes] = []
+
+    async def take(piece: memoryview) -> None:
+        parts.append(await in_thread(scanner.feed, piece))
+
+    await row.pour(take)
+    parts.append(await in_thread(lambda: scanner.feed(b"", final=True)))
+    return kernel.merge(parts)
 
 
 class _GivenUp(Exception):
@@ -126,48 +137,84 @@ class _Scanning:
     def _feed(self, piece: memoryview) -> None:
         self._digest.update(piece)
         self._ladder.add(piece)
-        self._keep(self._scanner.feed(piece))
-
-    def _keep(self, packed: bytes) -> None:
+        packed = self._scanner.feed(piece)
         self._parts.append(packed)
         self._matched_bytes += sum(
             op.length for op in unpack_ops(packed) if op.kind is not OpKind.LITERAL
         )
 
     def finish(self) -> Scanned:
-        self._keep(self._scanner.feed(b"", final=True))
-        ops = kernel.merge(self._parts)
-        sent = [op.length for op in unpack_ops(ops) if op.kind is OpKind.LITERAL]
+        self._parts.append(self._scanner.feed(b"", final=True))
+        ladder = self._ladder.finish()
         return Scanned(
-            ops=ops,
-            whole=self._digest.digest(),
-            ladder=self._ladder.finish(),
-            literal_bytes=sum(sent),
-            matched_bytes=self._size - sum(sent),
-            edits=len(sent),
+            ops=kernel.merge(self._parts),
+            digest=self._digest.digest(),
+            whole=whole_of(ladder, self._size),
+            ladder=ladder,
         )
+
+
+class RowInput(Input):
+    """Ranges of an object, one after another. ``requests`` counts the reads that they took."""
+
+    def __init__(self, inner: Input, row: Row) -> None:
+        self.name = inner.name
+        self.size: int = row.size
+        self.requests = 0
+        self._inner = inner
+        self._row = row
+
+    async def pour(self, take: Take) -> None:
+        """Give all bytes of the ranges. Raises as the object does, maybe in groups."""
+        for batch in row_batches(self._row.spans):
+            self.requests += len(batch)
+            for data in await read_all(self._inner, batch):
+                await take(memoryview(data))
+
+
+async def read_all(given: Input, spans: Sequence[Span]) -> list[bytes]:
+    """Read some ranges side by side."""
+    async with asyncio.TaskGroup() as group:
+        reading = [group.create_task(given.read(*span)) for span in spans]
+    return [each.result() for each in reading]
+
+
+def row_batches(spans: Iterable[Span]) -> Iterator[list[Span]]:
+    """Ranges in batches of a bounded number of them and of their bytes; long ones are cut."""
+    batch: list[Span] = []
+    held = 0
+    for start, stop in spans:
+        while start < stop:
+            upto = min(stop, start + BATCH_BYTES - held)
+            batch.append((start, upto))
+            start, held = upto, held + upto - start
+            if held == BATCH_BYTES or len(batch) == BATCH_LITERALS:
+                yield batch
+                batch, held = [], 0
+    if batch:
+        yield batch
 
 
 # -- the delta ---------------------------------------------------------------------------------
 
 
-async def write_delta(scanned: Scanned, new: Input, basis_size: int, writer: ParcelWriter) -> int:
-    """Write the delta of a scanned object; its literals are read again. Return how many requests.
+async def write_delta(
+    ops: bytes, digest: bytes, new: Input, basis_size: int, writer: ParcelWriter
+) -> int:
+    """Write the delta of an object; its literals are read again. Return how many requests.
 
     Raises ``TransportError``, alone or in groups. A cancel leaves what was written so far.
     """
     delta = DeltaWriter(DeltaHead(basis_size=basis_size, new_size=new.size))
     requests = 0
     await writer.write(delta.begin())
-    for batch in batches(unpack_ops(scanned.ops)):
-        spans = literal_spans(batch)
+    for batch in batches(unpack_ops(ops)):
+        spans = read_spans(batch)
         requests += len(spans)
-        async with asyncio.TaskGroup() as group:
-            reading = [group.create_task(new.read(*span)) for span in spans]
-        source = _source(spans, [each.result() for each in reading])
+        source = _source(spans, await read_all(new, spans))
         for section in delta.add(batch, source):
             await writer.write(section)
-    for section in delta.end(scanned.whole):
+    for section in delta.end(digest):
         await writer.write(section)
     return requests
 
@@ -192,9 +239,9 @@ def batches(ops: Iterable[Op]) -> Iterator[list[Op]]:
         yield batch
 
 
-def literal_spans(ops: Iterable[Op]) -> list[tuple[int, int]]:
+def read_spans(ops: Iterable[Op]) -> list[Span]:
     """The ranges to read for the literals of a batch; those near to each other come together."""
-    spans: list[tuple[int, int]] = []
+    spans: list[Span] = []
     for op in ops:
         if op.kind is not OpKind.LITERAL:
             continue

@@ -59,24 +59,45 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sign:
-    """Make a signature of ``basis``, the target's old version of ``entry``.
+class Outline:
+    """What is known of an object when a finer signature is asked for.
 
-    ``again`` is set when one of the two changed meanwhile and the object is planned a second time.
+    ``ops`` has the operations so far, ``ladder`` and ``whole`` the new object's checksums of each MiB and
+    of all of it; ``digest`` is its XXH3-128, in hex.
+    """
+
+    ops: Parcel
+    ladder: Parcel
+    whole: Checksum
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """Make a signature of ``basis``, the target's old version of ``entry``, with ``block_bytes``.
+
+    With an ``outline`` only of what nothing has matched yet; ``level`` counts the signatures before.
+    ``again`` is set when one of the two objects changed meanwhile and is planned a second time.
     """
 
     entry: Entry
     basis: Entry
+    block_bytes: int
+    level: int = 0
+    outline: Outline | None = None
+    spent: Spent = field(default_factory=Spent)
     again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """Compare ``entry`` with the signature, and send what is different."""
+    """Compare ``entry`` with the signature; send what is different, or ask for a finer signature."""
 
     entry: Entry
     basis: Entry
     signature: Parcel
+    level: int = 0
+    outline: Outline | None = None
     spent: Spent = field(default_factory=Spent)
     again: bool = False
 

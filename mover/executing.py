@@ -25,9 +25,10 @@ from mover.copying_large import (
 )
 from mover.copying_streamed import copy_streamed
 from mover.delta_choosing import may_be_sent, sends_difference
+from mover.delta_landing import Lander
 from mover.delta_parcels import Spoiled, object_prefix, remove_hidden
-from mover.delta_sending import DeltaStep
-from mover.delta_tasks import DeltaTask, Diff, Patch, Sign
+from mover.delta_sending import Sender, first_sign
+from mover.delta_tasks import DeltaTask, Patch, Sign
 from mover.ends import Ends
 from mover.feeding import found, sweep_task
 from mover.letters import (
@@ -276,27 +277,26 @@ class Executor:
             return None
         if not sends_difference(ends.spec, entry, basis, ends.link_rate()):
             return None
-        return Sign(entry=entry, basis=basis, again=task.again)
+        return first_sign(ends, task, basis)
 
     async def _delta(self, task: DeltaTask, lease: Lease, rows: list[Row] | None) -> Outcome:
         """One step of an object that is sent as a difference, which enqueues the next."""
-        step, spec = DeltaStep(self._ends, lease), self._ends.spec
+        spec, sender = self._ends.spec, Sender(self._ends, lease)
         try:
             if isinstance(task, Sign):
-                return _handed_on(await alone(step.sign(task)), spec.near_source)
-            if isinstance(task, Diff):
-                made = await alone(step.diff(task))
-                sent = Tally(wire_bytes=made.spent.wire_bytes - task.spent.wire_bytes)
-                if isinstance(made, Patch):
-                    weight = task.entry.size
-                    return _handed_on(made, spec.near_target, weight=weight, tally=sent)
-                await self._remove_parcels(task.entry)
-                whole = LargeObject(entry=task.entry, again=task.again)
-                return _handed_on(whole, spec.pool, tally=sent)
-            fence = functools.partial(self._still_held, lease)
-            repeated = lease.generation > 1
-            patching = step.patch(task, fence, repeated=repeated, rows=rows)
-            return _done(await alone(patching))
+                return _handed_on(await alone(sender.sign(task)), spec.near_source)
+            if isinstance(task, Patch):
+                lander = Lander(self._ends, functools.partial(self._still_held, lease))
+                patching = lander.patch(task, repeated=lease.generation > 1, rows=rows)
+                return _done(await alone(patching))
+            made = await alone(sender.diff(task))
+            sent = Tally(wire_bytes=made.spent.wire_bytes - task.spent.wire_bytes)
+            if isinstance(made, Patch | Sign):
+                weight = task.entry.size if isinstance(made, Patch) else 0
+                return _handed_on(made, spec.near_target, weight=weight, tally=sent)
+            await self._remove_parcels(task.entry)
+            whole = LargeObject(entry=task.entry, again=task.again)
+            return _handed_on(whole, spec.pool, tally=sent)
         except (Changed, NotFound) as error:
             return await self._again(task, lease, error)
         except (Corrupt, Spoiled):

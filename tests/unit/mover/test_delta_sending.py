@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 OLD = random.Random(1).randbytes(3 * MIB + 77)
-NEW = OLD[:MIB] + b"inserted" + OLD[MIB : 2 * MIB] + bytes(70_000) + OLD[2 * MIB :] + b"tail"
+FIRST, SECOND = MIB + 1_000, 2 * MIB + 5_000
+NEW = OLD[:FIRST] + b"inserted" + OLD[FIRST:SECOND] + bytes(70_000) + OLD[SECOND:] + b"tail"
 OTHER = random.Random(2).randbytes(3 * MIB)
 
 
@@ -44,7 +45,7 @@ class Pair:
     def __init__(self, **wishes: Any) -> None:
         self.source, self.target = MemoryTransport(), MemoryTransport()
         self.store = MemoryTaskStore()
-        self.wishes = {"delta": Delta.ALWAYS, "part_bytes": 0} | wishes
+        self.wishes: dict[str, Any] = {"delta": Delta.ALWAYS, "part_bytes": 0} | wishes
 
     async def begin(self, old: bytes = OLD, new: bytes = NEW) -> None:
         await fill(self.source, {"big": new})
@@ -116,6 +117,52 @@ async def test_only_the_difference_is_sent() -> None:
     assert tally.literal_bytes + tally.matched_bytes == len(NEW)
     assert tally.wire_bytes == tally.delta_wire_bytes < 60_000
     assert tally.delta_requests > 0
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first signature with blocks so large that a finer one pays, as objects of some GiB have."""
+    monkeypatch.setattr("mover.delta_sending.first_bytes", lambda *_: MIB // 2)
+
+
+@pytest.mark.usefixtures("coarse")
+async def test_a_finer_signature_is_of_what_has_not_matched() -> None:
+    pair = Pair()
+    await pair.begin()
+    seen: list[Payload] = []
+    await pair.run(pair.ends(), seen.append)
+    assert [type(task) for task in seen] == [LargeObject, Sign, Diff, Sign, Diff, Patch]
+    tally = (await pair.result()).tally
+    assert pair.made == NEW
+    assert pair.is_clean()
+    assert tally.literal_bytes < 10_000
+    assert tally.wire_bytes == tally.delta_wire_bytes < 25_000
+
+
+@pytest.mark.usefixtures("coarse")
+async def test_edits_that_hide_from_large_blocks_are_found_by_smaller_ones() -> None:
+    pair = Pair()
+    new = bytearray(OLD)
+    for at in range(0, len(new), 100_000):
+        new[at : at + 4] = b"edit"
+    await pair.begin(new=bytes(new))
+    seen: list[Payload] = []
+    await pair.run(pair.ends(), seen.append)
+    assert Sign in [type(task) for task in seen[2:]]
+    tally = (await pair.result()).tally
+    assert (pair.made == new, tally.patched_objects) == (True, 1)
+    assert tally.wire_bytes < 0.15 * len(new)
+
+
+@pytest.mark.usefixtures("coarse")
+async def test_what_matches_nothing_at_any_size_goes_whole() -> None:
+    pair = Pair()
+    await pair.begin(new=OTHER)
+    await pair.run(pair.ends())
+    tally = (await pair.result()).tally
+    assert (pair.made == OTHER, tally.patched_objects) == (True, 0)
+    assert pair.is_clean()
+    assert tally.wire_bytes <= 1.005 * len(OTHER)
 
 
 async def test_what_matches_nothing_goes_whole_at_the_price_of_its_signature() -> None:
@@ -202,6 +249,7 @@ class Mortal(Decorator):
         return listing if is_listing else wrapped
 
 
+@pytest.mark.usefixtures("coarse")
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_worker_may_be_killed_at_any_call(after: bool) -> None:
     deaths = 0
@@ -227,7 +275,7 @@ async def test_a_worker_may_be_killed_at_any_call(after: bool) -> None:
         assert pair.is_clean() or await _is_cleaned(pair), deaths
         assert result.tally.copied_objects == 1
         assert result.tally.patched_objects == 1, deaths
-    assert deaths > 15
+    assert deaths > 25
 
 
 async def _is_cleaned(pair: Pair) -> bool:
@@ -237,6 +285,7 @@ async def _is_cleaned(pair: Pair) -> bool:
     return pair.is_clean()
 
 
+@pytest.mark.usefixtures("coarse")
 async def test_each_task_may_run_twice() -> None:
     pair = Pair()
     await pair.begin()
@@ -307,7 +356,8 @@ async def test_a_basis_that_is_gone_leaves_a_copy(step: type) -> None:
     assert pair.is_clean()
 
 
-@pytest.mark.parametrize("step", [Diff, Patch])
+@pytest.mark.usefixtures("coarse")
+@pytest.mark.parametrize("step", [Sign, Diff, Patch])
 @pytest.mark.parametrize("how", ["flip", "cut", "gone"])
 async def test_a_parcel_that_is_spoiled_costs_a_copy(step: type, how: str) -> None:
     pair = Pair()
