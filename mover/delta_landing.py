@@ -140,7 +140,7 @@ class Lander:
         puts = counts.copied_parts + counts.mixed_parts + 2
         fetched = Spent(
             wire_bytes=counts.resent_bytes,
-            gets=task.delta.count + task.ladder.count + max(counts.requests - puts, 0),
+            gets=task.delta.reads + task.ladder.reads + max(counts.requests - puts, 0),
             puts=puts,
             hashed_bytes=entry.size,
         )

@@ -18,7 +18,7 @@ from mover.ends import Ends
 from mover.model import Delta
 from mover.naming import HIDDEN
 from transports.base import Transport
-from transports.errors import NotFound, TransportError
+from transports.errors import Changed, NotFound, TransportError
 from transports.model import NO_ATTRIBUTES, Blob, Entry, Proof
 
 PIECE_BYTES: Final = 8 * 1024 * 1024
@@ -99,19 +99,35 @@ async def parcel_writer(target: Transport, name: str) -> AsyncGenerator[ParcelWr
 
 
 async def pour_parcel(store: Transport, parcel: Parcel, take: Take) -> None:
-    """Give all bytes of a parcel, from start to end. Raises ``TransportError``."""
+    """Give all bytes of a parcel, from start to end.
+
+    Raises ``Spoiled`` where a piece is not there or not as long as it was, ``TransportError``; maybe
+    in groups.
+    """
     for first in range(0, parcel.count, PIECES_AHEAD):
         numbers = range(first, min(first + PIECES_AHEAD, parcel.count))
         async with asyncio.TaskGroup() as group:
-            reading = [group.create_task(store.read_small([parcel.piece(n)])) for n in numbers]
-        for (blob,) in [each.result() for each in reading]:
-            if isinstance(blob, TransportError):
-                raise blob
-            await take(memoryview(blob.data))
+            reading = [group.create_task(_read_piece(store, parcel.piece(n))) for n in numbers]
+        for each in reading:
+            await take(memoryview(each.result()))
+
+
+async def _read_piece(store: Transport, wanted: Entry) -> bytes | bytearray | memoryview:
+    """Read a piece as it is there now: decorators compare what they read with what was listed."""
+    try:
+        entry = (await store.head(wanted.key)).entry
+        (blob,) = await store.read_small([entry])
+        if isinstance(blob, TransportError):
+            raise blob
+    except (NotFound, Changed) as error:
+        raise Spoiled(str(error)) from error
+    if len(blob.data) != wanted.size:
+        raise Spoiled(f"{store.location}{wanted.key} has {len(blob.data)} bytes of {wanted.size}")
+    return blob.data
 
 
 async def read_parcel(store: Transport, parcel: Parcel) -> bytes:
-    """All bytes of a parcel that is known to be small."""
+    """All bytes of a parcel that is known to be small. Raises as ``pour_parcel``."""
     found = bytearray()
 
     async def keep(piece: memoryview) -> None:

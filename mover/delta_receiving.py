@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import IO, Final
 
 from mover import packing
-from mover.beside import first_leaf
 from mover.delta.checksums import SUM_BYTES, section_sum
 from mover.delta.delta_reading import DeltaReader
 from mover.delta.garbled import Garbled
@@ -23,7 +22,7 @@ from mover.delta_parcels import Spoiled, pour_parcel, read_parcel
 from mover.delta_tasks import Parcel
 from mover.seeing_out import in_thread
 from transports.base import Transport
-from transports.errors import NoSpace, NotFound
+from transports.errors import NoSpace
 from transports.model import ByteRange
 
 KEPT_BYTES: Final = 8 * 1024 * 1024
@@ -98,10 +97,8 @@ async def received(
         try:
             await pour_parcel(store, parcel, lambda piece: in_thread(feed, piece))
             end = reader.finish()
-        except (Garbled, NotFound) as error:
+        except Garbled as error:
             raise Spoiled(str(error)) from error
-        except ExceptionGroup as group:
-            raise first_leaf(group) from group
         if end.new_size != size or reader.head is None or reader.head.basis_size != basis_size:
             raise Spoiled("it is the delta of another object")
         packed = await in_thread(lambda: pack_ops(joined(ops)))
@@ -118,10 +115,7 @@ def ladder_bytes(ladder: Sequence[int]) -> bytes:
 
 async def read_ladder(store: Transport, parcel: Parcel) -> list[int]:
     """Read what ``ladder_bytes`` has made. Raises ``Spoiled``, ``TransportError``."""
-    try:
-        data = await read_parcel(store, parcel)
-    except NotFound as error:
-        raise Spoiled(str(error)) from error
+    data = await read_parcel(store, parcel)
     steps, total = data[:-SUM_BYTES], data[-SUM_BYTES:]
     count = len(steps) // STEP_BYTES
     if len(steps) % STEP_BYTES or section_sum(steps, number=0) != total:
@@ -143,5 +137,5 @@ async def read_outline(store: Transport, parcel: Parcel) -> bytes:
         if section_sum(packed, number=0) != total:
             raise Spoiled("the outline was damaged")
         return packing.unpack(packed, bytes_max=OUTLINE_BYTES_MAX)
-    except (NotFound, packing.Damaged) as error:
+    except packing.Damaged as error:
         raise Spoiled(str(error)) from error

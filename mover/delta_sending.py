@@ -31,7 +31,6 @@ from mover.errors import MoverError
 from mover.model import LargeObject
 from mover.seeing_out import in_thread
 from scheduler.model import Lease
-from transports.errors import NotFound
 from transports.model import Checksum, Entry
 
 READ_BYTES = 2 * RANGES * RANGE_BYTES
@@ -103,7 +102,7 @@ class Sender:
                 self._spend(gets=_reads(basis.size))
             else:
                 ops = await read_outline(ends.near_target, task.outline.ops)
-                self._spend(gets=task.outline.ops.count)
+                self._spend(gets=task.outline.ops.reads)
                 row = RowInput(old, Row.of(unmatched_spans(unpack_ops(ops), basis.size)))
                 signature = await self._sign(row, task.block_bytes)
                 self._spend(gets=row.requests)
@@ -167,9 +166,9 @@ class Sender:
         try:
             await pour_parcel(self._ends.target, parcel, take)
             signature = reader.finish().signature
-        except (Garbled, NotFound) as error:
+        except Garbled as error:
             raise Spoiled(str(error)) from error
-        self._spend(wire_bytes=parcel.size, gets=parcel.count)
+        self._spend(wire_bytes=parcel.size, gets=parcel.reads)
         return signature
 
     async def _compare(self, task: Diff, signature: Signature, new: StoreInput) -> _Found | None:
@@ -195,7 +194,7 @@ class Sender:
         self, task: Diff, outline: Outline, index: kernel.Index, new: StoreInput
     ) -> bytes:
         ops = await read_outline(self._ends.target, outline.ops)
-        self._spend(wire_bytes=outline.ops.size, gets=outline.ops.count)
+        self._spend(wire_bytes=outline.ops.size, gets=outline.ops.reads)
         news = Row.of(literal_spans(unpack_ops(ops)))
         olds = Row.of(unmatched_spans(unpack_ops(ops), task.basis.size))
         if index.signature.head.size != olds.size:

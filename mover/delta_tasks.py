@@ -22,6 +22,11 @@ class Parcel:
     def count(self) -> int:
         return -(-self.size // self.piece_bytes)
 
+    @property
+    def reads(self) -> int:
+        """The requests that reading it takes: a look at each piece, and its bytes."""
+        return 2 * self.count
+
     def piece(self, number: int) -> Entry:
         """The object with a piece of it; they count from 0."""
         size = min(self.piece_bytes, self.size - number * self.piece_bytes)

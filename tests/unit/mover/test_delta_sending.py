@@ -23,6 +23,7 @@ from transports.decorator import Decorator
 from transports.errors import TransportError, Unavailable, Unsupported
 from transports.faults import Fault, Faults
 from transports.memory import MemoryTransport
+from transports.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -399,6 +400,22 @@ async def test_a_store_that_copies_no_parts_gets_a_near_rewrite() -> None:
     assert tally.patched_objects == 1
     assert tally.wire_bytes < 60_000
     assert pair.is_clean()
+
+
+async def test_parcels_that_are_larger_than_a_slice_of_the_rate_come_whole() -> None:
+    pair = Pair()
+    await pair.begin()
+    taken: list[int] = []
+
+    async def take(size: int) -> None:
+        taken.append(size)
+
+    metered = Throttle(pair.target, take_bytes=take, slice_bytes=lambda: 4096)
+    ends = dataclasses.replace(pair.ends(target=metered), unmetered_target=pair.target)
+    await pair.run(ends)
+    tally = (await pair.result()).tally
+    assert (pair.made == NEW, tally.patched_objects) == (True, 1)
+    assert sum(taken) == tally.wire_bytes
 
 
 @pytest.mark.parametrize("step", [Sign, Diff, Patch])
