@@ -30,6 +30,9 @@ BATCH_BYTES: Final = 8 * MIB
 BATCH_LITERALS: Final = 64
 """So many reads may be asked for at once; the store's limit bounds what runs."""
 
+BATCH_OPS: Final = 10_000
+"""Others wait for the loop while a batch is written."""
+
 GAP_BYTES: Final = 128 * 1024
 """Between two literals so near to each other it is read through: another request costs more."""
 
@@ -220,12 +223,15 @@ async def write_delta(
 
 
 def batches(ops: Iterable[Op]) -> Iterator[list[Op]]:
-    """Operations in batches with a bounded number of literals and of their bytes; long ones are cut."""
+    """Operations in batches, bounded by number, literals and their bytes; long literals are cut."""
     batch: list[Op] = []
     held = literals = 0
     for op in ops:
         if op.kind is not OpKind.LITERAL:
             batch.append(op)
+            if len(batch) >= BATCH_OPS:
+                yield batch
+                batch, held, literals = [], 0, 0
             continue
         start = op.start
         while start < op.stop:

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from mover.copying_large import pin
 from mover.delta import kernel
 from mover.delta.garbled import Garbled
-from mover.delta.model import OpKind, Signature, unpack_ops
+from mover.delta.model import Signature, unpack_ops
 from mover.delta.signature_format import SignatureFile, SignatureReader, write_signature
 from mover.delta_choosing import finer_bytes, first_bytes, is_another, single_bytes, still_pays
 from mover.delta_diffing import index_of
 from mover.delta_inputs import RANGE_BYTES, RANGES, Input, StoreInput
 from mover.delta_levels import Row, literal_spans, refined, unmatched_spans
 from mover.delta_parcels import Spoiled, object_prefix, parcel_writer, pour_parcel
-from mover.delta_receiving import ladder_bytes, outline_bytes, read_outline
+from mover.delta_receiving import OUTLINE_BYTES_MAX, ladder_bytes, outline_bytes, read_outline
 from mover.delta_scanning import RowInput, scan, scan_row, write_delta
 from mover.delta_signing import SignWish, sign
 from mover.delta_tasks import Diff, Outline, Parcel, Patch, Sign, Spent
@@ -36,9 +36,6 @@ from transports.model import Checksum, Entry
 READ_BYTES = 2 * RANGES * RANGE_BYTES
 """What reading an object from start to end has in memory: the bytes at work, and the next ones."""
 
-OUTLINE_OPS_MAX = 1 << 20
-"""With more operations nothing finer is asked for: they would cross the link once more."""
-
 
 @dataclass(frozen=True, slots=True)
 class Whole:
@@ -49,7 +46,10 @@ class Whole:
 
 @dataclass(slots=True, kw_only=True)
 class _Found:
-    """What is known of an object after a scan; ``ladder`` has been sent if an outline was."""
+    """What is known of an object after a scan; ``ladder`` has been sent if an outline was.
+
+    ``unmatched_bytes`` of the basis are in no operation.
+    """
 
     ops: bytes
     digest: bytes
@@ -57,9 +57,21 @@ class _Found:
     ladder: list[int] = field(default_factory=list)
     sent_ladder: Parcel | None = None
 
-    @property
-    def literal_bytes(self) -> int:
-        return sum(op.length for op in unpack_ops(self.ops) if op.kind is OpKind.LITERAL)
+    literal_bytes: int = 0
+    literals: int = 0
+    unmatched_bytes: int = 0
+
+    def count(self, basis_size: int) -> None:
+        """Look through the operations; there may be a million."""
+        news, olds = _open_rows(self.ops, basis_size)
+        self.literal_bytes, self.literals = news.size, len(news.spans)
+        self.unmatched_bytes = olds.size
+
+
+def _open_rows(ops: bytes, basis_size: int) -> tuple[Row, Row]:
+    """What operations leave open: the literals of the new object, the rest of the basis."""
+    news = Row.of(literal_spans(unpack_ops(ops)))
+    return news, Row.of(unmatched_spans(unpack_ops(ops), basis_size))
 
 
 def first_sign(ends: Ends, task: LargeObject, basis: Entry) -> Sign:
@@ -103,7 +115,8 @@ class Sender:
             else:
                 ops = await read_outline(ends.near_target, task.outline.ops)
                 self._spend(gets=task.outline.ops.reads)
-                row = RowInput(old, Row.of(unmatched_spans(unpack_ops(ops), basis.size)))
+                _, olds = await in_thread(_open_rows, ops, basis.size)
+                row = RowInput(old, olds)
                 signature = await self._sign(row, task.block_bytes)
                 self._spend(gets=row.requests)
         self._spend(hashed_bytes=signature.head.size)
@@ -139,19 +152,19 @@ class Sender:
         async with ends.budget.reserve(READ_BYTES):
             new = StoreInput(ends.near_source, entry)
             found = await self._compare(task, signature, new)
-            if found is None or is_another(
-                literal_bytes=found.literal_bytes, size_bytes=entry.size
-            ):
+            if found is None:
+                return self._given_up(task, block_bytes)
+            await in_thread(found.count, task.basis.size)
+            if is_another(literal_bytes=found.literal_bytes, size_bytes=entry.size):
                 return self._given_up(task, block_bytes)
             if finer := self._finer(task, found, block_bytes):
                 return await self._ask(task, found, finer)
-            sent = literal_spans(unpack_ops(found.ops))
             if not still_pays(
                 ends.spec,
                 entry,
                 task.basis,
                 literal_bytes=found.literal_bytes,
-                edits=len(sent),
+                edits=found.literals,
                 link=link,
             ):
                 return Whole(self._spent)
@@ -195,8 +208,7 @@ class Sender:
     ) -> bytes:
         ops = await read_outline(self._ends.target, outline.ops)
         self._spend(wire_bytes=outline.ops.size, gets=outline.ops.reads)
-        news = Row.of(literal_spans(unpack_ops(ops)))
-        olds = Row.of(unmatched_spans(unpack_ops(ops), task.basis.size))
+        news, olds = await in_thread(_open_rows, ops, task.basis.size)
         if index.signature.head.size != olds.size:
             raise Spoiled("it is the signature of other ranges")
         row = RowInput(new, news)
@@ -213,11 +225,9 @@ class Sender:
 
     def _finer(self, task: Diff, found: _Found, block_bytes: int) -> int | None:
         """The blocks of a finer signature, if one pays."""
-        ops = list(unpack_ops(found.ops))
-        if len(ops) > OUTLINE_OPS_MAX:
+        if len(found.ops) > OUTLINE_BYTES_MAX:
             return None
-        unmatched = Row.of(unmatched_spans(ops, task.basis.size)).size
-        open_bytes = min(found.literal_bytes, unmatched)
+        open_bytes = min(found.literal_bytes, found.unmatched_bytes)
         finer = finer_bytes(
             self._ends.spec,
             open_bytes=open_bytes,
