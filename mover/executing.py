@@ -121,7 +121,11 @@ class Executor:
                 result = await sharer.around(copying)
             else:
                 result = await copying
-            return shard_outcome(task, result, copier.transient, attempt=lease.attempt)
+            outcome = shard_outcome(task, result, copier.transient, attempt=lease.attempt)
+            if not isinstance(outcome.disposition, Done):
+                return outcome  # the next attempt finds them again
+            large = [NewTask(payload=encode_payload(each)) for each in copier.large]
+            return replace(outcome, follow_ups=[*outcome.follow_ups, *large])
         if isinstance(task, LargeObject):
             return await self._open(task, lease, rows)
         if isinstance(task, Chunk):

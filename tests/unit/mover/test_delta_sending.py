@@ -13,7 +13,7 @@ import pytest
 from mover.beside import first_leaf
 from mover.delta_parcels import clean_up
 from mover.delta_tasks import Diff, Patch, Sign
-from mover.model import Delta, LargeObject, Tally, TaskResult
+from mover.model import Compare, Delta, LargeObject, SmallShard, Tally, TaskResult
 from mover.naming import is_hidden
 from mover.payloads import decode_payload, decode_result, encode_payload
 from scheduler.memory_store import MemoryTaskStore
@@ -400,6 +400,28 @@ async def test_a_store_that_copies_no_parts_gets_a_near_rewrite() -> None:
     assert tally.patched_objects == 1
     assert tally.wire_bytes < 60_000
     assert pair.is_clean()
+
+
+@pytest.mark.parametrize("delta", [Delta.NEVER, Delta.ALWAYS])
+async def test_a_large_pair_that_had_to_be_asked_about_gets_a_task_of_its_own(
+    delta: Delta,
+) -> None:
+    """In its shard it would be in memory as a whole."""
+    pair = Pair(delta=delta, compare=Compare.CHECKSUM)
+    objects = {"big": NEW, "same": OLD, "small": b"1"}
+    await fill(pair.source, objects)
+    await fill(pair.target, {"big": OLD, "same": OLD, "small": b"2"})
+    sources, targets = await entries_of(pair.source), await entries_of(pair.target)
+    shard = SmallShard(copies=[], probes=[(sources[key], targets[key]) for key in objects])
+    await pair.store.enqueue([NewTask(payload=encode_payload(shard))])
+    seen: list[Payload] = []
+    await pair.run(pair.ends(), seen.append)
+    tally = (await pair.result()).tally
+    assert pair.made == NEW
+    assert pair.target.store.objects["small"].data == b"1"
+    assert LargeObject in [type(task) for task in seen]
+    assert tally.patched_objects == int(delta is Delta.ALWAYS)
+    assert (tally.copied_objects, tally.skipped_objects) == (2, 1)
 
 
 async def test_parcels_that_are_larger_than_a_slice_of_the_rate_come_whole() -> None:
