@@ -88,6 +88,10 @@ def specification(
         raise Rejected(
             "the two sides of a link are named together: give both --source-pool and --target-pool"
         )
+    if ANY_POOL in (source_pool, target_pool):
+        raise Rejected(
+            f"{ANY_POOL} is every worker's pool and near nothing: name a pool for each side"
+        )
     if source_pool and pool == ANY_POOL:
         pool = source_pool
     try:

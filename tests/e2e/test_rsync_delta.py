@@ -117,6 +117,7 @@ def test_two_directories_are_copied_whole_unless_somebody_insists(
     [
         (("--inplace",), "--inplace cannot be used"),
         (SIDES, "give --queue"),
+        (("--source-pool", "us", "--target-pool", "any"), "name a pool for each side"),
         (("--source-pool", "us"), "give both --source-pool and --target-pool"),
     ],
 )
