@@ -169,6 +169,30 @@ def test_two_pools_keep_two_prefixes_in_step(fleet: Fleet, seaweed_bucket: Bucke
     assert seaweed_bucket.upload_keys() == []
 
 
+def test_what_crosses_is_what_is_reported(
+    fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path, fault_proxy: ProxyFactory
+) -> None:
+    """A proxy meters all that the worker near the source has to do with the target."""
+    fill_bucket(seaweed_bucket, TARGET, "t/")
+    write_tree(tmp_path / "in", SOURCE, settle=True)
+    os.utime(tmp_path / "in/big.bin")
+    proxy = fault_proxy(seaweed_bucket.server.endpoint_url)
+    far = {"http_proxy": proxy.endpoint_url}
+    metered = Fleet(redis=fleet.redis, environment=fleet.environment | far)
+    pools = ("--source-pool", "far", "--target-pool", "eu")
+    metered.start_worker("--pool", "far")
+    try:
+        ends = f"{tmp_path}/in/", seaweed_bucket.location("t/")
+        ended = fleet.rsync(*ends, *pools, *ALWAYS, "--compare", "etag")
+    finally:
+        metered.close()
+    assert (ended.code, ended.report["objects"]["patched"]) == (0, 1), ended
+    assert_equal_trees(read_bucket(seaweed_bucket, "t/"), TARGET | SOURCE)
+    crossed = proxy.up.total_bytes + proxy.down.total_bytes
+    # Beside the difference: listings, the small object, and answers.
+    assert ended.report["delta"]["wire"] < crossed < ended.report["delta"]["wire"] + 20_000
+
+
 def wait_for(look: Callable[[], bool], within_s: float = 30.0) -> None:
     deadline_s = time.monotonic() + within_s
     while not look():
