@@ -105,7 +105,9 @@ async def _row(
     ]
 
 
-async def _otherwise(regions: Regions, old: Path, new: Path, way: Callable[[], Awaitable[Sent]]) -> Sent:
+async def _otherwise(
+    regions: Regions, old: Path, new: Path, way: Callable[[], Awaitable[Sent]]
+) -> Sent:
     """Let another one bring the old target up to date."""
     await _renew(regions, old, new)
     return await way()

@@ -15,11 +15,12 @@ from typing import Any, Literal, TypeVar
 
 from mover.checking import Difference
 from mover.deleting import Survey
+from mover.delta.costing import Optimise
 from mover.errors import Rejected
 from mover.filtering import Selection
 from mover.fleet_api import jobs, limit, retry, serve, show, steer, submit_spec, watch, work
 from mover.jobs import JobDirectory
-from mover.model import Action, Compare, CopySpec, Links, Report, Verify
+from mover.model import Action, Compare, CopySpec, Delta, Links, Report, Verify
 from mover.progress import Monitor, Silent
 from mover.queues import is_fleet, jobs_directory
 from mover.stopping import Stop
@@ -69,6 +70,10 @@ def specification(
     delete: bool = False,
     max_delete: int | None = None,
     allow_empty_source: bool = False,
+    delta: Delta | str = Delta.NEVER,
+    optimise: Optimise | str = Optimise.TIME,
+    source_pool: str = "",
+    target_pool: str = "",
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense.
 
@@ -76,7 +81,21 @@ def specification(
     failure, never more than ``max_delete`` objects, and never all because the source is empty,
     unless ``allow_empty_source``. What is withheld so is told in the report. ``sign_on_write`` leaves a
     signature of each large object at the target, by which a later difference need not read it.
+
+    ``delta`` other than ``never`` sends changed large objects as differences where that pays
+    (``auto``) or wherever it can be done (``always``). ``source_pool`` and ``target_pool`` are the
+    workers of a fleet near each end; give both, and ``pool`` is the source's unless it is given.
     """
+    if bool(source_pool) != bool(target_pool):
+        raise Rejected(
+            "the two sides of a link are named together: give both --source-pool and --target-pool"
+        )
+    if ANY_POOL in (source_pool, target_pool):
+        raise Rejected(
+            f"{ANY_POOL} is every worker's pool and near nothing: name a pool for each side"
+        )
+    if source_pool and pool == ANY_POOL:
+        pool = source_pool
     try:
         return CopySpec(
             source=_text(source),
@@ -97,6 +116,10 @@ def specification(
             delete=delete,
             max_delete=max_delete,
             allow_empty_source=allow_empty_source,
+            delta=Delta(delta),
+            optimise=Optimise(optimise),
+            source_pool=source_pool,
+            target_pool=target_pool,
         )
     except ValueError as error:
         raise Rejected(str(error)) from error
@@ -140,9 +163,9 @@ async def copy(
             environment=environment,
             stop=stop or Stop(),
         )
-    if spec.pool != ANY_POOL and not dry_run:
+    if named := sorted(spec.pools - {ANY_POOL}) if not dry_run else []:
         raise Rejected(
-            f"--pool {spec.pool}: pools are of a fleet; give --queue redis://HOST:PORT/0"
+            f"pool {', '.join(named)}: pools are of a fleet; give --queue redis://HOST:PORT/0"
         )
     jobs = None if is_fleet(queue) else jobs_directory(queue, environment)
     return await run_copy(

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -35,3 +38,11 @@ def first_leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+async def alone(work: Awaitable[T]) -> T:
+    """What ``work`` comes to; of a group of errors the first single one is raised."""
+    try:
+        return await work
+    except ExceptionGroup as group:
+        raise first_leaf(group) from group

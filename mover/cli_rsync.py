@@ -30,6 +30,7 @@ Examples:
   mover rsync data/ s3://bucket/data/ --delete              # asks before it deletes
   mover rsync s3://bucket/data/ data/ --delete -y --max-delete 1000
   mover rsync s3://a/d/ s3://b/d/ --delete -y --exclude '*.tmp' --queue redis://host/0
+  mover rsync s3://a/d/ s3://b/d/ --source-pool us --target-pool eu --queue redis://host/0
 """
 
 _IN_PLACE: Final = (
@@ -38,9 +39,10 @@ _IN_PLACE: Final = (
 )
 
 _DELETING: Final = ("max_delete", "allow_empty_source")
+_SENDING: Final = ("delta", "optimise", "source_pool", "target_pool")
 
 
-def _deleting(*names: str, **attributes: Any) -> Callable[[F], F]:
+def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
     return click.option(*names, cls=SectionedOption, section="How it moves", **attributes)
 
 
@@ -49,21 +51,40 @@ def _deleting(*names: str, **attributes: Any) -> Callable[[F], F]:
 @click.argument("target", type=Location())
 @selection_options
 @comparing_options
-@_deleting(
+@_option(
     "--delete",
     is_flag=True,
     help="Delete what only TARGET has, after all was copied; what is excluded stays.",
 )
-@_deleting(
+@_option(
     "--max-delete",
     type=click.IntRange(min=0),
     metavar="N",
     help="Delete nothing if it would be more than N objects.",
 )
-@_deleting(
-    "--allow-empty-source", is_flag=True, help="Delete also where SOURCE has nothing at all."
+@_option("--allow-empty-source", is_flag=True, help="Delete also where SOURCE has nothing at all.")
+@_option("-y", "--yes", is_flag=True, help="Delete without asking.")
+@_option(
+    "--delta",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Send large objects that changed as differences: where it pays, wherever it can be done, or not.",
 )
-@_deleting("-y", "--yes", is_flag=True, help="Delete without asking.")
+@_option(
+    "--optimise",
+    type=click.Choice(["time", "cost"]),
+    default="time",
+    show_default=True,
+    help="What a difference must save to be worth it.",
+)
+@_option(
+    "--source-pool",
+    default="",
+    metavar="NAME",
+    help="The workers of the fleet near SOURCE; differences are taken between them and --target-pool.",
+)
+@_option("--target-pool", default="", metavar="NAME", help="The workers of the fleet near TARGET.")
 @click.option("--inplace", is_flag=True, hidden=True)  # a habit that deserves an answer
 @transfer_options
 @output_options
@@ -82,7 +103,8 @@ def rsync(context: click.Context, /, source: str, target: str, **_: object) -> i
     refuse_local_options(context, queue)
     if given["inplace"]:
         raise Rejected(_IN_PLACE)
-    wishes = {**read_wishes(context), **_read_deletion(context)}
+    sending = {name: given[name] for name in _SENDING}
+    wishes = {**read_wishes(context), **_read_deletion(context), **sending}
     if given["delete"] and not given["dry_run"]:
         _make_sure(source, target, wishes, agreed=given["yes"], queue=queue)
     return run_copy(

@@ -12,7 +12,17 @@ from mover.attributes import SYMLINK_TYPE, dress
 from mover.comparing import Verdict, compare
 from mover.ends import Ends, closing_pages
 from mover.manifest import Deed, Row, copied_row, finished_row, same_row
-from mover.model import Compare, Failure, Links, SmallShard, Tally, TaskResult, Verify
+from mover.model import (
+    Compare,
+    Delta,
+    Failure,
+    LargeObject,
+    Links,
+    SmallShard,
+    Tally,
+    TaskResult,
+    Verify,
+)
 from mover.probing import probe
 from mover.recording import now_ms
 from mover.rereading import verify_copied, verify_small
@@ -27,7 +37,8 @@ LANES = 32
 class ShardCopier:
     """Copies the objects of one shard; ``result`` holds the counts and the failures.
 
-    ``transient`` holds the errors of those failures, by key, that another attempt may mend. ``rows`` receives what a manifest says of each object that did not fail; None keeps no record.
+    ``transient`` holds the errors of those failures, by key, that another attempt may mend. ``large`` are
+    objects that differ after all and are too large to be moved whole, for tasks of their own. ``rows`` receives what a manifest says of each object that did not fail; None keeps no record.
     """
 
     def __init__(self, ends: Ends, rows: list[Row] | None = None) -> None:
@@ -41,6 +52,7 @@ class ShardCopier:
         self.taken = 0
         self.result = TaskResult(tally=Tally())
         self.transient: dict[str, Transient] = {}
+        self.large: list[LargeObject] = []
 
     async def run(self, shard: SmallShard, *, repeated: bool) -> TaskResult:
         """Copy what is to be copied; with ``repeated``, leave out what an earlier attempt did.
@@ -261,13 +273,19 @@ class ShardCopier:
                 if same:
                     tally.skipped_objects += 1
                     self._note_same(source, target, Deed.SKIPPED)
-                else:
+                elif 0 <= source.size <= self._ends.spec.split_bytes:
                     different.append(source)
+                else:
+                    self.large.append(self._large(source, target))
 
         async with asyncio.TaskGroup() as crew:
             for number in range(min(LANES, len(probes))):
                 crew.create_task(lane(), name=f"probe-{number}")
         return sorted(different)
+
+    def _large(self, source: Entry, target: Entry) -> LargeObject:
+        wants_basis = self._ends.spec.delta is not Delta.NEVER
+        return LargeObject(entry=source, basis=target if wants_basis else None)
 
     def _note_same(self, source: Entry, target: Entry, deed: Deed) -> None:
         if self._rows is not None:

@@ -194,7 +194,7 @@ async def assemble(
     try:
         info = await pin(ends, entry)
         whole = whole_checksum(parts)
-        read = _compare_with_source(ends, info, whole)
+        read = compare_with_source(ends, info, whole)
         attributes = dress(
             entry, info.attributes, ends.source.capabilities, ends.target.capabilities
         )
@@ -243,8 +243,11 @@ def whole_checksum(parts: Sequence[PartReceipt]) -> Checksum:
     return Checksum("crc64nvme", f"{total:016x}")
 
 
-def _compare_with_source(ends: Ends, info: ObjectInfo, whole: Checksum) -> Proof:
-    """Compare what was read with the checksum that the source keeps, where it keeps this one."""
+def compare_with_source(ends: Ends, info: ObjectInfo, whole: Checksum) -> Proof:
+    """Compare what was read with the checksum that the source keeps, where it keeps this one.
+
+    Raises ``Corrupt``.
+    """
     for known in info.checksums:
         if known.algorithm == whole.algorithm:
             if known.hex != whole.hex:

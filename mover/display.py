@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from typing import Final, Self, TextIO
 
-from mover.model import Report, State
+from mover.model import Report, State, Tally
 from mover.progress import Progress
 from mover.units import format_bytes, format_duration, format_rate
 
@@ -130,6 +130,8 @@ def report_lines(
     else:
         lines = [_moved(report)]
     tally = report.tally
+    if tally.patched_objects:
+        lines.append(_patched(tally))
     verified = tally.verified_strong + tally.verified_weak + tally.verified_none
     if verified and command == "copy" and report.state is not State.INTERRUPTED:
         lines.append(
@@ -178,6 +180,17 @@ def _moved(report: Report) -> str:
         f"{headline}: {tally.copied_objects:,} objects copied, {format_bytes(tally.copied_bytes)}"
         f" in {format_duration(seconds)}{rate}; {deleted}{tally.skipped_objects:,} skipped,"
         f" {tally.failed_objects:,} failed"
+    )
+
+
+def _patched(tally: Tally) -> str:
+    usd = tally.saved_usd_e6 / 1e6
+    money = f"about USD {usd:,.4f} saved" if usd >= 0 else f"about USD {-usd:,.4f} more spent"
+    whole = tally.literal_bytes + tally.matched_bytes
+    return (
+        f"differences: {tally.patched_objects:,} of them patched,"
+        f" {format_bytes(tally.delta_wire_bytes)} sent for {format_bytes(whole)}"
+        f" ({format_bytes(tally.literal_bytes)} new), {tally.delta_requests:,} requests, {money}"
     )
 
 

@@ -1,6 +1,6 @@
 """The two ends of a move, opened and decorated, with what the executors need to know of them."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -25,7 +25,9 @@ class Ends:
 
     ``token`` names the job in the stores (staging directories). ``budget`` bounds the bytes in
     memory, ``live`` counts what this process has done so far, for progress only. ``manifest`` is None
-    where nothing is recorded: in a check, or a plan.
+    where nothing is recorded: in a check, or a plan. ``unmetered_source`` and ``unmetered_target`` are
+    the same stores for workers that are near them, without a rate on bytes; None where there is no
+    such rate, or no such side. ``link_rate`` is what is known of the link, in bytes per second.
     """
 
     spec: CopySpec
@@ -36,6 +38,19 @@ class Ends:
     live: Tally
     single: Single | None = None
     manifest: ManifestWriter | None = None
+    unmetered_source: Transport | None = None
+    unmetered_target: Transport | None = None
+    link_rate: Callable[[], float | None] = lambda: None
+
+    @property
+    def near_source(self) -> Transport:
+        """The source, for who is near it."""
+        return self.unmetered_source or self.source
+
+    @property
+    def near_target(self) -> Transport:
+        """The target, for who is near it."""
+        return self.unmetered_target or self.target
 
     def at_target(self, entry: Entry) -> Entry:
         """The entry under its target key."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from mover.beside import alone
 from mover.copying import ShardCopier, copied_in_store_row, copy_in_store
 from mover.copying_large import (
     ChunkCopier,
@@ -23,8 +24,13 @@ from mover.copying_large import (
     pin,
 )
 from mover.copying_streamed import copy_streamed
+from mover.delta_choosing import may_be_sent, sends_difference
+from mover.delta_landing import Lander
+from mover.delta_parcels import Spoiled, object_prefix, remove_hidden
+from mover.delta_sending import Sender, first_sign
+from mover.delta_tasks import DeltaTask, Patch, Sign
 from mover.ends import Ends
-from mover.feeding import sweep_task
+from mover.feeding import found, sweep_task
 from mover.letters import (
     CANCELLED,
     another_attempt,
@@ -37,6 +43,7 @@ from mover.manifest import Row, failed_rows
 from mover.model import (
     Assembly,
     Chunk,
+    Delta,
     Failure,
     LargeObject,
     Listing,
@@ -59,7 +66,7 @@ from scheduler.errors import LeaseLost
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
 from scheduler.patience import patiently
 from scheduler.store import TaskStore
-from transports.errors import Changed, Corrupt, Transient, TransportError
+from transports.errors import Changed, Corrupt, NotFound, Transient, TransportError
 from transports.model import Entry
 
 FENCE_LEASE_S = WORKER_POLICY.lease_s
@@ -114,7 +121,11 @@ class Executor:
                 result = await sharer.around(copying)
             else:
                 result = await copying
-            return shard_outcome(task, result, copier.transient, attempt=lease.attempt)
+            outcome = shard_outcome(task, result, copier.transient, attempt=lease.attempt)
+            if not isinstance(outcome.disposition, Done):
+                return outcome  # the next attempt finds them again
+            large = [NewTask(payload=encode_payload(each)) for each in copier.large]
+            return replace(outcome, follow_ups=[*outcome.follow_ups, *large])
         if isinstance(task, LargeObject):
             return await self._open(task, lease, rows)
         if isinstance(task, Chunk):
@@ -125,6 +136,8 @@ class Executor:
             remover = Remover(self._ends, rows)
             result = await remover.run(task)
             return shard_outcome(task, result, remover.transient, attempt=lease.attempt)
+        if isinstance(task, DeltaTask):
+            return await self._delta(task, lease, rows)
         outcome = await self._assemble(task, lease, rows)
         if task.reopened and isinstance(outcome.disposition, Done):
             with suppress(TransportError):
@@ -136,9 +149,11 @@ class Executor:
         task = decode_payload(lease.payload)
         if isinstance(task, Assembly):
             await abandon(self._ends, self._ends.target_key(task.entry.key), task.upload_id)
-        if isinstance(task, LargeObject) and lease.generation > 1:
+        if isinstance(task, LargeObject | Patch) and lease.generation > 1:
             with suppress(TransportError):  # whoever had it may have opened one
                 await self._drop_uploads(task.entry, lease)
+        if isinstance(task, DeltaTask):
+            await self._remove_parcels(task.entry)
         return Outcome(disposition=Discard(reason=CANCELLED))
 
     async def disown(self, outcome: Outcome) -> None:
@@ -200,12 +215,15 @@ class Executor:
         try:
             if repeated:
                 await self._drop_uploads(entry, lease)
-            if ends.copies_in_store:
+            sign = self._sign_of(task)
+            if ends.copies_in_store and (sign is None or ends.spec.delta is not Delta.ALWAYS):
                 receipt = await copy_in_store(ends, entry)
                 if rows is not None:
                     rows.append(copied_in_store_row(ends, entry, receipt))
                 return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
+            if sign is not None and info.ranges:
+                return _handed_on(sign, ends.spec.near_target)
             if entry.size < 0 or not info.ranges:
                 return _done(await copy_streamed(ends, entry, info, fence, rows))
             chunks, assembly = await open_object(
@@ -255,18 +273,68 @@ class Executor:
                 await abandon(ends, ends.target_key(entry.key), task.upload_id)
             return _failed(entry, error, lease)
 
+    def _sign_of(self, task: LargeObject) -> Sign | None:
+        """The first step of an object that is to be sent as a difference."""
+        ends, entry, basis = self._ends, task.entry, task.basis
+        source, target = ends.source.capabilities, ends.target.capabilities
+        if basis is None or not may_be_sent(entry, basis, source, target):
+            return None
+        if not sends_difference(ends.spec, entry, basis, ends.link_rate()):
+            return None
+        return first_sign(ends, task, basis)
+
+    async def _delta(self, task: DeltaTask, lease: Lease, rows: list[Row] | None) -> Outcome:
+        """One step of an object that is sent as a difference, which enqueues the next."""
+        spec, sender = self._ends.spec, Sender(self._ends, lease)
+        try:
+            if isinstance(task, Sign):
+                return _handed_on(await alone(sender.sign(task)), spec.near_source)
+            if isinstance(task, Patch):
+                lander = Lander(self._ends, functools.partial(self._still_held, lease))
+                patching = lander.patch(task, repeated=lease.generation > 1, rows=rows)
+                return _done(await alone(patching))
+            made = await alone(sender.diff(task))
+            sent = Tally(wire_bytes=made.spent.wire_bytes - task.spent.wire_bytes)
+            if isinstance(made, Patch | Sign):
+                weight = task.entry.size if isinstance(made, Patch) else 0
+                return _handed_on(made, spec.near_target, weight=weight, tally=sent)
+            await self._remove_parcels(task.entry)
+            whole = LargeObject(entry=task.entry, again=task.again)
+            return _handed_on(whole, spec.pool, tally=sent)
+        except (Changed, NotFound) as error:
+            return await self._again(task, lease, error)
+        except (Corrupt, Spoiled):
+            await self._remove_parcels(task.entry)
+            return _handed_on(LargeObject(entry=task.entry, again=task.again), spec.pool)
+        except TransportError as error:
+            if not comes_again(error, lease.attempt):
+                await self._remove_parcels(task.entry)
+            return _failed(task.entry, error, lease)
+
+    async def _remove_parcels(self, entry: Entry) -> None:
+        """Remove what an object has hidden. What cannot be removed goes at the job's end."""
+        ends = self._ends
+        with suppress(TransportError):
+            key = ends.target_key(entry.key)
+            await remove_hidden(ends.near_target, object_prefix(ends.token, key))
+
     async def _again(
-        self, task: LargeObject | Assembly, lease: Lease, error: TransportError
+        self, task: LargeObject | Assembly | DeltaTask, lease: Lease, error: TransportError
     ) -> Outcome:
         """Plan an object that changed, or arrived damaged, once more; the second time report it."""
+        ends = self._ends
+        if isinstance(task, DeltaTask):
+            await self._remove_parcels(task.entry)
         if task.again:
             return _failed(task.entry, error, lease)
         try:
-            fresh = (await self._ends.source.head(task.entry.key)).entry
+            fresh = (await ends.source.head(task.entry.key)).entry
+            # An assembly has no basis to pass on; its object is copied whole.
+            basis = task.basis if isinstance(task, LargeObject) else None
+            if isinstance(task, DeltaTask):
+                basis = await found(ends.target, ends.target_key(task.entry.key))
         except TransportError as gone:
             return _failed(task.entry, gone, lease)
-        # An assembly has no basis to pass on; its object is copied whole.
-        basis = task.basis if isinstance(task, LargeObject) else None
         anew = LargeObject(entry=fresh, again=True, basis=basis)
         return Outcome(
             disposition=Done(),
@@ -279,6 +347,15 @@ def _chunk_task(chunk: Chunk, group: str) -> NewTask:
     size = min(chunk.last * chunk.part_bytes, chunk.entry.size)
     weight = size - (chunk.first - 1) * chunk.part_bytes
     return NewTask(payload=encode_payload(chunk), weight=max(weight, 0), group=group)
+
+
+def _handed_on(task: Payload, pool: str, *, weight: int = 0, tally: Tally | None = None) -> Outcome:
+    """The outcome of a task that another one goes on with."""
+    return Outcome(
+        disposition=Done(),
+        result=encode_result(TaskResult(tally=tally or Tally())),
+        follow_ups=[NewTask(payload=encode_payload(task), weight=weight, pool=pool)],
+    )
 
 
 def _done(result: TaskResult) -> Outcome:

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 
 from mover.crew import beat
+from mover.delta_parcels import clean_up
 from mover.ends import Ends
 from mover.errors import MoverError, Rejected
 from mover.executing import Executor
@@ -169,7 +170,7 @@ class FleetWorker:
                 return
             async with self.board.opened(job, attempts_max=ATTEMPTS_MAX) as store:
                 spec = decode_spec(record.description)
-                if spec.pool in self.policy.pools:
+                if not spec.pools.isdisjoint(self.policy.pools):
                     await self._serve_in(job, spec, store)
                 else:
                     self._rest(job, "")
@@ -276,7 +277,7 @@ class FleetWorker:
     async def _close(self, job: str, ends: Ends, store: TaskStore) -> None:
         """Clean up behind a job that has ended. Every worker of it does; once more does no harm."""
         try:
-            await ends.target.clean(ends.token)
+            await clean_up(ends)
         except TransportError as error:
             self.note(f"job {job}: what it left unfinished could not be removed: {error}")
         if await store.get_control(ENDED) is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from mover.delta_tasks import DeltaTask
 from mover.letters import CANCELLED
 from mover.model import (
     FAILURES_SHOWN,
@@ -177,7 +178,7 @@ def _given_up(task: FinishedTask) -> TaskResult:
     elif isinstance(payload, SmallShard):
         keys = [entry.key for entry in payload.copies] + [pair[0].key for pair in payload.probes]
     else:
-        assert isinstance(payload, LargeObject | Assembly)  # noqa: S101 - the union is closed
+        assert isinstance(payload, LargeObject | Assembly | DeltaTask)  # noqa: S101 - the union is closed
         keys = [payload.entry.key]
     failures = [Failure(key, "Discarded", task.reason) for key in keys]
     return TaskResult(tally=Tally(failed_objects=len(keys)), failures=failures)

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from mover.delta_tasks import DeltaTask
 from mover.model import Assembly, Failure, LargeObject, Removal, SmallShard
 from mover.name_lists import escape_name, unescape_name
 from mover.packing import Damaged, pack, unpack
@@ -46,6 +47,16 @@ class Deed(StrEnum):
     DELETED = "deleted"
 
 
+class DeltaRow(msgspec.Struct, frozen=True, gc=False):
+    """What it took to send an object as a difference; ``wire_bytes`` crossed between the sides."""
+
+    wire_bytes: int
+    literal_bytes: int
+    matched_bytes: int
+    requests: int
+    saved_usd: float
+
+
 class Row(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What was done about one object; ``key`` is its key under the target's root.
 
@@ -70,6 +81,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     error: str = ""
     detail: str = ""
     escaped: bool = False
+    delta: DeltaRow | None = None
 
     def from_source(self, key: str) -> "Row":
         """The same row of an object that the source has under another key."""
@@ -219,7 +231,7 @@ def _entries_of(task: Payload) -> list[Entry]:
         return task.entries
     if isinstance(task, SmallShard):
         return task.copies + [source for source, _ in task.probes]
-    return [task.entry] if isinstance(task, LargeObject | Assembly) else []
+    return [task.entry] if isinstance(task, LargeObject | Assembly | DeltaTask) else []
 
 
 def newest(one: Row, other: Row) -> Row:

@@ -61,9 +61,9 @@ class CopySpec:
     ``delete`` removes what only the target has, once all else is done; never more than ``max_delete``
     objects (None: as many as there are), nor all of them because the source is empty, unless
     ``allow_empty_source``.
-    ``delta`` other than ``never`` hands the target's old version of a changed large object to the
-    task that opens it; ``optimise`` is what a difference must save to be worth it. No door sets
-    these two: nothing makes use of the old version yet.
+    ``delta`` other than ``never`` may send a changed large object as a difference from the target's
+    old version of it; ``optimise`` is what a difference must save to be worth it. ``source_pool`` and
+    ``target_pool`` name the workers near each end, "" for those of ``pool``.
     """
 
     source: str
@@ -87,6 +87,28 @@ class CopySpec:
     allow_empty_source: bool = False
     delta: Delta = Delta.NEVER
     optimise: Optimise = Optimise.TIME
+    source_pool: str = ""
+    target_pool: str = ""
+
+    @property
+    def pools(self) -> frozenset[str]:
+        """All pools that the job has tasks in."""
+        return frozenset({self.pool, self.near_source, self.near_target})
+
+    @property
+    def near_source(self) -> str:
+        """The pool of the workers near the source."""
+        return self.source_pool or self.pool
+
+    @property
+    def near_target(self) -> str:
+        """The pool of the workers near the target."""
+        return self.target_pool or self.pool
+
+    @property
+    def has_sides(self) -> bool:
+        """Whether each end has workers of its own, with the link between them."""
+        return self.near_source != self.near_target
 
 
 class Copy(NamedTuple):
@@ -219,7 +241,9 @@ class Removal:
 class Tally:
     """Counts of what happened; the one mutable value, added up by workers and by the report.
 
-    Bytes are payload bytes. ``wire_bytes`` are those that crossed a network, repeats included.
+    Bytes are payload bytes. ``wire_bytes`` are those that crossed a network, repeats included; of
+    patched objects, which are copied objects too, those that crossed between the two sides
+    (``delta_wire_bytes`` without repeats). ``saved_usd_e6`` is what differences saved, in millionths of a US dollar.
     """
 
     planned_objects: int = 0
@@ -237,6 +261,11 @@ class Tally:
     corrupt_objects: int = 0
     retries: int = 0
     planned_deletes: int = 0
+    delta_wire_bytes: int = 0
+    literal_bytes: int = 0
+    matched_bytes: int = 0
+    delta_requests: int = 0
+    saved_usd_e6: int = 0
 
     def add(self, other: "Tally") -> None:
         for name in TALLY_FIELDS:
@@ -330,6 +359,13 @@ class Report:
                 "planned": tally.planned_bytes,
                 "copied": tally.copied_bytes,
                 "wire": tally.wire_bytes,
+            },
+            "delta": {
+                "wire": tally.delta_wire_bytes,
+                "literals": tally.literal_bytes,
+                "matched": tally.matched_bytes,
+                "requests": tally.delta_requests,
+                "saved_usd": tally.saved_usd_e6 / 1e6,
             },
             "seconds": round(self.seconds, 3),
             "verified": {

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from mover.delta_tasks import Diff, Patch, Sign
 from mover.errors import Rejected
 from mover.model import (
     Assembly,
@@ -26,7 +27,9 @@ from mover.model import (
 )
 from mover.packing import Damaged, pack, unpack
 
-Payload = SmallShard | LargeObject | Chunk | Assembly | Listing | Sweep | Removal
+Payload = (
+    SmallShard | LargeObject | Chunk | Assembly | Listing | Sweep | Removal | Sign | Diff | Patch
+)
 
 T = TypeVar("T")
 
@@ -38,6 +41,9 @@ _TAGS: dict[str, type[Any]] = {
     "listing": Listing,
     "sweep": Sweep,
     "removal": Removal,
+    "sign": Sign,
+    "diff": Diff,
+    "patch": Patch,
 }
 _NAMES = {kind: tag for tag, kind in _TAGS.items()}
 _STRAY = "stray-bytes:"

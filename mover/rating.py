@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from mover.beside import running_beside
 from mover.link_quotas import UNIT_BYTES, follow, local_now, open_link_quotas
-from mover.links import LinkRate, links_of, parse_links
+from mover.links import Link, LinkRate, links_of, parse_links
 from mover.model import CopySpec
 from mover.settings import BUDGET_BYTES
 from mover.units import Timetable, parse_request_rate
@@ -38,6 +38,27 @@ class Rates:
     rate: Callable[[], float | None]
     bytes_by_direction: dict[Direction, CombinedTake]
     requests_by_direction: dict[Direction, Quota]
+
+    def unmetered(self, transport: Transport, direction: Direction) -> Transport:
+        """The transport under the rates of requests alone, for who is near it."""
+        requests = self.requests_by_direction.get(direction)
+        if requests is None:
+            return transport
+        return Throttle(
+            transport,
+            take_requests=requests.take,
+            slice_requests=lambda: max(1, int(requests.piece or 1)),
+        )
+
+    @property
+    def link(self) -> float | None:
+        """Bytes per second that may pass between the two ends at most; None where nothing says so."""
+        links = (LinkRate(link.timetable, now=local_now)() for link in self._links)
+        return min((rate for rate in (self.rate(), *links) if rate is not None), default=None)
+
+    @property
+    def _links(self) -> Sequence[Link]:
+        return links_of(parse_links(self.spec.rate_links))
 
     def throttled(self, transport: Transport, direction: Direction) -> Transport:
         """The transport under these rates. Where none is set at the start, one may be set later."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from mover.crew import Crew, beat
+from mover.delta_parcels import clean_up
 from mover.ends import Ends
 from mover.executing import Executor
 from mover.feeding import Checkpoint, Feeder, load_checkpoint
@@ -145,7 +146,7 @@ class Leader:
         gathered = await gather_results(self.store, self.directory.retry_path)
         gathered.tally.add(feeder.checkpoint.tally)
         if finished:
-            await self.ends.target.clean(self.ends.token)
+            await clean_up(self.ends)
         self.monitor.update(await self._progress(feeder))
         state = None if finished else State.INTERRUPTED
         if finished and await self._is_cancelled():

@@ -137,24 +137,27 @@ async def open_job_ends(
             target.capabilities.local,
             source.capabilities.local and target.capabilities.local,
         )
+        at_source = _Dress(
+            direction="read",
+            live=live,
+            resources=resources,
+            rates=rates if both or not source.capabilities.local else None,
+            brake=await _brake(source, resources.worker_id, shared, stack),
+        )
+        at_target = _Dress(
+            direction="write",
+            live=live,
+            resources=resources,
+            rates=None if local else rates,
+            brake=await _brake(target, resources.worker_id, shared, stack),
+        )
         yield Ends(
             spec=spec,
-            source=_dressed(
-                source,
-                live,
-                "read",
-                resources,
-                rates if both or not source.capabilities.local else None,
-                await _brake(source, resources.worker_id, shared, stack),
-            ),
-            target=_dressed(
-                target,
-                live,
-                "write",
-                resources,
-                None if local else rates,
-                await _brake(target, resources.worker_id, shared, stack),
-            ),
+            source=at_source.put_on(source),
+            target=at_target.put_on(target),
+            unmetered_source=at_source.put_on(source, metered=False) if spec.has_sides else None,
+            unmetered_target=at_target.put_on(target, metered=False) if spec.has_sides else None,
+            link_rate=lambda: None if rates is None else rates.link,
             token=job,
             budget=resources.budget,
             live=live,
@@ -206,24 +209,32 @@ def _scope(transport: Transport) -> str:
     return f"{transport.capabilities.copy_domain}|{scheme}://{rest.partition('/')[0]}"
 
 
-def _dressed(
-    transport: Transport,
-    live: Tally,
-    direction: Direction,
-    resources: Resources,
-    rates: Rates | None,
-    brake: Brake | None,
-) -> Transport:
-    """Retry, limit and rates around one end."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dress:
+    """What one end wears: retry, limit and rates."""
 
-    def on_retry(verb: str, error: TransportError, wait_s: float) -> None:
-        live.retries += 1
+    direction: Direction
+    live: Tally
+    resources: Resources
+    rates: Rates | None
+    brake: Brake | None
 
-    pinned = None if resources.concurrency is None else LimitPolicy.fixed(resources.concurrency)
-    # Both ends have answered when they were opened, so a store that does not is away, not mistyped.
-    patient = replace(DEFAULT_POLICY, patience_s=DEFAULT_POLICY.deadline_s)
-    policy = TransportPolicy(on_retry=on_retry, retry=patient, limit=pinned, brake=brake)
-    return decorate(transport if rates is None else rates.throttled(transport, direction), policy)
+    def put_on(self, transport: Transport, *, metered: bool = True) -> Transport:
+        """The transport dressed; unless ``metered``, its bytes count against no rate."""
+        pinned, rates = self.resources.concurrency, self.rates
+        limit = None if pinned is None else LimitPolicy.fixed(pinned)
+        # Both ends have answered when they were opened, so a store that does not is away, not mistyped.
+        patient = replace(DEFAULT_POLICY, patience_s=DEFAULT_POLICY.deadline_s)
+        policy = TransportPolicy(
+            on_retry=self._count_retry, retry=patient, limit=limit, brake=self.brake
+        )
+        if rates is not None:
+            wear = rates.throttled if metered else rates.unmetered
+            transport = wear(transport, self.direction)
+        return decorate(transport, policy)
+
+    def _count_retry(self, verb: str, error: TransportError, wait_s: float) -> None:
+        self.live.retries += 1
 
 
 async def run_copy(

@@ -65,6 +65,12 @@ class Fleet:
         assert ended.code == 0, ended
         return str(ended.report["job"])
 
+    def submit_rsync(self, source: str, target: str, *arguments: str) -> str:
+        """The same of a job that makes the target equal."""
+        ended = self.rsync(source, target, "--detach", *arguments)
+        assert ended.code == 0, ended
+        return str(ended.report["job"])
+
     def command(self, *arguments: str, code: int = 0) -> str:
         """Run a command on the queue and return what it printed; ``code`` is what it must end with."""
         done = self.mover.run(*arguments, "--queue", self.redis.url)

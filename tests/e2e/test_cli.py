@@ -163,8 +163,8 @@ def test_json_is_one_object_and_nothing_else(mover: CommandLine) -> None:
     assert ran.out.count("\n") == 1
     assert ran.errors == ""
     assert list(report) == [
-        *("job", "state", "objects", "bytes", "seconds", "verified", "failures", "retry_file"),
-        "withheld",
+        *("job", "state", "objects", "bytes", "delta", "seconds", "verified", "failures"),
+        *("retry_file", "withheld"),
     ]
     assert report["state"] == "done"
     assert report["objects"]["copied"] == 4

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 import zstandard
 
+from mover.delta_tasks import Diff, Outline, Parcel, Patch, Sign, Spent
 from mover.errors import Rejected
 from mover.filtering import Rule, Selection
 from mover.model import (
@@ -32,10 +33,11 @@ from mover.payloads import (
     encode_result,
     encode_spec,
 )
-from transports.model import Entry, Kind, PartReceipt
+from transports.model import Checksum, Entry, Kind, PartReceipt
 
 NAMES = ["a/b", "é\U0001f600", "new\nline", "stray\udcff\udc80byte", ""]
 ENTRIES = [Entry(name, 3, 10**18, "e" * 32, "v1", Kind.OBJECT, 7) for name in NAMES]
+PARCEL = Parcel(name=".mover-delta/j/o/1-1.delta", size=9, piece_bytes=8)
 
 PAYLOADS: list[Payload] = [
     SmallShard(copies=ENTRIES, probes=[(ENTRIES[0], ENTRIES[1])], refused=[Failure("k", "E", "d")]),
@@ -46,6 +48,24 @@ PAYLOADS: list[Payload] = [
     Removal(entries=ENTRIES, failed=True),
     Chunk(entry=ENTRIES[3], upload_id="u", part_bytes=8, first=1, last=9),
     Assembly(entry=ENTRIES[0], upload_id="u", part_bytes=8, group="g"),
+    Sign(
+        entry=ENTRIES[3],
+        basis=ENTRIES[1],
+        block_bytes=2048,
+        level=1,
+        outline=Outline(ops=PARCEL, ladder=PARCEL, whole=Checksum("crc64nvme", "0f"), digest="00"),
+    ),
+    Diff(entry=ENTRIES[3], basis=ENTRIES[1], signature=PARCEL, spent=Spent(gets=3)),
+    Patch(
+        entry=ENTRIES[3],
+        basis=ENTRIES[1],
+        delta=PARCEL,
+        ladder=PARCEL,
+        whole=Checksum("crc64nvme", "0f"),
+        literal_bytes=1,
+        matched_bytes=2,
+        spent=Spent(wire_bytes=7),
+    ),
 ]
 
 

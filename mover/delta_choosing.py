@@ -1,0 +1,153 @@
+"""Pure: which objects go as differences, and what one that did so has saved."""
+
+from typing import Final
+
+from mover.delta.block_sizes import (
+    LEVELS_MAX,
+    ROUND_BYTES,
+    next_block_bytes,
+    single_block_bytes,
+)
+from mover.delta.costing import (
+    BAIL_OUT_MATCHED,
+    GB,
+    Job,
+    Optimise,
+    Prices,
+    Rates,
+    Way,
+    choose,
+    full_cost,
+)
+from mover.delta_tasks import Spent
+from mover.model import CopySpec, Delta
+from transports.model import Capabilities, Entry, Kind
+
+LINK_BYTES_PER_S: Final = 125e6
+"""What a link carries of which nobody has said anything: a gigabit a second. Slower ones gain more."""
+
+CHANGED: Final = 0.05
+"""The share of an object that is expected to differ before anybody has looked."""
+
+EDITS: Final = 100
+
+ROUND_S: Final = 0.5
+"""What a finer signature takes beside its work: two tasks through the queue, and the link both ways."""
+
+PART_MIN: Final = 5 * 1024 * 1024
+"""The least that a part of an upload has where stores ask for it."""
+
+BLOCK_MIN: Final = 8 * 1024
+"""Smaller blocks would make the signature more than 0.3 % of the object, also where nothing matches."""
+
+
+def may_be_sent(entry: Entry, basis: Entry, source: Capabilities, target: Capabilities) -> bool:
+    """Whether both are objects with bytes in them, in stores that can do what a difference takes."""
+    if min(entry.size, basis.size) <= 0:
+        return False
+    objects = entry.kind is Kind.OBJECT and basis.kind is Kind.OBJECT
+    return objects and source.ranges and target.ranges and target.multipart
+
+
+def sends_difference(spec: CopySpec, entry: Entry, basis: Entry, link: float | None) -> bool:
+    """Whether an object that may be sent as a difference shall be, before anybody has looked at it.
+
+    ``link`` is the rate between the sides in bytes per second, where it is known. Where one worker is
+    at both ends each of them would cross its network anyway: ``auto`` copies whole there.
+    """
+    if spec.delta is Delta.ALWAYS:
+        return True
+    if spec.delta is Delta.NEVER or not spec.has_sides:
+        return False
+    job = _job(entry, basis, changed=CHANGED, edits=EDITS)
+    return choose(job, _rates(link), optimise=spec.optimise) is Way.DELTA
+
+
+def still_pays(
+    spec: CopySpec,
+    entry: Entry,
+    basis: Entry,
+    *,
+    literal_bytes: int,
+    edits: int,
+    link: float | None,
+) -> bool:
+    """The same once it is known what is different; what is signed and scanned costs no more."""
+    if is_another(literal_bytes=literal_bytes, size_bytes=entry.size):
+        return False
+    if spec.delta is Delta.ALWAYS:
+        return True
+    changed = literal_bytes / entry.size
+    job = _job(entry, basis, changed=changed, edits=edits, signed=True)
+    return choose(job, _rates(link), optimise=spec.optimise) is Way.DELTA
+
+
+def is_another(*, literal_bytes: int, size_bytes: int) -> bool:
+    """Whether next to nothing of an object is in its basis: it is encrypted, or another one."""
+    return size_bytes - literal_bytes < BAIL_OUT_MATCHED * size_bytes
+
+
+def single_bytes(size_bytes: int) -> int:
+    """The blocks of a signature that nothing finer follows."""
+    return max(single_block_bytes(size_bytes), BLOCK_MIN)
+
+
+def first_bytes(spec: CopySpec, size_bytes: int, link: float | None) -> int:
+    """The blocks of the first signature of an object."""
+    found = next_block_bytes(size_bytes, EDITS, round_bytes=_round_bytes(spec, link))
+    return max(found or 0, single_bytes(size_bytes))
+
+
+def finer_bytes(
+    spec: CopySpec, *, open_bytes: int, edits: int, level: int, link: float | None
+) -> int | None:
+    """The blocks of the next signature, of ``open_bytes`` that nothing has matched; None for none.
+
+    ``edits`` are expected in them; ``level`` signatures came before this one.
+    """
+    levels = LEVELS_MAX - level
+    if levels <= 0:
+        return None
+    round_bytes = _round_bytes(spec, link)
+    return next_block_bytes(open_bytes, edits, round_bytes=round_bytes, levels=levels)
+
+
+def _round_bytes(spec: CopySpec, link: float | None) -> int:
+    """What one more signature is worth: what the link carries meanwhile, where time is to be saved.
+
+    Where nobody has said how quick the link is, bytes count.
+    """
+    if link is None or spec.optimise is Optimise.COST:
+        return ROUND_BYTES
+    return round(link * ROUND_S)
+
+
+def saved_usd(entry: Entry, spent: Spent, prices: Prices | None = None) -> float:
+    """What a difference has saved beside the copy in full, in US dollars; it may have cost more."""
+    prices = prices or Prices()
+    job = Job(size_bytes=entry.size, basis_bytes=0, changed=1.0)
+    full = full_cost(job, _rates(None), prices).money
+    requests = spent.gets * prices.get_per_1000 / 1000 + spent.puts * prices.put_per_1000 / 1000
+    cores_s = spent.hashed_bytes / _rates(None).scan
+    return full - (
+        spent.wire_bytes / GB * prices.link_per_gb
+        + requests
+        + cores_s / 3600 * prices.core_per_hour
+    )
+
+
+def _rates(link: float | None) -> Rates:
+    return Rates(link=link or LINK_BYTES_PER_S)
+
+
+def _job(entry: Entry, basis: Entry, *, changed: float, edits: int, signed: bool = False) -> Job:
+    # No more parts lie between copies than fit into the object.
+    ranges = min(edits, entry.size // PART_MIN + 1)
+    return Job(
+        size_bytes=entry.size,
+        basis_bytes=basis.size,
+        changed=changed,
+        sidecar=signed,
+        block_bytes=single_bytes(basis.size),
+        ranges=ranges,
+    )

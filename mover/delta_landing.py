@@ -1,0 +1,179 @@
+"""The last step of an object that is sent as a difference: make it of the basis and the delta.
+
+It is near the target. Nothing is visible before all of it is proved (``delta_patching``), and what
+replaces the basis replaces just that version of it, where the store can promise that.
+"""
+
+from msgspec.structs import replace
+
+from mover.attributes import dress
+from mover.copying_large import compare_with_source, finished_tally, pin
+from mover.delta_choosing import saved_usd
+from mover.delta_parcels import object_prefix, remove_hidden
+from mover.delta_patches import Counts
+from mover.delta_patches import Patch as Plan
+from mover.delta_patching import Fill, Patcher
+from mover.delta_receiving import read_ladder, received
+from mover.delta_tasks import Patch, Spent
+from mover.ends import Ends
+from mover.manifest import DeltaRow, Row, finished_row
+from mover.model import TaskResult, Verify
+from mover.probing import digest_of
+from mover.recording import now_ms
+from mover.rereading import verify_whole
+from mover.uploading import Fence, drop_uploads
+from mover.verifying import proof_of
+from transports.errors import Changed, NotFound
+from transports.model import (
+    Attributes,
+    ByteRange,
+    Entry,
+    ObjectInfo,
+    Presence,
+    Proof,
+    Receipt,
+)
+
+
+class Lander:
+    """Patches one object; ``fence`` raises unless the task is still held. Errors as of ``Sender``.
+
+    A cancel leaves an upload at most where ``Patcher`` would.
+    """
+
+    def __init__(self, ends: Ends, fence: Fence) -> None:
+        self._ends = ends
+        self._fence = fence
+
+    async def patch(self, task: Patch, *, repeated: bool, rows: list[Row] | None) -> TaskResult:
+        """Make the object visible."""
+        ends, key = self._ends, self._ends.target_key(task.entry.key)
+        made = None
+        if repeated:
+            await drop_uploads(ends, key, self._fence)
+            made = await self._made_before(task, key)
+        info = await pin(ends, task.entry)
+        counts = Counts()
+        retries_before = ends.live.retries
+        if made is None:
+            made, counts = await self._make(task, key, info)
+        if ends.live.retries != retries_before:
+            # An answer that got lost may have taken the name of an upload with it.
+            await drop_uploads(ends, key, self._fence)
+        proof = await self._verified(task, key, info, made)
+        await remove_hidden(ends.near_target, object_prefix(ends.token, key))
+        return self._landed(task, info, made._replace(proof=proof), counts, rows)
+
+    async def _made_before(self, task: Patch, key: str) -> Receipt | None:
+        """The object, where an earlier holder has made it and died before it could say so."""
+        ends = self._ends
+        try:
+            info = await ends.near_target.head(key)
+        except NotFound:
+            return None
+        found, entry = info.entry, task.entry
+        if _is_same(found, task.basis) or found.size != entry.size:
+            return None
+        known = next((c.hex for c in info.checksums if c.algorithm == task.whole.algorithm), "")
+        if not known:
+            known = await digest_of(ends, ends.near_target, found, task.whole.algorithm)
+        if known != task.whole.hex:
+            return None
+        return Receipt(key, found.size, found.etag, Proof.STRONG, task.whole, found.version)
+
+    async def _make(self, task: Patch, key: str, info: ObjectInfo) -> tuple[Receipt, Counts]:
+        ends, entry, near = self._ends, task.entry, self._ends.near_target
+        replaces: Entry | Presence = task.basis
+        if not near.capabilities.conditional_finish:
+            if not _is_same((await near.head(key)).entry, task.basis):
+                raise Changed(f"{near.location}{key}")
+            replaces = Presence.ANY
+        ladder = await read_ladder(near, task.ladder)
+        receiving = received(near, task.delta, size=entry.size, basis_size=task.basis.size)
+        async with receiving as delta:
+            patcher = Patcher(
+                target=near,
+                near=near,
+                literals=delta.literals.fill,
+                budget=ends.budget,
+                token=ends.token,
+                resend=self._resend(entry),
+            )
+            plan = Plan(
+                key=key,
+                size=entry.size,
+                ops=delta.ops,
+                basis=task.basis,
+                whole=task.whole,
+                ladder=ladder,
+                attributes=self._attributes(entry, info),
+                replaces=replaces,
+            )
+            patched = await patcher.run(plan)
+        return patched.receipt, patched.counts
+
+    def _resend(self, entry: Entry) -> Fill:
+        """Reads bytes of the new object over the link: the few that a false match stood for."""
+        source = self._ends.source
+
+        async def read(span: ByteRange, buffer: memoryview) -> None:
+            await source.read_into(entry, span, buffer)
+
+        return read
+
+    def _attributes(self, entry: Entry, info: ObjectInfo) -> Attributes:
+        source, target = self._ends.source.capabilities, self._ends.target.capabilities
+        return dress(entry, info.attributes, source, target)
+
+    async def _verified(self, task: Patch, key: str, info: ObjectInfo, made: Receipt) -> Proof:
+        ends = self._ends
+        read = compare_with_source(ends, info, task.whole)
+        if ends.spec.verify is Verify.FULL:
+            await verify_whole(ends, key, task.whole)
+            return Proof.STRONG
+        return proof_of(read, made.proof, ends.source.capabilities, ends.target.capabilities)
+
+    def _landed(
+        self, task: Patch, info: ObjectInfo, made: Receipt, counts: Counts, rows: list[Row] | None
+    ) -> TaskResult:
+        ends, entry = self._ends, task.entry
+        puts = counts.copied_parts + counts.mixed_parts + 2
+        fetched = Spent(
+            wire_bytes=counts.resent_bytes,
+            gets=task.delta.reads + task.ladder.reads + max(counts.requests - puts, 0),
+            puts=puts,
+            hashed_bytes=entry.size,
+        )
+        spent = task.spent.plus(fetched)
+        saved = saved_usd(entry, spent)
+        ends.live.copied_bytes += entry.size
+        if rows is not None:
+            mtime_ns = self._attributes(entry, info).mtime_ns
+            made = made._replace(size=entry.size)
+            row = finished_row(
+                ends.at_target(entry), made, now_ms(), mtime_ns=mtime_ns, checksum=task.whole
+            )
+            delta = DeltaRow(
+                spent.wire_bytes,
+                task.literal_bytes,
+                task.matched_bytes,
+                spent.requests,
+                round(saved, 6),
+            )
+            rows.append(replace(row, delta=delta))
+        tally = finished_tally(entry.size, made.proof)
+        tally.patched_objects = 1
+        tally.wire_bytes = counts.resent_bytes
+        tally.delta_wire_bytes = spent.wire_bytes
+        tally.literal_bytes, tally.matched_bytes = task.literal_bytes, task.matched_bytes
+        tally.delta_requests = spent.requests
+        tally.saved_usd_e6 = round(saved * 1e6)
+        return TaskResult(tally=tally)
+
+
+def _is_same(found: Entry, wanted: Entry) -> bool:
+    """Whether an object is still the one that was planned, by all that is known of both."""
+    return found.size == wanted.size and all(
+        one == other or not (one and other)
+        for one, other in ((found.etag, wanted.etag), (found.version, wanted.version))
+    )

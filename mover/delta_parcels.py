@@ -1,0 +1,165 @@
+"""Bytes that one side leaves for the other at the target, hidden there until they are removed.
+
+A parcel is a row of objects of at most ``PIECE_BYTES``, each written in one request: a worker that is
+killed leaves no open upload, and a reader needs no ranges. Names have the job, the object and the
+lease in them, so whoever runs a task again writes other objects than those before.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
+
+from mover.beside import first_leaf
+from mover.delta_tasks import Parcel, piece_name
+from mover.ends import Ends
+from mover.model import Delta
+from mover.naming import HIDDEN
+from transports.base import Transport
+from transports.errors import Changed, NotFound, TransportError
+from transports.model import NO_ATTRIBUTES, Blob, Entry, Proof
+
+PIECE_BYTES: Final = 8 * 1024 * 1024
+
+PIECES_AHEAD: Final = 3
+"""Pieces on their way at a time: with the one that is being filled, 32 MiB in memory."""
+
+Take = Callable[[memoryview], Awaitable[None]]
+
+
+def job_prefix(token: str) -> str:
+    """Where a job hides what it has at its target."""
+    return f"{HIDDEN}{token}/"
+
+
+def object_prefix(token: str, key: str) -> str:
+    """Where what belongs to one object of a job is."""
+    return f"{job_prefix(token)}{hashlib.blake2b(os.fsencode(key), digest_size=12).hexdigest()}/"
+
+
+class Spoiled(Exception):
+    """What was left for the other side cannot be used: the object is to be sent whole."""
+
+
+class ParcelWriter:
+    """Writes one parcel, piece by piece; ``parcel_writer`` makes it."""
+
+    def __init__(self, target: Transport, name: str, group: asyncio.TaskGroup) -> None:
+        self._target = target
+        self._name = name
+        self._group: asyncio.TaskGroup = group
+        self._held = bytearray()
+        self._count = 0
+        self._size = 0
+        self._free = asyncio.Semaphore(PIECES_AHEAD)
+        self._sending: list[asyncio.Task[None]] = []
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes; they are the caller's again afterwards."""
+        self._held += data
+        self._size += len(data)
+        while len(self._held) >= PIECE_BYTES:
+            await self._send(PIECE_BYTES)
+
+    async def finish(self) -> Parcel:
+        """Wait until all of it is there. Raises ``TransportError``."""
+        if self._held:
+            await self._send(len(self._held))
+        for sending in self._sending:
+            await sending
+        return Parcel(name=self._name, size=self._size, piece_bytes=PIECE_BYTES)
+
+    async def _send(self, length: int) -> None:
+        entry = Entry(piece_name(self._name, self._count), length, 0)
+        blob = Blob(entry, bytes(self._held[:length]), NO_ATTRIBUTES, Proof.WEAK)
+        del self._held[:length]
+        await self._free.acquire()
+        self._sending.append(self._group.create_task(self._put(blob), name=f"piece-{self._count}"))
+        self._count += 1
+
+    async def _put(self, blob: Blob) -> None:
+        try:
+            (receipt,) = await self._target.write_small([blob])
+        finally:
+            self._free.release()
+        if isinstance(receipt, TransportError):
+            raise receipt
+
+
+@asynccontextmanager
+async def parcel_writer(target: Transport, name: str) -> AsyncGenerator[ParcelWriter, None]:
+    """A writer of a parcel. Errors come out alone; what was written then stays for the clean-up."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield ParcelWriter(target, name, group)
+    except ExceptionGroup as error:
+        raise first_leaf(error) from error
+
+
+async def pour_parcel(store: Transport, parcel: Parcel, take: Take) -> None:
+    """Give all bytes of a parcel, from start to end.
+
+    Raises ``Spoiled`` where a piece is not there or not as long as it was, ``TransportError``; maybe
+    in groups.
+    """
+    for first in range(0, parcel.count, PIECES_AHEAD):
+        numbers = range(first, min(first + PIECES_AHEAD, parcel.count))
+        async with asyncio.TaskGroup() as group:
+            reading = [group.create_task(_read_piece(store, parcel.piece(n))) for n in numbers]
+        for each in reading:
+            await take(memoryview(each.result()))
+
+
+async def _read_piece(store: Transport, wanted: Entry) -> bytes | bytearray | memoryview:
+    """Read a piece as it is there now: decorators compare what they read with what was listed."""
+    try:
+        entry = (await store.head(wanted.key)).entry
+        (blob,) = await store.read_small([entry])
+        if isinstance(blob, TransportError):
+            raise blob
+    except (NotFound, Changed) as error:
+        raise Spoiled(str(error)) from error
+    if len(blob.data) != wanted.size:
+        raise Spoiled(f"{store.location}{wanted.key} has {len(blob.data)} bytes of {wanted.size}")
+    return blob.data
+
+
+async def read_parcel(store: Transport, parcel: Parcel) -> bytes:
+    """All bytes of a parcel that is known to be small. Raises as ``pour_parcel``."""
+    found = bytearray()
+
+    async def keep(piece: memoryview) -> None:
+        found.extend(piece)
+
+    await pour_parcel(store, parcel, keep)
+    return bytes(found)
+
+
+async def remove_hidden(target: Transport, prefix: str) -> None:
+    """Remove everything below a prefix, and the directories where there are any.
+
+    Raises ``TransportError``.
+    """
+    keys: list[str] = []
+    try:
+        async with aclosing(target.list(prefix)) as pages:  # type: ignore[type-var]
+            async for page in pages:
+                keys += [entry.key for entry in page]
+    except NotFound:
+        return
+    outcomes = await target.delete(keys) if keys else []
+    for error in outcomes:
+        if error is not None:
+            raise error
+    if target.capabilities.has_directories:
+        directories = {key[: key.rindex("/") + 1] for key in keys} | {prefix, HIDDEN}
+        await target.delete(sorted(directories, key=len, reverse=True))
+
+
+async def clean_up(ends: Ends) -> None:
+    """Remove what an ended job has left unfinished or hidden at its target. Raises ``TransportError``."""
+    await ends.target.clean(ends.token)
+    if ends.spec.delta is not Delta.NEVER:
+        await remove_hidden(ends.target, job_prefix(ends.token))

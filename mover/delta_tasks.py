@@ -1,0 +1,125 @@
+"""The tasks that send one object as a difference, and what they hand on. Plain data.
+
+*Sign* runs near the target, *diff* near the source, *patch* near the target again; each is enqueued
+by the one before, in the step that ends it. What is too large for a queue (signatures, deltas) lies
+at the target as parcels.
+"""
+
+from dataclasses import dataclass, field
+
+from transports.model import Checksum, Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """Bytes that a job hides at its target, in objects of ``piece_bytes``; the last may be smaller."""
+
+    name: str
+    size: int
+    piece_bytes: int
+
+    @property
+    def count(self) -> int:
+        return -(-self.size // self.piece_bytes)
+
+    @property
+    def reads(self) -> int:
+        """The requests that reading it takes: a look at each piece, and its bytes."""
+        return 2 * self.count
+
+    def piece(self, number: int) -> Entry:
+        """The object with a piece of it; they count from 0."""
+        size = min(self.piece_bytes, self.size - number * self.piece_bytes)
+        return Entry(piece_name(self.name, number), size, 0)
+
+
+def piece_name(name: str, number: int) -> str:
+    """The key of one piece of a parcel."""
+    return f"{name}-{number:06d}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a difference took so far. ``wire_bytes`` crossed between the sides.
+
+    ``gets`` and ``puts`` are requests, ``hashed_bytes`` went through a processor.
+    """
+
+    wire_bytes: int = 0
+    gets: int = 0
+    puts: int = 0
+    hashed_bytes: int = 0
+
+    @property
+    def requests(self) -> int:
+        return self.gets + self.puts
+
+    def plus(self, other: "Spent") -> "Spent":
+        return Spent(
+            wire_bytes=self.wire_bytes + other.wire_bytes,
+            gets=self.gets + other.gets,
+            puts=self.puts + other.puts,
+            hashed_bytes=self.hashed_bytes + other.hashed_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What is known of an object when a finer signature is asked for.
+
+    ``ops`` has the operations so far, ``ladder`` and ``whole`` the new object's checksums of each MiB and
+    of all of it; ``digest`` is its XXH3-128, in hex.
+    """
+
+    ops: Parcel
+    ladder: Parcel
+    whole: Checksum
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """Make a signature of ``basis``, the target's old version of ``entry``, with ``block_bytes``.
+
+    With an ``outline`` only of what nothing has matched yet; ``level`` counts the signatures before.
+    ``again`` is set when one of the two objects changed meanwhile and is planned a second time.
+    """
+
+    entry: Entry
+    basis: Entry
+    block_bytes: int
+    level: int = 0
+    outline: Outline | None = None
+    spent: Spent = field(default_factory=Spent)
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """Compare ``entry`` with the signature; send what is different, or ask for a finer signature."""
+
+    entry: Entry
+    basis: Entry
+    signature: Parcel
+    level: int = 0
+    outline: Outline | None = None
+    spent: Spent = field(default_factory=Spent)
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """Make ``entry`` of ``basis`` and the delta. ``whole`` is its checksum, ``ladder`` of each MiB."""
+
+    entry: Entry
+    basis: Entry
+    delta: Parcel
+    ladder: Parcel
+    whole: Checksum
+    literal_bytes: int
+    matched_bytes: int
+    spent: Spent
+    again: bool = False
+
+
+DeltaTask = Sign | Diff | Patch

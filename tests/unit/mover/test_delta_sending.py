@@ -1,0 +1,474 @@
+"""A large object as a difference through its tasks: killed, changed, refused, cancelled, damaged."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mover.beside import first_leaf
+from mover.delta_parcels import clean_up
+from mover.delta_tasks import Diff, Patch, Sign
+from mover.model import Compare, Delta, LargeObject, SmallShard, Tally, TaskResult
+from mover.naming import is_hidden
+from mover.payloads import decode_payload, decode_result, encode_payload
+from scheduler.memory_store import MemoryTaskStore
+from scheduler.model import FINAL_STATES, NewTask
+from tests.unit.mover.engine import entries_of, fill, make_ends, make_executor
+from transports.decorator import Decorator
+from transports.errors import TransportError, Unavailable, Unsupported
+from transports.faults import Fault, Faults
+from transports.memory import MemoryTransport
+from transports.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mover.ends import Ends
+    from mover.payloads import Payload
+    from scheduler.model import Lease, Outcome
+    from transports.base import Transport
+
+MIB = 1024 * 1024
+OLD = random.Random(1).randbytes(3 * MIB + 77)
+FIRST, SECOND = MIB + 1_000, 2 * MIB + 5_000
+NEW = OLD[:FIRST] + b"inserted" + OLD[FIRST:SECOND] + bytes(70_000) + OLD[SECOND:] + b"tail"
+OTHER = random.Random(2).randbytes(3 * MIB)
+
+
+class Pair:
+    """A source, a target with the old version, and the queue of one job."""
+
+    def __init__(self, **wishes: Any) -> None:
+        self.source, self.target = MemoryTransport(), MemoryTransport()
+        self.store = MemoryTaskStore()
+        self.wishes: dict[str, Any] = {"delta": Delta.ALWAYS, "part_bytes": 0} | wishes
+
+    async def begin(self, old: bytes = OLD, new: bytes = NEW) -> None:
+        await fill(self.source, {"big": new})
+        await fill(self.target, {"big": old})
+        entry = (await entries_of(self.source))["big"]
+        basis = (await entries_of(self.target))["big"]
+        task = LargeObject(entry=entry, basis=basis)
+        await self.store.enqueue([NewTask(payload=encode_payload(task))])
+
+    def ends(self, source: Transport | None = None, target: Transport | None = None) -> Ends:
+        return make_ends(source or self.source, target or self.target, **self.wishes)
+
+    async def claim(self) -> tuple[Lease, Payload] | None:
+        for lease in await self.store.claim("w", limit=1, lease_s=60.0, now_s=0.0):
+            return lease, decode_payload(lease.payload)
+        return None
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> None:
+        await self.store.finish(
+            lease,
+            outcome.disposition,
+            result=outcome.result,
+            follow_ups=outcome.follow_ups,
+            groups=outcome.groups,
+            now_s=0.0,
+        )
+
+    async def run(
+        self, ends: Ends, before: Callable[[Payload], object] = lambda task: None
+    ) -> None:
+        """Run all tasks; ``before`` sees each of them first."""
+        executor = make_executor(ends, self.store)
+        while claimed := await self.claim():
+            lease, task = claimed
+            before(task)
+            await self.finish(lease, await executor.run(lease))
+
+    async def result(self) -> TaskResult:
+        total = TaskResult(tally=Tally())
+        for task in await self.store.results(FINAL_STATES):
+            if task.result:
+                result = decode_result(task.result)
+                total.tally.add(result.tally)
+                total.failures.extend(result.failures)
+        return total
+
+    def is_clean(self) -> bool:
+        """Whether nothing is left but data."""
+        return not any(map(is_hidden, self.target.store.objects)) and not self.target.store.uploads
+
+    @property
+    def made(self) -> bytes:
+        return self.target.store.objects["big"].data
+
+
+async def test_only_the_difference_is_sent() -> None:
+    pair = Pair()
+    await pair.begin()
+    seen: list[str] = []
+    await pair.run(pair.ends(), lambda task: seen.append(type(task).__name__))
+    assert seen == ["LargeObject", "Sign", "Diff", "Patch"]
+    result = await pair.result()
+    tally = result.tally
+    assert pair.made == NEW
+    assert pair.is_clean()
+    assert result.failures == []
+    assert (tally.copied_objects, tally.patched_objects, tally.copied_bytes) == (1, 1, len(NEW))
+    assert tally.literal_bytes < 100_000
+    assert tally.literal_bytes + tally.matched_bytes == len(NEW)
+    assert tally.wire_bytes == tally.delta_wire_bytes < 60_000
+    assert tally.delta_requests > 0
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first signature with blocks so large that a finer one pays, as objects of some GiB have."""
+    monkeypatch.setattr("mover.delta_sending.first_bytes", lambda *_: MIB // 2)
+
+
+@pytest.mark.usefixtures("coarse")
+async def test_a_finer_signature_is_of_what_has_not_matched() -> None:
+    pair = Pair()
+    await pair.begin()
+    seen: list[Payload] = []
+    await pair.run(pair.ends(), seen.append)
+    assert [type(task) for task in seen] == [LargeObject, Sign, Diff, Sign, Diff, Patch]
+    tally = (await pair.result()).tally
+    assert pair.made == NEW
+    assert pair.is_clean()
+    assert tally.literal_bytes < 10_000
+    assert tally.wire_bytes == tally.delta_wire_bytes < 25_000
+
+
+@pytest.mark.usefixtures("coarse")
+async def test_edits_that_hide_from_large_blocks_are_found_by_smaller_ones() -> None:
+    pair = Pair()
+    new = bytearray(OLD)
+    for at in range(0, len(new), 100_000):
+        new[at : at + 4] = b"edit"
+    await pair.begin(new=bytes(new))
+    seen: list[Payload] = []
+    await pair.run(pair.ends(), seen.append)
+    assert Sign in [type(task) for task in seen[2:]]
+    tally = (await pair.result()).tally
+    assert (pair.made == new, tally.patched_objects) == (True, 1)
+    assert tally.wire_bytes < 0.15 * len(new)
+
+
+@pytest.mark.usefixtures("coarse")
+async def test_what_matches_nothing_at_any_size_goes_whole() -> None:
+    pair = Pair()
+    await pair.begin(new=OTHER)
+    await pair.run(pair.ends())
+    tally = (await pair.result()).tally
+    assert (pair.made == OTHER, tally.patched_objects) == (True, 0)
+    assert pair.is_clean()
+    assert tally.wire_bytes <= 1.005 * len(OTHER)
+
+
+async def test_what_matches_nothing_goes_whole_at_the_price_of_its_signature() -> None:
+    pair = Pair()
+    await pair.begin(new=OTHER)
+    await pair.run(pair.ends())
+    tally = (await pair.result()).tally
+    assert pair.made == OTHER
+    assert pair.is_clean()
+    assert (tally.copied_objects, tally.patched_objects) == (1, 0)
+    assert len(OTHER) < tally.wire_bytes <= 1.005 * len(OTHER)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "sides"),
+    [
+        ({"delta": Delta.NEVER}, 0),
+        ({"delta": Delta.AUTO}, 0),  # nobody is near either end
+        ({"delta": Delta.AUTO, "source_pool": "a", "target_pool": "b"}, 3),
+    ],
+)
+async def test_who_does_what(wishes: dict[str, Any], sides: int) -> None:
+    pair = Pair(**wishes)
+    await pair.begin()
+    ends = dataclasses.replace(pair.ends(), link_rate=lambda: 1e6)
+    executor = make_executor(ends, pair.store)
+    pools = []
+    for pool in ("any", "b", "a", "b"):
+        for lease in await pair.store.claim("w", limit=1, lease_s=60, now_s=0.0, pools=[pool]):
+            pools.append(pool)
+            await pair.finish(lease, await executor.run(lease))
+    assert len([pool for pool in pools if pool != "any"]) == sides
+
+
+class Killed(BaseException):
+    """Nothing of the process goes on."""
+
+
+class Mortal(Decorator):
+    """Kills its process at one call, counted over all verbs of both ends together.
+
+    With ``after`` the store has done it before. Who is dead stays dead: nothing is cleaned up.
+    """
+
+    VERBS = (
+        "head",
+        "read_small",
+        "read_into",
+        "write_small",
+        "begin_upload",
+        "write_part",
+        "copy_part",
+        "finish_upload",
+        "abort_upload",
+        "list_uploads",
+        "delete",
+        "list",
+    )
+
+    def __init__(self, inner: Transport, fate: list[int], *, after: bool) -> None:
+        super().__init__(inner)
+        self._fate = fate
+        self._after = after
+        for verb in self.VERBS:
+            setattr(self, verb, self._wrapped(getattr(self, verb), is_listing=verb == "list"))
+
+    def _wrapped(self, call: Any, *, is_listing: bool) -> Any:
+        async def wrapped(*arguments: Any, **named: Any) -> Any:
+            self._fate[0] -= 1
+            if self._fate[0] < 0 or (self._fate[0] == 0 and not self._after):
+                raise Killed
+            result = await call(*arguments, **named)
+            if self._fate[0] <= 0:
+                raise Killed
+            return result
+
+        async def listing(*arguments: Any, **named: Any) -> Any:
+            self._fate[0] -= 1
+            if self._fate[0] <= 0:
+                raise Killed
+            async for page in call(*arguments, **named):
+                yield page
+
+        return listing if is_listing else wrapped
+
+
+@pytest.mark.usefixtures("coarse")
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_worker_may_be_killed_at_any_call(after: bool) -> None:
+    deaths = 0
+    while True:
+        pair = Pair()
+        await pair.begin()
+        fate = [deaths + 1]
+        ends = pair.ends(
+            Mortal(pair.source, fate, after=after), Mortal(pair.target, fate, after=after)
+        )
+        try:
+            await pair.run(ends)
+        except BaseException as error:
+            if not isinstance(first_leaf(error), Killed):
+                raise
+        else:
+            break
+        deaths += 1
+        await pair.store.reap(now_s=0.0, dead=["w"])
+        await pair.run(pair.ends())
+        result = await pair.result()
+        assert (pair.made == NEW, result.failures) == (True, []), deaths
+        assert pair.is_clean() or await _is_cleaned(pair), deaths
+        assert result.tally.copied_objects == 1
+        assert result.tally.patched_objects == 1, deaths
+    assert deaths > 25
+
+
+async def _is_cleaned(pair: Pair) -> bool:
+    """Whether the end of the job removes what is left; no upload may be."""
+    assert not pair.target.store.uploads
+    await clean_up(pair.ends())
+    return pair.is_clean()
+
+
+@pytest.mark.usefixtures("coarse")
+async def test_each_task_may_run_twice() -> None:
+    pair = Pair()
+    await pair.begin()
+    executor = make_executor(pair.ends(), pair.store)
+    while claimed := await pair.claim():
+        await executor.run(claimed[0])  # and dies before it can say so
+        await pair.store.reap(now_s=0.0, dead=["w"])
+        claimed = await pair.claim()
+        assert claimed is not None
+        await pair.finish(claimed[0], await executor.run(claimed[0]))
+    result = await pair.result()
+    assert pair.made == NEW
+    assert (result.failures, result.tally.patched_objects) == ([], 1)
+    assert pair.is_clean()
+
+
+def replaced(store: MemoryTransport, data: bytes) -> None:
+    """Replace the object, as somebody else does who does not wait for us."""
+
+    def put() -> None:
+        asyncio.run(fill(store, {"big": data}))
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(put).result()
+
+
+@pytest.mark.parametrize("step", [LargeObject, Sign, Diff, Patch])
+@pytest.mark.parametrize("end", ["source", "target"])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_is_replaced_is_planned_again_once(step: type, end: str, times: int) -> None:
+    pair = Pair()
+    await pair.begin()
+    changes = [NEW[: 2 * MIB] + b"one" + NEW[2 * MIB :], NEW[:MIB] + b"two" + NEW[MIB:]]
+    wanted = [NEW]
+    left = changes[:times]
+
+    def before(task: Payload) -> None:
+        if isinstance(task, step) and left:
+            data = left.pop(0)
+            replaced(pair.source if end == "source" else pair.target, data)
+            if end == "source":
+                wanted.append(data)
+
+    await pair.run(pair.ends(), before)
+    result = await pair.result()
+    assert pair.is_clean()
+    if times == 1:
+        assert result.failures == []
+        assert pair.made == wanted[-1]
+    else:
+        assert [failure.error for failure in result.failures] == ["Changed"]
+        assert pair.made in (OLD, *changes)
+
+
+@pytest.mark.parametrize("step", [Sign, Diff, Patch])
+async def test_a_basis_that_is_gone_leaves_a_copy(step: type) -> None:
+    pair = Pair()
+    await pair.begin()
+    done: list[object] = []
+
+    def before(task: Payload) -> None:
+        if isinstance(task, step) and not done:
+            done.append(pair.target.store.objects.pop("big"))
+
+    await pair.run(pair.ends(), before)
+    assert (await pair.result()).failures == []
+    assert pair.made == NEW
+    assert pair.is_clean()
+
+
+@pytest.mark.usefixtures("coarse")
+@pytest.mark.parametrize("step", [Sign, Diff, Patch])
+@pytest.mark.parametrize("how", ["flip", "cut", "gone"])
+async def test_a_parcel_that_is_spoiled_costs_a_copy(step: type, how: str) -> None:
+    pair = Pair()
+    await pair.begin()
+    objects = pair.target.store.objects
+    spoiled: list[str] = []
+
+    def before(task: Payload) -> None:
+        if not isinstance(task, step):
+            return
+        for name in [name for name in objects if is_hidden(name)]:
+            data = bytearray(objects[name].data)
+            spoiled.append(name)
+            if how == "gone":
+                del objects[name]
+                continue
+            if how == "flip":
+                data[len(data) // 2] ^= 1
+            spoilt = bytes(data if how == "flip" else data[:-9])
+            objects[name] = dataclasses.replace(objects[name], data=spoilt)
+
+    await pair.run(pair.ends(), before)
+    result = await pair.result()
+    assert spoiled
+    assert (result.failures, result.tally.patched_objects) == ([], 0)
+    assert pair.made == NEW
+    assert pair.is_clean()
+
+
+async def test_a_store_that_copies_no_parts_gets_a_near_rewrite() -> None:
+    pair = Pair()
+    await pair.begin()
+    refusing = Faults(
+        pair.target, [Fault(verb="copy_part", times=99, error=Unsupported("big", "501"))]
+    )
+    await pair.run(pair.ends(target=refusing))
+    tally = (await pair.result()).tally
+    assert pair.made == NEW
+    assert tally.patched_objects == 1
+    assert tally.wire_bytes < 60_000
+    assert pair.is_clean()
+
+
+@pytest.mark.parametrize("delta", [Delta.NEVER, Delta.ALWAYS])
+async def test_a_large_pair_that_had_to_be_asked_about_gets_a_task_of_its_own(
+    delta: Delta,
+) -> None:
+    """In its shard it would be in memory as a whole."""
+    pair = Pair(delta=delta, compare=Compare.CHECKSUM)
+    objects = {"big": NEW, "same": OLD, "small": b"1"}
+    await fill(pair.source, objects)
+    await fill(pair.target, {"big": OLD, "same": OLD, "small": b"2"})
+    sources, targets = await entries_of(pair.source), await entries_of(pair.target)
+    shard = SmallShard(copies=[], probes=[(sources[key], targets[key]) for key in objects])
+    await pair.store.enqueue([NewTask(payload=encode_payload(shard))])
+    seen: list[Payload] = []
+    await pair.run(pair.ends(), seen.append)
+    tally = (await pair.result()).tally
+    assert pair.made == NEW
+    assert pair.target.store.objects["small"].data == b"1"
+    assert LargeObject in [type(task) for task in seen]
+    assert tally.patched_objects == int(delta is Delta.ALWAYS)
+    assert (tally.copied_objects, tally.skipped_objects) == (2, 1)
+
+
+async def test_parcels_that_are_larger_than_a_slice_of_the_rate_come_whole() -> None:
+    pair = Pair()
+    await pair.begin()
+    taken: list[int] = []
+
+    async def take(size: int) -> None:
+        taken.append(size)
+
+    metered = Throttle(pair.target, take_bytes=take, slice_bytes=lambda: 4096)
+    ends = dataclasses.replace(pair.ends(target=metered), unmetered_target=pair.target)
+    await pair.run(ends)
+    tally = (await pair.result()).tally
+    assert (pair.made == NEW, tally.patched_objects) == (True, 1)
+    assert sum(taken) == tally.wire_bytes
+
+
+@pytest.mark.parametrize("step", [Sign, Diff, Patch])
+async def test_a_cancelled_job_leaves_nothing(step: type) -> None:
+    pair = Pair()
+    await pair.begin()
+    executor = make_executor(pair.ends(), pair.store)
+    while claimed := await pair.claim():
+        lease, task = claimed
+        if isinstance(task, step):
+            await pair.finish(lease, await executor.give_up(lease))
+        else:
+            await pair.finish(lease, await executor.run(lease))
+    assert pair.made == OLD
+    assert pair.is_clean()
+
+
+@pytest.mark.parametrize(
+    ("verb", "step"), [("read_into", Sign), ("write_small", Sign), ("head", Diff)]
+)
+async def test_a_store_that_is_away_is_asked_again(verb: str, step: type) -> None:
+    pair = Pair()
+    await pair.begin()
+    error: TransportError = Unavailable("big")
+    source = Faults(pair.source, [Fault(verb=verb, nth=2, error=error)])
+    target = Faults(pair.target, [Fault(verb=verb, error=error)] if step is Sign else [])
+    executor = make_executor(pair.ends(source, target), pair.store)
+    at_s = 0.0
+    while leases := await pair.store.claim("w", limit=1, lease_s=60.0, now_s=at_s):
+        await pair.finish(leases[0], await executor.run(leases[0]))
+        at_s += 1000.0
+    assert pair.made == NEW
+    assert (await pair.result()).failures == []
+    assert pair.is_clean()
