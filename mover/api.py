@@ -86,14 +86,7 @@ def specification(
     (``auto``) or wherever it can be done (``always``). ``source_pool`` and ``target_pool`` are the
     workers of a fleet near each end; give both, and ``pool`` is the source's unless it is given.
     """
-    if bool(source_pool) != bool(target_pool):
-        raise Rejected(
-            "the two sides of a link are named together: give both --source-pool and --target-pool"
-        )
-    if ANY_POOL in (source_pool, target_pool):
-        raise Rejected(
-            f"{ANY_POOL} is every worker's pool and near nothing: name a pool for each side"
-        )
+    _check_sides(source_pool, target_pool)
     if source_pool and pool == ANY_POOL:
         pool = source_pool
     try:
@@ -123,6 +116,17 @@ def specification(
         )
     except ValueError as error:
         raise Rejected(str(error)) from error
+
+
+def _check_sides(source_pool: str, target_pool: str) -> None:
+    if bool(source_pool) != bool(target_pool):
+        raise Rejected(
+            "the two sides of a link are named together: give both --source-pool and --target-pool"
+        )
+    if ANY_POOL in (source_pool, target_pool):
+        raise Rejected(
+            f"{ANY_POOL} is every worker's pool and near nothing: name a pool for each side"
+        )
 
 
 async def copy(

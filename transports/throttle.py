@@ -9,7 +9,6 @@ Control traffic (abort, clean, close) passes freely.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -53,47 +52,6 @@ slices each under way, fill a round trip of a third of a second."""
 
 DEFAULT_SLICE_BYTES: Final = 1024 * 1024
 DEFAULT_SLICE_REQUESTS: Final = 16
-
-
-class TokenBucket:
-    """A rate with a burst, as virtual scheduling (ITU-T I.371, the generic cell rate algorithm).
-
-    It keeps one number, the time at which all that was booked has been earned, so nothing has to
-    be refilled and no clock is asked.
-    """
-
-    def __init__(self, *, rate_bytes_per_s: float, burst_bytes: float) -> None:
-        if rate_bytes_per_s <= 0 or burst_bytes <= 0:
-            raise ValueError("a token bucket needs a positive rate and a positive burst")
-        self.rate_bytes_per_s = rate_bytes_per_s
-        self.burst_bytes = burst_bytes
-        self._earned_at_s = float("-inf")
-
-    def take(self, size_bytes: int, now_s: float) -> float:
-        """Book so many bytes; returns the seconds to wait until they may be spent."""
-        self._earned_at_s = max(self._earned_at_s, now_s) + size_bytes / self.rate_bytes_per_s
-        ahead_s = self.burst_bytes / self.rate_bytes_per_s
-        return max(0.0, self._earned_at_s - ahead_s - now_s)
-
-
-def paced(
-    bucket: TokenBucket,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Take:
-    """Make a ``Take`` out of a bucket that belongs to this process alone.
-
-    A cancelled wait leaves its bytes booked: the rate is then kept too well for a moment, never
-    exceeded.
-    """
-
-    async def take(size_bytes: int) -> None:
-        wait_s = bucket.take(size_bytes, clock())
-        if wait_s > 0:
-            await sleep(wait_s)
-
-    return take
 
 
 class Throttle(Decorator):

@@ -5,8 +5,6 @@ import hashlib
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.unit.transports.scripted import Scripted, blob, entry
 from transports.base import Transport
@@ -25,7 +23,7 @@ from transports.model import (
     PartSpec,
     Proof,
 )
-from transports.throttle import SLICED_RANGES, Throttle, TokenBucket, paced
+from transports.throttle import SLICED_RANGES, Throttle
 
 
 class Grants:
@@ -217,48 +215,6 @@ async def test_requests_of_the_other_verbs() -> None:
     await throttle.clean("t")
     assert len(grants.requests) == 9
     assert [bytes(piece) async for piece in throttle.stream(entry("k"))] == [b""]
-
-
-@given(
-    st.floats(1e3, 1e9),
-    st.lists(st.tuples(st.integers(1, 100_000), st.floats(0, 0.5)), min_size=1, max_size=50),
-)
-def test_the_bucket_keeps_its_rate(rate: float, takes: list[tuple[int, float]]) -> None:
-    burst = rate / 4
-    bucket = TokenBucket(rate_bytes_per_s=rate, burst_bytes=burst)
-    now_s, total = 100.0, 0
-    for size, pause_s in takes:
-        now_s += pause_s + bucket.take(size, now_s + pause_s)
-        total += size
-        assert total <= (now_s - 100.0) * rate + burst + 1.0
-
-
-def test_the_bucket_is_not_slower_than_its_rate() -> None:
-    bucket = TokenBucket(rate_bytes_per_s=1000, burst_bytes=250)
-    now_s = 0.0
-    for _ in range(100):
-        now_s += bucket.take(100, now_s)
-    assert now_s == pytest.approx(10.0 - 0.25)
-    assert bucket.take(250, now_s + 60.0) == 0.0
-
-
-@pytest.mark.parametrize(("rate", "burst"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0)])
-def test_a_bucket_without_rate_or_burst(rate: float, burst: float) -> None:
-    with pytest.raises(ValueError, match="positive"):
-        TokenBucket(rate_bytes_per_s=rate, burst_bytes=burst)
-
-
-async def test_paced_waits_as_the_bucket_says() -> None:
-    waits: list[float] = []
-
-    async def sleep(wait_s: float) -> None:
-        waits.append(wait_s)
-
-    bucket = TokenBucket(rate_bytes_per_s=100, burst_bytes=50)
-    take = paced(bucket, clock=lambda: 1.0, sleep=sleep)
-    await take(50)
-    await take(100)
-    assert waits == [pytest.approx(1.0)]
 
 
 async def test_a_range_that_breaks_tells_what_came_without_a_gap() -> None:
