@@ -30,6 +30,9 @@ CHANGED: Final = 0.05
 """The share of an object that is expected to differ before anybody has looked."""
 
 EDITS: Final = 100
+FEW_EDITS: Final = 30
+"""What is expected of an object while a finer signature may still follow: being wrong costs one more
+of those, a first one with small blocks costs its bytes whatever has changed."""
 
 ROUND_S: Final = 0.5
 """What a finer signature takes beside its work: two tasks through the queue, and the link both ways."""
@@ -94,7 +97,7 @@ def single_bytes(size_bytes: int) -> int:
 
 def first_bytes(spec: CopySpec, size_bytes: int, link: float | None) -> int:
     """The blocks of the first signature of an object."""
-    found = next_block_bytes(size_bytes, EDITS, round_bytes=_round_bytes(spec, link))
+    found = next_block_bytes(size_bytes, FEW_EDITS, round_bytes=_round_bytes(spec, link))
     return max(found or 0, single_bytes(size_bytes))
 
 

@@ -25,6 +25,7 @@ from mover.delta_parcels import Spoiled, object_prefix, parcel_writer, pour_parc
 from mover.delta_receiving import OUTLINE_BYTES_MAX, ladder_bytes, outline_bytes, read_outline
 from mover.delta_scanning import RowInput, scan, scan_row, write_delta
 from mover.delta_signing import SignWish, sign
+from mover.delta_stored import stored_signature
 from mover.delta_tasks import Diff, Outline, Parcel, Patch, Sign, Spent
 from mover.ends import Ends
 from mover.errors import MoverError
@@ -108,18 +109,10 @@ class Sender:
         ends, basis = self._ends, task.basis
         self._spent = task.spent
         async with ends.budget.reserve(READ_BYTES):
-            old: Input = StoreInput(ends.near_target, basis)
             if task.outline is None:
-                signature = await self._sign(old, task.block_bytes)
-                self._spend(gets=_reads(basis.size))
+                signature = await self._sign_all(task)
             else:
-                ops = await read_outline(ends.near_target, task.outline.ops)
-                self._spend(gets=task.outline.ops.reads)
-                _, olds = await in_thread(_open_rows, ops, basis.size)
-                row = RowInput(old, olds)
-                signature = await self._sign(row, task.block_bytes)
-                self._spend(gets=row.requests)
-        self._spend(hashed_bytes=signature.head.size)
+                signature = await self._sign_rest(task, task.outline)
         file = SignatureFile(signature=signature, etag=basis.etag, version=basis.version)
         async with parcel_writer(ends.near_target, self._name(task.entry, "signature")) as writer:
             for piece in write_signature(file):
@@ -136,9 +129,33 @@ class Sender:
             again=task.again,
         )
 
-    @staticmethod
-    async def _sign(old: Input, block_bytes: int) -> Signature:
-        return await sign(old, SignWish(block_bytes=block_bytes), threads=1, watch=_unwatched)
+    async def _sign_all(self, task: Sign) -> Signature:
+        """The signature that was left when the basis was written (level 0 only), or one of its bytes."""
+        store, basis = self._ends.near_target, task.basis
+        if not task.level:
+            stored = await stored_signature(store, basis)
+            self._spend(gets=1 if stored is None else 2)
+            if stored is not None:
+                return stored.signature
+        self._spend(gets=_reads(basis.size))
+        return await self._sign(StoreInput(store, basis), task.block_bytes)
+
+    async def _sign_rest(self, task: Sign, outline: Outline) -> Signature:
+        """The signature of what of the basis nothing has matched."""
+        store, basis = self._ends.near_target, task.basis
+        ops = await read_outline(store, outline.ops)
+        self._spend(gets=outline.ops.reads)
+        _, olds = await in_thread(_open_rows, ops, basis.size)
+        row = RowInput(StoreInput(store, basis), olds)
+        signature = await self._sign(row, task.block_bytes)
+        self._spend(gets=row.requests)
+        return signature
+
+    async def _sign(self, old: Input, block_bytes: int) -> Signature:
+        wish = SignWish(block_bytes=block_bytes)
+        signature = await sign(old, wish, threads=1, watch=_unwatched)
+        self._spend(hashed_bytes=signature.head.size)
+        return signature
 
     # -- diff ----------------------------------------------------------------------------------
 

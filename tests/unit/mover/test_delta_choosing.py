@@ -95,9 +95,9 @@ def test_a_signature_is_next_to_nothing_beside_its_object(size: int) -> None:
 @pytest.mark.parametrize(
     ("optimise", "link", "first", "finer"),
     [
-        (Optimise.TIME, None, 512 * 1024, True),  # nobody knows the link: bytes count
-        (Optimise.COST, SLOW, 512 * 1024, True),
-        (Optimise.TIME, SLOW, 16 * 1024, False),
+        (Optimise.TIME, None, 2 * 1024 * 1024, True),  # nobody knows the link: bytes count
+        (Optimise.COST, SLOW, 2 * 1024 * 1024, True),
+        (Optimise.TIME, SLOW, 32 * 1024, False),
         (Optimise.TIME, FAST, 16 * 1024, False),
     ],
 )
