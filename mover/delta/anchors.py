@@ -83,7 +83,9 @@ def slow_digest(strong: Strong) -> Callable[[bytes | memoryview], bytes]:
     try:
         blake3 = importlib.import_module("blake3").blake3
     except ModuleNotFoundError as error:
-        raise ValueError("BLAKE3 needs the package 'blake3', which is not installed") from error
+        raise ValueError(
+            "BLAKE3 needs a package that is not installed: pip install 'fluid-mover[blake3]'"
+        ) from error
     return lambda block: bytes(blake3(block).digest())
 
 

@@ -126,12 +126,18 @@ def test_what_false_matches_make_differs_from_the_new_bytes_or_is_right(
     assert len(made) == len(case.new), "a digest of the whole tells"
 
 
-@given(cases(blocks=(128, 500)), st.sampled_from((4, 32)))
-def test_slow_digests_give_the_same_operations(case: Case, strong_bytes: int) -> None:
+@given(
+    cases(blocks=(128, 500)),
+    st.sampled_from((Strong.SHA256, Strong.BLAKE3)),
+    st.sampled_from((4, 32)),
+)
+def test_slow_digests_give_the_same_operations(
+    case: Case, strong: Strong, strong_bytes: int
+) -> None:
     head = SignatureHead(
         size=len(case.old),
         block_bytes=case.block_bytes,
-        strong=Strong.SHA256,
+        strong=strong,
         strong_bytes=strong_bytes,
     )
     signature = kernel.sign(case.old, head)

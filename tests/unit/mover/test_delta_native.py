@@ -1,9 +1,9 @@
 """The native kernel's edges: memory beside the buffers, refusals, fixed values, the lock of Python."""
 
 import ctypes
-import importlib.util
 import mmap
 import random
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -226,13 +226,25 @@ def test_more_operations_than_one_call_returns() -> None:
     assert [op.start for op in unpack_ops(packed)][-1] < len(new)
 
 
-def test_blake3_is_asked_for_by_name_where_it_is_missing() -> None:
+def test_blake3_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     head = SignatureHead(size=5, block_bytes=64, strong=Strong.BLAKE3, strong_bytes=32)
-    if importlib.util.find_spec("blake3") is None:
-        with pytest.raises(ValueError, match="'blake3', which is not installed"):
-            kernel.sign(b"hello", head)
-    else:
-        assert len(kernel.sign(b"hello", head).digests) == 32
+    monkeypatch.setitem(sys.modules, "blake3", None)
+    with pytest.raises(ValueError, match=r"fluid-mover\[blake3\]"):
+        kernel.sign(b"hello", head)
+
+
+def test_the_digests_are_those_of_everybody() -> None:
+    """BLAKE3 of "hello" as the b3sum tool prints it; SHA-256 as FIPS 180-4 has it of "abc"."""
+    known = {
+        (
+            Strong.BLAKE3,
+            b"hello",
+        ): "ea8f163db38682925e4491c5e58d4bb3506ef8c14eb78a86e908c5624a67200f",
+        (Strong.SHA256, b"abc"): "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    }
+    for (strong, data), digest in known.items():
+        head = SignatureHead(size=len(data), block_bytes=64, strong=strong, strong_bytes=32)
+        assert kernel.sign(data, head).digests.hex() == digest
 
 
 @pytest.mark.alone
