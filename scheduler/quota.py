@@ -39,7 +39,7 @@ BURST_S = 0.02
 HOLD_S = 0.01
 """How long after its turn a token may be spent by a taker that was not there in time."""
 
-FORFEIT_S = 0.05
+FORFEIT_S = 0.15
 """How long after its turn a token that was not spent is given back; later it is lost to the rate."""
 
 PIECE_MAX_S = 0.02
