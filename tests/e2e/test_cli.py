@@ -276,7 +276,7 @@ def assert_one_clear_line(ran: Ran, says: str, code: int) -> None:
     assert ran.errors.count("\n") == 1
     assert says in ran.errors
     assert ran.out == ""
-    assert ran.seconds < 10
+    assert ran.seconds < 30  # the retries take seven; more is a machine that does something else
     assert "hunter2" not in ran.errors
     assert "unguessable-secret" not in ran.errors
 
