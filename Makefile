@@ -37,7 +37,7 @@ endif
 
 test: $(STAMPS)/test $(STAMPS)/rsync lint ## Lint, types, import contracts and all tests
 	$(PYTHON) -m pytest -q -m "alone and not soak"
-	$(PYTHON) -m pytest -q -m "not soak and not alone" --numprocesses=4 --dist=worksteal
+	$(PYTHON) -m pytest -q -m "not soak and not alone" --numprocesses=3 --dist=worksteal
 
 check: $(STAMPS)/test lint ## Lint, types, import contracts and the tests that need no server
 	$(PYTHON) -m pytest -q tests/unit tests/property tests/test_house.py
