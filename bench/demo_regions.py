@@ -47,7 +47,8 @@ async def _show(root: Path, tell: Callable[[str], None]) -> None:
         await regions.put(new, "source", "tree/model.bin")
         regions.start_workers()
         tree = f"s3://{BUCKET}/tree/"
-        fleet = ("--source-pool", SOURCE_POOL, "--target-pool", TARGET_POOL)
+        # The limit says how quick the line is; what nobody has told it takes for a gigabit.
+        fleet = ("--source-pool", SOURCE_POOL, "--target-pool", TARGET_POOL, "--limit", "12MB/s")
         arguments = ("rsync", tree, tree, *fleet, "--queue", regions.redis.url)
         tell(f"\nOne percent of an object of 256 MiB has changed\n$ mover {' '.join(arguments)}")
         began_s, before = time.monotonic(), line.total_bytes
