@@ -51,6 +51,9 @@ _CLOSE: Final = b"</Contents>"
 _ROOTS: Final = ("ListBucketResult",)
 _WANTED: Final = (b"Key", b"LastModified", b"ETag", b"Size")
 _FIELD: Final = re.compile(rb"(\s*<([A-Za-z0-9]+)>)([^<]*)(</\2>)")
+_FIELDS_MAX: Final = 31
+"""Elements of a row that ``_pages`` has room for; stores tell eight. More go through the strict reader."""
+
 _QUOTES: Final = (b"&quot;", b"&#34;", b'"')  # around an ETag; all rows of a page have the same
 _URL_ENCODED: Final = b"<EncodingType>url</EncodingType>"
 _SPARE: Final = re.compile(rb"\s*<(StorageClass|ChecksumAlgorithm|ChecksumType)>[^<]*</\1>")
@@ -148,7 +151,9 @@ def _form(row: bytes) -> tuple[list[bytes], tuple[bytes, ...]] | None:
         names.append(name)
         borders.append(before + opening + quote)
         before, position = quote + closing, match.end()
-    if row[position:].strip() or any(names.count(name) != 1 for name in _WANTED):
+    if row[position:].strip() or len(names) > _FIELDS_MAX:
+        return None
+    if any(names.count(name) != 1 for name in _WANTED):
         return None
     return names, (*borders, before + row[position:] + _CLOSE)
 

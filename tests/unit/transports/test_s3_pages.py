@@ -67,6 +67,13 @@ def test_elements_in_any_order_and_with_white_space() -> None:
     assert (found.key, found.size, found.etag, found.mtime_ns) == ("k", 7, "x", AT_NS)
 
 
+@pytest.mark.parametrize("count", [0, 27, 28, 60])
+def test_rows_of_any_number_of_elements_are_read(count: int) -> None:
+    """The reader in C has room for 31; four of them are ours."""
+    row = contents("k").replace("</Contents>", f"{'<Other>x</Other>' * count}</Contents>")
+    assert [found.key for found in s3_pages.parse_page(page(row, row)).entries] == ["k", "k"]
+
+
 def test_without_url_encoding_percent_signs_stay() -> None:
     (found,) = s3_pages.parse_page(page(contents("a%2Bb+c"), encoding="")).entries
     assert found.key == "a%2Bb+c"
