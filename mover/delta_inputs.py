@@ -40,6 +40,11 @@ BREATH_BYTES: Final = 8 * 1024 * 1024
 """After so many bytes from a disk the loop may look at signals; a piece takes no time to speak of."""
 
 
+THREAD_BYTES: Final = 4 * 1024**3
+"""What one thread goes through in a second. Two have one way to the memory, and for less than this the
+second one costs more than it gains."""
+
+
 def aligned_buffer(size: int) -> memoryview:
     """Room that begins with a page of memory, as bytearrays of this size never do.
 
@@ -92,6 +97,10 @@ class FileInput(Input):
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def threads(self, wished: int) -> int:
+        """How many threads to go through it with; ``wished`` 0 leaves it to the size."""
+        return wished or min(len(os.sched_getaffinity(0)), 1 + self.size // THREAD_BYTES)
 
     @property
     def fd(self) -> int:
