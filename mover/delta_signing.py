@@ -168,6 +168,10 @@ async def _sign_stream(
         if whole is not None:
             whole.update(piece)
         done += len(piece)
+        if not filled and len(piece) >= len(buffer):
+            whole_bytes = len(piece) // block_bytes * block_bytes
+            columns.add(await in_thread(columns.sign, piece[:whole_bytes]))
+            piece = piece[whole_bytes:]
         while len(piece):
             length = min(len(piece), len(buffer) - filled)
             buffer[filled : filled + length] = piece[:length]
