@@ -10,7 +10,7 @@ claimable again, and it then moves exactly these objects.
 from collections.abc import Mapping, Sequence
 
 from mover.model import Failure, LargeObject, Removal, SmallShard, Tally, TaskResult
-from mover.payloads import decode_result, encode_payload, encode_result
+from mover.payloads import Payload, decode_result, encode_payload, encode_result
 from mover.settings import OBJECT_ATTEMPTS_MAX, STORE_WISH_MAX_S
 from scheduler.model import Done, NewTask, Outcome, Retry
 from transports.errors import Transient, TransportError
@@ -68,6 +68,20 @@ def object_outcome(entry: Entry, result: TaskResult, *, attempt: int) -> Outcome
     payload = encode_payload(LargeObject(entry=entry))
     letter = _letter(payload, result, weight=0, attempt=attempt)
     return Outcome(disposition=Done(), result=encode_result(result), follow_ups=[letter])
+
+
+def handed_on(task: Payload, pool: str, *, weight: int = 0, tally: Tally | None = None) -> Outcome:
+    """The outcome of a task that another one goes on with."""
+    return Outcome(
+        disposition=Done(),
+        result=encode_result(TaskResult(tally=tally or Tally())),
+        follow_ups=[NewTask(payload=encode_payload(task), weight=weight, pool=pool)],
+    )
+
+
+def done(result: TaskResult) -> Outcome:
+    """The outcome of a task that has come to this, and to nothing more."""
+    return Outcome(disposition=Done(), result=encode_result(result))
 
 
 def failures_in(follow_ups: Sequence[NewTask]) -> list[Failure]:
