@@ -85,17 +85,29 @@ class Fingerprint:
         return await in_thread(self._share, found)
 
     def _share(self, found: Sequence[bytes]) -> float:
-        head = self._index.signature.head
-        telling = head.size - _constant_bytes(self._index.signature)
-        if telling <= 0:
-            return 0.0
+        signature = self._index.signature
+        telling = _telling(signature)
         ops = unpack_ops(kernel.scan(self._index, b"".join(found)))
-        missing = sum(stop - start for start, stop in unmatched_spans(ops, head.size))
-        return min(max(head.size - missing, 0) / telling, 1.0)
+        missing = _overlap(telling, unmatched_spans(ops, signature.head.size))
+        whole = sum(stop - start for start, stop in telling)
+        return (whole - missing) / whole if whole else 0.0
 
 
-def _constant_bytes(signature: Signature) -> int:
+def _telling(signature: Signature) -> list[Span]:
+    """The blocks that are not one byte over and over."""
     head = signature.head
     anchors = struct.unpack(f"<{head.blocks}I", signature.anchors)
-    ranges = (head.block_range(number) for number, each in enumerate(anchors) if each == CONSTANT)
-    return sum(stop - start for start, stop in ranges)
+    return [head.block_range(number) for number, each in enumerate(anchors) if each != CONSTANT]
+
+
+def _overlap(spans: Sequence[Span], others: Sequence[Span]) -> int:
+    """How many bytes are in both; each of the two is in order and has no overlaps of its own."""
+    at = total = 0
+    for start, stop in spans:
+        while at < len(others) and others[at][1] <= start:
+            at += 1
+        beside = at
+        while beside < len(others) and others[beside][0] < stop:
+            total += min(stop, others[beside][1]) - max(start, others[beside][0])
+            beside += 1
+    return total

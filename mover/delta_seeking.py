@@ -29,6 +29,7 @@ from mover.errors import MoverError
 from mover.model import LargeObject
 from mover.naming import visible
 from mover.probing import digest_of
+from mover.seeing_out import in_thread
 from transports.errors import NotFound, Transient, TransportError
 from transports.model import Checksum, Entry, ObjectInfo
 
@@ -58,7 +59,8 @@ class Seeker:
         """What is to be told of the object to those near the target."""
         ends, entry = self._ends, task.entry
         info = await pin(ends, entry)
-        if not info.ranges:
+        may_prove = ends.clones and (info.checksums or ends.source.capabilities.local)
+        if not info.ranges or not (may_prove or may_go_as_difference(ends.spec)):
             return LargeObject(entry=entry)
         samples = b""
         if may_go_as_difference(ends.spec):
@@ -100,7 +102,7 @@ class Seeker:
                         break
         except NotFound:
             pass  # the target has not been made yet
-        return maker.finish()
+        return await in_thread(maker.finish)
 
     async def _looked_at(self, candidates: Sequence[Entry]) -> list[ObjectInfo]:
         """The candidates as they are now. One that cannot be had is none."""

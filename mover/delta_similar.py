@@ -96,7 +96,7 @@ class Roster:
 
 
 def likeness(wanted: Entry, other: Entry) -> float:
-    """How much two entries look as if they had the same content, or nearly; 0 to 11.
+    """How much two entries look as if they had the same content, or nearly; 0 to 12.
 
     Equal size and ETag weigh most. A name weighs as much as an equal size, because pieces of one
     size need have nothing in common.
@@ -104,7 +104,7 @@ def likeness(wanted: Entry, other: Entry) -> float:
     same_size = wanted.size == other.size
     leaf, other_leaf = leaf_of(wanted.key), leaf_of(other.key)
     return (
-        4.0 * (same_size and wanted.etag == other.etag != "")
+        5.0 * (same_size and wanted.etag == other.etag != "")
         + 2.0 * same_size
         + 2.0 * (leaf == other_leaf)
         + 1.0 * (family_of(leaf) == family_of(other_leaf))
