@@ -70,7 +70,7 @@ def test_a_tree_whose_large_objects_were_moved(fleet: Fleet, seaweed_bucket: Buc
     fill_bucket(seaweed_bucket, {"a/same-1.bin": SAME, "m/v1/model.bin": OLD, "small": b"1"}, "t/")
     fill_bucket(seaweed_bucket, source, "s/")
     ends = seaweed_bucket.location("s/"), seaweed_bucket.location("t/")
-    ended = fleet.rsync(*ends, *SIDES, "--fuzzy", "--delete", "-y", "--limit", "2MB/s")
+    ended = fleet.rsync(*ends, *SIDES, "--fuzzy", "--delta", "always", "--delete", "-y")
     assert ended.code == 0, ended
     fleet.wait_for_end(ended.report["job"])
     assert_equal_trees(read_bucket(seaweed_bucket, "t/"), source)
