@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.redis_process import RedisProcess
+from mover.model import Tally
 from tests.e2e.fleet import Fleet
 from tests.e2e.support import (
     MIB,
     Mover,
     assert_equal_trees,
+    copy_here,
     environment_for,
     fill_bucket,
     leftovers,
@@ -115,6 +117,17 @@ def test_an_object_that_fails_keeps_everything(
     assert read_tree(tmp_path / "out") == {"a": b"1", "x": b"extra", "d/y": b"extra"}
     told = mover.run("rsync", *ends, "--delete", "-y")
     assert "nothing was deleted, because 1 task failed" in told.stderr
+
+
+@pytest.mark.parametrize("delete", [False, True])
+async def test_nothing_at_all_to_a_directory_that_is_not_there(
+    delete: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    ends = f"{tmp_path}/in/", f"{tmp_path}/out/"
+    environment = {"MOVER_STATE": str(tmp_path / "state")}
+    report = await copy_here(*ends, environment=environment, delete=delete)
+    assert (report.exit_code, report.tally, report.withheld) == (0, Tally(), "")
 
 
 def test_a_folder_marker_goes_alone(mover: Mover, seaweed_bucket: Bucket, tmp_path: Path) -> None:
