@@ -13,7 +13,7 @@ from mover.model import Failure, LargeObject, Removal, SmallShard, Tally, TaskRe
 from mover.payloads import Payload, decode_result, encode_payload, encode_result
 from mover.settings import OBJECT_ATTEMPTS_MAX, STORE_WISH_MAX_S
 from scheduler.model import Done, NewTask, Outcome, Retry
-from transports.errors import Transient, TransportError
+from transports.errors import Obstructed, Transient, TransportError
 from transports.model import Entry
 
 CANCELLED = "the job was cancelled"
@@ -92,6 +92,12 @@ def failures_in(follow_ups: Sequence[NewTask]) -> list[Failure]:
         if task.discarded
         for failure in decode_result(task.result).failures
     ]
+
+
+def is_obstructed(result: bytes) -> bool:
+    """Whether a dead letter's result tells of nothing but objects that others stand in the way of."""
+    failures = decode_result(result).failures if result else []
+    return bool(failures) and all(each.error == Obstructed.__name__ for each in failures)
 
 
 def _is_all(result: TaskResult, failures: Sequence[Failure]) -> bool:
