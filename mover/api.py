@@ -72,6 +72,7 @@ def specification(
     allow_empty_source: bool = False,
     delta: Delta | str = Delta.NEVER,
     optimise: Optimise | str = Optimise.TIME,
+    fuzzy: bool = False,
     source_pool: str = "",
     target_pool: str = "",
 ) -> CopySpec:
@@ -83,7 +84,8 @@ def specification(
     signature of each large object at the target, by which a later difference need not read it.
 
     ``delta`` other than ``never`` sends changed large objects as differences where that pays
-    (``auto``) or wherever it can be done (``always``). ``source_pool`` and ``target_pool`` are the
+    (``auto``) or wherever it can be done (``always``). ``fuzzy`` makes large objects that the target
+    lacks of like ones that it has under other names. ``source_pool`` and ``target_pool`` are the
     workers of a fleet near each end; give both, and ``pool`` is the source's unless it is given.
     """
     _check_sides(source_pool, target_pool)
@@ -111,6 +113,7 @@ def specification(
             allow_empty_source=allow_empty_source,
             delta=Delta(delta),
             optimise=Optimise(optimise),
+            fuzzy=fuzzy,
             source_pool=source_pool,
             target_pool=target_pool,
         )

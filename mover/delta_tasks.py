@@ -2,7 +2,8 @@
 
 *Sign* runs near the target, *diff* near the source, *patch* near the target again; each is enqueued
 by the one before, in the step that ends it. What is too large for a queue (signatures, deltas) lies
-at the target as parcels.
+at the target as parcels. An object that the target lacks begins with *sample* near the source and
+*seek* near the target, which looks for a basis under another name.
 """
 
 from dataclasses import dataclass, field
@@ -78,8 +79,30 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Look at ``entry``, which the target lacks, for what may be like it there."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seek:
+    """Find out of which object of the target ``entry`` can be made, if of any.
+
+    ``told`` are the checksums that its store keeps. ``samples`` is a signature of some of its bytes,
+    empty where only an object of equal bytes is of use.
+    """
+
+    entry: Entry
+    told: tuple[Checksum, ...]
+    samples: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """Make a signature of ``basis``, the target's old version of ``entry``, with ``block_bytes``.
+    """Make a signature of ``basis``, which the target has, with ``block_bytes``.
+
+    It is the old version of ``entry``, or an object like it under another name.
 
     With an ``outline`` only of what nothing has matched yet; ``level`` counts the signatures before.
     ``again`` is set when one of the two objects changed meanwhile and is planned a second time.
@@ -109,12 +132,15 @@ class Diff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """Make ``entry`` of ``basis`` and the delta. ``whole`` is its checksum, ``ladder`` of each MiB."""
+    """Make ``entry`` of ``basis`` and the delta. ``whole`` is its checksum, ``ladder`` of each MiB.
+
+    Without a delta all of the basis is the object, as their checksums say.
+    """
 
     entry: Entry
     basis: Entry
-    delta: Parcel
-    ladder: Parcel
+    delta: Parcel | None
+    ladder: Parcel | None
     whole: Checksum
     literal_bytes: int
     matched_bytes: int
@@ -123,3 +149,5 @@ class Patch:
 
 
 DeltaTask = Sign | Diff | Patch
+
+SeekTask = Sample | Seek

@@ -12,6 +12,7 @@ from mover.manifest import (
     SEGMENT_BYTES_MAX,
     DamagedSegment,
     Deed,
+    DeltaRow,
     Header,
     Row,
     copied_row,
@@ -72,8 +73,9 @@ def full(key: str) -> Row:
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_every_name_comes_back(name: str) -> None:
-    rows = [full("plain"), full(name), Row(name, -1, Deed.FAILED, 0)]
-    assert decode_segment(encode_segment(header(3), rows)).rows == rows
+    made = Row("m", 1, Deed.COPIED, 0, delta=DeltaRow(1, 2, 3, 4, 0.5, name))
+    rows = [full("plain"), full(name), Row(name, -1, Deed.FAILED, 0), made]
+    assert decode_segment(encode_segment(header(4), rows)).rows == rows
     assert [decode_row(encode_row(row)) for row in rows] == rows
 
 
