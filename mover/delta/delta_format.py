@@ -30,7 +30,7 @@ OPS_BYTES_MAX: Final = 64 * 1024
 """Bytes of a section of operations."""
 
 OP_BYTES_MAX: Final = 2 * varints.BYTES_MAX
-LEVEL: Final = 1
+LEVEL: Final = 3
 
 HEAD: Final = struct.Struct("<8sHHIQQ")
 SECTION: Final = struct.Struct("<B3sI")
