@@ -215,7 +215,7 @@ class Executor:
         try:
             if repeated:
                 await self._drop_uploads(entry, lease)
-            sign = self._sign_of(task)
+            sign = await self._sign_of(task)
             if ends.copies_in_store and (sign is None or ends.spec.delta is not Delta.ALWAYS):
                 receipt = await copy_in_store(ends, entry)
                 if rows is not None:
@@ -273,15 +273,16 @@ class Executor:
                 await abandon(ends, ends.target_key(entry.key), task.upload_id)
             return _failed(entry, error, lease)
 
-    def _sign_of(self, task: LargeObject) -> Sign | None:
+    async def _sign_of(self, task: LargeObject) -> Sign | None:
         """The first step of an object that is to be sent as a difference."""
         ends, entry, basis = self._ends, task.entry, task.basis
         source, target = ends.source.capabilities, ends.target.capabilities
         if basis is None or not may_be_sent(entry, basis, source, target):
             return None
-        if not sends_difference(ends.spec, entry, basis, ends.link_rate()):
+        known = await ends.rates()
+        if not sends_difference(ends.spec, entry, basis, known):
             return None
-        return first_sign(ends, task, basis)
+        return first_sign(ends.spec, task, basis, known)
 
     async def _delta(self, task: DeltaTask, lease: Lease, rows: list[Row] | None) -> Outcome:
         """One step of an object that is sent as a difference, which enqueues the next."""
