@@ -7,7 +7,7 @@ at the target as parcels.
 
 from dataclasses import dataclass, field
 
-from transports.model import Checksum, Entry
+from transports.model import Checksum, Entry, PartReceipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +108,19 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenUpload:
+    """An upload that a patch has open at the target, with the parts that are there and proved."""
+
+    upload_id: str
+    parts: list[PartReceipt] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """Make ``entry`` of ``basis`` and the delta. ``whole`` is its checksum, ``ladder`` of each MiB."""
+    """Make ``entry`` of ``basis`` and the delta. ``whole`` is its checksum, ``ladder`` of each MiB.
+
+    ``upload`` is what an earlier holder of the task has left open.
+    """
 
     entry: Entry
     basis: Entry
@@ -120,6 +131,7 @@ class Patch:
     matched_bytes: int
     spent: Spent
     again: bool = False
+    upload: OpenUpload | None = None
 
 
 DeltaTask = Sign | Diff | Patch

@@ -25,7 +25,7 @@ from mover.copying_large import (
 )
 from mover.copying_streamed import copy_streamed
 from mover.delta_choosing import may_be_sent, sends_difference
-from mover.delta_landing import Lander
+from mover.delta_landing import Lander, QueueKeeper
 from mover.delta_parcels import Spoiled, object_prefix, remove_hidden
 from mover.delta_sending import Sender, first_sign
 from mover.delta_tasks import DeltaTask, Patch, Sign
@@ -291,7 +291,8 @@ class Executor:
             if isinstance(task, Sign):
                 return _handed_on(await alone(sender.sign(task)), spec.near_source)
             if isinstance(task, Patch):
-                lander = Lander(self._ends, functools.partial(self._still_held, lease))
+                keeper = QueueKeeper(self._store, lease, task)
+                lander = Lander(self._ends, functools.partial(self._still_held, lease), keeper)
                 patching = lander.patch(task, repeated=lease.generation > 1, rows=rows)
                 return _done(await alone(patching))
             made = await alone(sender.diff(task))
@@ -310,6 +311,9 @@ class Executor:
         except TransportError as error:
             if not comes_again(error, lease.attempt):
                 await self._remove_parcels(task.entry)
+                if isinstance(task, Patch):
+                    with suppress(TransportError):
+                        await self._drop_uploads(task.entry, lease)
             return _failed(task.entry, error, lease)
 
     async def _remove_parcels(self, entry: Entry) -> None:

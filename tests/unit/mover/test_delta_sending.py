@@ -292,7 +292,15 @@ class Mortal(Decorator):
         return listing if is_listing else wrapped
 
 
-@pytest.mark.usefixtures("coarse")
+@pytest.fixture(params=[False, True])
+def noted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without parts noted as they land; else it is too quick for that."""
+    if request.param:
+        monkeypatch.setattr("mover.delta_keeping.NOTE_EVERY_S", 0.0)
+        monkeypatch.setattr("mover.delta_keeping.NOTE_SHARE", 0.0)
+
+
+@pytest.mark.usefixtures("coarse", "noted")
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_worker_may_be_killed_at_any_call(after: bool) -> None:
     deaths = 0
