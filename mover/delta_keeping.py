@@ -17,7 +17,7 @@ from mover.delta_tasks import OpenUpload
 from transports.model import ByteRange, PartReceipt
 
 NOTE_EVERY_S: Final = 2.0
-"""How often progress is noted: what a patch that dies may have to do again."""
+"""How often progress is noted in a queue: what a patch that dies may have to do again."""
 
 NOTE_SHARE: Final = 0.005
 """Seconds between notes for each part: to note ten thousand of them is most of a megabyte."""
@@ -26,6 +26,7 @@ NOTE_SHARE: Final = 0.005
 class Keeper(ABC):
     """Keeps the name of an upload beyond the process. ``left`` is what was kept before it."""
 
+    every_s: float = NOTE_EVERY_S
     left: OpenUpload | None = None
 
     outlives_failure: bool = False
@@ -60,7 +61,7 @@ class Upkeep:
 
     async def landed(self, upload_id: str, parts: Sequence[PartReceipt]) -> None:
         """These parts are there and proved by now."""
-        pause_s = max(NOTE_EVERY_S, NOTE_SHARE * len(parts))
+        pause_s = max(self._keeper.every_s, NOTE_SHARE * len(parts))
         if self._is_noting or self._clock() - self._noted_at_s < pause_s:
             return
         self._is_noting = True

@@ -112,7 +112,7 @@ class Kept(Keeper):
 
 @pytest.fixture(autouse=True)
 def _noted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mover.delta_keeping.NOTE_EVERY_S", 0.0)
+    monkeypatch.setattr(Keeper, "every_s", 0.0)
     monkeypatch.setattr("mover.delta_keeping.NOTE_SHARE", 0.0)
 
 

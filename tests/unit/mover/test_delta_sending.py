@@ -13,6 +13,7 @@ import pytest
 from mover import delta_signing
 from mover.beside import first_leaf
 from mover.delta.part_signing import part_head
+from mover.delta_keeping import Keeper
 from mover.delta_parcels import clean_up
 from mover.delta_stored import PartSigner, StoredParts
 from mover.delta_tasks import Diff, Patch, Sign
@@ -296,7 +297,7 @@ class Mortal(Decorator):
 def noted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With and without parts noted as they land; else it is too quick for that."""
     if request.param:
-        monkeypatch.setattr("mover.delta_keeping.NOTE_EVERY_S", 0.0)
+        monkeypatch.setattr(Keeper, "every_s", 0.0)
         monkeypatch.setattr("mover.delta_keeping.NOTE_SHARE", 0.0)
 
 
