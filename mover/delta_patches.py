@@ -109,3 +109,8 @@ def limits_for(
         grain=MIB if patch.ladder else target.part_alignment,
         copies=copies,
     )
+
+
+def composes_whole(target: Capabilities, near: Capabilities) -> bool:
+    """Whether the target makes parts of whole objects, such as the basis."""
+    return target.composes and target.copy_domain == near.copy_domain != ""

@@ -17,10 +17,19 @@ from dataclasses import dataclass, field, replace
 
 from mover.budget import ByteBudget
 from mover.delta.model import Op, OpKind, unpack_ops
-from mover.delta.parting import MIB, NearRead, Part, PartLimits, near_reads, pieces_of, plan_parts
+from mover.delta.parting import (
+    MIB,
+    NearRead,
+    Part,
+    PartLimits,
+    near_reads,
+    pieces_of,
+    plan_composed,
+    plan_parts,
+)
 from mover.delta_keeping import Keeper, Upkeep, kept_parts
 from mover.delta_ladders import Ladder, as_literals, merged, split_at
-from mover.delta_patches import Counts, Patch, Patched, check_ops, limits_for
+from mover.delta_patches import Counts, Patch, Patched, check_ops, composes_whole, limits_for
 from mover.delta_tasks import OpenUpload
 from transports import digests
 from transports.base import Transport
@@ -75,13 +84,13 @@ class Patcher:
         # In a thread: there may be millions of operations, and others wait for the loop.
         await asyncio.to_thread(check_ops, patch, location)
         limits = limits_for(self.target.capabilities, self.near.capabilities, self.limits, patch)
+        composes = composes_whole(self.target.capabilities, self.near.capabilities)
         counts = Counts()
         mended: list[ByteRange] = []
         left = None if self.keeper is None else self.keeper.left
         while True:
             try:
-                ops = unpack_ops(patch.ops)
-                parts = await asyncio.to_thread(plan_parts, ops, patch.size, limits)
+                parts = await asyncio.to_thread(_plan, patch, limits, composes=composes)
             except ValueError as error:
                 raise Invalid(location, str(error)) from error
             round_ = _Round(self, patch, parts, mended, counts, location)
@@ -91,10 +100,10 @@ class Patcher:
                 if left is None:
                     raise
             except Unsupported as error:
-                if not limits.copies:
+                if not limits.copies and not composes:
                     raise
                 counts.refused = error.detail
-                limits = replace(limits, copies=False)
+                limits, composes = replace(limits, copies=False), False
             except Corrupt:
                 if not round_.bad or self.resend is None or mended:
                     raise
@@ -102,6 +111,15 @@ class Patcher:
                 sent = await asyncio.to_thread(as_literals, patch.ops, mended)
                 patch = replace(patch, ops=sent)
             left = None
+
+
+def _plan(patch: Patch, limits: PartLimits, *, composes: bool) -> Sequence[Part]:
+    """The parts of a patch. Raises ``ValueError`` where there can be none."""
+    if composes:
+        parts = plan_composed(unpack_ops(patch.ops), patch.size, patch.basis.size, limits)
+        if parts is not None:
+            return parts
+    return plan_parts(unpack_ops(patch.ops), patch.size, limits)
 
 
 class _Round:
