@@ -14,7 +14,14 @@ from mover.model import Report
 from mover.operating import JobDetails, JobSummary
 from mover.queues import is_fleet
 from mover.stopping import Stop
-from mover.units import Malformed, format_bytes, format_duration, parse_duration, parse_size
+from mover.units import (
+    Malformed,
+    format_bytes,
+    format_duration,
+    format_rate,
+    parse_duration,
+    parse_size,
+)
 from mover.wiring import run_loop
 from scheduler.signals import draining_on_signals
 from scheduler.store import LEASE_MAX_S
@@ -146,6 +153,9 @@ def job_lines(details: JobDetails, now_s: float) -> list[str]:
         f"tasks     {tasks or 'none'}",
         f"limit     {details.limit or 'off'}",
     ]
+    if details.rates:
+        rates = (f"{name} {format_rate(rate)}" for name, rate in details.rates.items())
+        lines.append(f"rates     {', '.join(rates)}")
     for name, (objects, size) in details.workers.items():
         lines.append(f"worker    {name}: {objects:,} objects, {format_bytes(size)}")
     lines += [

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from mover.measuring import Estimate, Gauge
 from mover.model import Tally
 from mover.progress import WorkerProgress
 from scheduler.store import TaskStore
@@ -31,16 +32,20 @@ RUN_S_MAX = 1e9
 
 
 class Beat(msgspec.Struct, array_like=True, frozen=True):
-    """What a worker says of itself in the queue: counts of objects and bytes since its start."""
+    """What a worker says of itself in the queue: counts of objects and bytes since its start.
+
+    ``rates`` are what it has reached between two sides: ``Gauge.estimates``.
+    """
 
     objects: int
     bytes: int
     planned_objects: int = 0
     planned_bytes: int = 0
     skipped: int = 0
+    rates: list[Estimate] = []
 
 
-def beat(live: Tally) -> bytes:
+def beat(live: Tally, gauge: Gauge | None = None) -> bytes:
     """The note that a worker leaves with its sign of life."""
     return msgspec.msgpack.encode(
         Beat(
@@ -49,6 +54,7 @@ def beat(live: Tally) -> bytes:
             live.planned_objects,
             live.planned_bytes,
             live.skipped_objects,
+            [] if gauge is None else gauge.estimates(),
         )
     )
 

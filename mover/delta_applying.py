@@ -31,7 +31,7 @@ async def patch(old: Input, delta: Input, opener: Opener, out: str, *, watch: Wa
             target, key = there
             if copies_ranges(old, target):
                 delta = delta if delta.seekable else await spooled(delta, stack)
-                outcome = await Storing(old, delta, target, key, watch).run()
+                outcome = await Storing(old, delta, target, key, watch, notes=opener.notes).run()
                 if outcome is not None:
                     return outcome
         patching = _Patching(await _seekable(old, stack), opener, out, watch, stack)

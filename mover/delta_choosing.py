@@ -1,5 +1,6 @@
 """Pure: which objects go as differences, and what one that did so has saved."""
 
+from dataclasses import replace
 from typing import Final
 
 from mover.delta.block_sizes import (
@@ -20,11 +21,9 @@ from mover.delta.costing import (
     full_cost,
 )
 from mover.delta_tasks import Spent
+from mover.measuring import LINK_PRIOR, Measured
 from mover.model import CopySpec, Delta
 from transports.model import Capabilities, Entry, Kind
-
-LINK_BYTES_PER_S: Final = 125e6
-"""What a link carries of which nobody has said anything: a gigabit a second. Slower ones gain more."""
 
 CHANGED: Final = 0.05
 """The share of an object that is expected to differ before anybody has looked."""
@@ -57,18 +56,18 @@ def may_go_as_difference(spec: CopySpec) -> bool:
     return spec.delta is Delta.ALWAYS or (spec.delta is Delta.AUTO and spec.has_sides)
 
 
-def sends_difference(spec: CopySpec, entry: Entry, basis: Entry, link: float | None) -> bool:
+def sends_difference(spec: CopySpec, entry: Entry, basis: Entry, known: Measured) -> bool:
     """Whether an object that may be sent as a difference shall be, before anybody has looked at it.
 
-    ``link`` is the rate between the sides in bytes per second, where it is known. Where one worker is
-    at both ends each of them would cross its network anyway: ``auto`` copies whole there.
+    Where one worker is at both ends each of them would cross its network anyway: ``auto`` copies whole
+    there.
     """
     if spec.delta is Delta.ALWAYS:
         return True
     if not may_go_as_difference(spec):
         return False
     job = _job(entry, basis, changed=CHANGED, edits=EDITS)
-    return choose(job, _rates(link), optimise=spec.optimise) is Way.DELTA
+    return choose(job, rates_of(known), optimise=spec.optimise) is Way.DELTA
 
 
 def still_pays(
@@ -78,7 +77,7 @@ def still_pays(
     *,
     literal_bytes: int,
     edits: int,
-    link: float | None,
+    known: Measured,
 ) -> bool:
     """The same once it is known what is different; what is signed and scanned costs no more."""
     if is_another(literal_bytes=literal_bytes, size_bytes=entry.size):
@@ -87,7 +86,7 @@ def still_pays(
         return True
     changed = literal_bytes / entry.size
     job = _job(entry, basis, changed=changed, edits=edits, signed=True)
-    return choose(job, _rates(link), optimise=spec.optimise) is Way.DELTA
+    return choose(job, rates_of(known), optimise=spec.optimise) is Way.DELTA
 
 
 def is_another(*, literal_bytes: int, size_bytes: int) -> bool:
@@ -134,9 +133,10 @@ def saved_usd(entry: Entry, spent: Spent, prices: Prices | None = None) -> float
     """What a difference has saved beside the copy in full, in US dollars; it may have cost more."""
     prices = prices or Prices()
     job = Job(size_bytes=entry.size, basis_bytes=0, changed=1.0)
-    full = full_cost(job, _rates(None), prices).money
+    rates = rates_of(Measured())
+    full = full_cost(job, rates, prices).money
     requests = spent.gets * prices.get_per_1000 / 1000 + spent.puts * prices.put_per_1000 / 1000
-    cores_s = spent.hashed_bytes / _rates(None).scan
+    cores_s = spent.hashed_bytes / rates.scan
     return full - (
         spent.wire_bytes / GB * prices.link_per_gb
         + requests
@@ -144,8 +144,16 @@ def saved_usd(entry: Entry, spent: Spent, prices: Prices | None = None) -> float
     )
 
 
-def _rates(link: float | None) -> Rates:
-    return Rates(link=link or LINK_BYTES_PER_S)
+def rates_of(known: Measured) -> Rates:
+    """The rates to reckon with: the measured ones, and guesses in the place of the others."""
+    guess = Rates(link=known.link or LINK_PRIOR)
+    return replace(
+        guess,
+        source_read=known.source_read or guess.source_read,
+        target_read=known.target_read or guess.target_read,
+        target_write=known.target_write or guess.target_write,
+        target_copy=known.target_copy or guess.target_copy,
+    )
 
 
 def _job(entry: Entry, basis: Entry, *, changed: float, edits: int, signed: bool = False) -> Job:

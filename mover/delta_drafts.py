@@ -15,11 +15,13 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from mover.errors import Incomplete, Rejected
 
 if TYPE_CHECKING:
+    from mover.delta_noting import HostKeeper
     from transports.base import Transport
     from transports.model import PartReceipt
 
@@ -179,7 +181,13 @@ class StoreDraft(Draft):
     """An object: one request where it is small, else parts that go up while they are written."""
 
     def __init__(
-        self, transport: "Transport", key: str, group: asyncio.TaskGroup, *, size: int | None
+        self,
+        transport: "Transport",
+        key: str,
+        group: asyncio.TaskGroup,
+        *,
+        size: int | None,
+        notes: Path | None,
     ) -> None:
         self.name = f"{transport.location}{key}"
         self._transport = transport
@@ -194,6 +202,8 @@ class StoreDraft(Draft):
         self._parts: list[asyncio.Task[PartReceipt]] = []
         self._sent = 0
         self._published = False
+        self._notes = notes
+        self._keeper: HostKeeper | None = None
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._spool is not None:
@@ -223,11 +233,26 @@ class StoreDraft(Draft):
             self._part_bytes = plan_parts(size, self._transport.capabilities).part_bytes
         except ValueError as error:
             raise Rejected(f"{self.name}: {error}") from error
+        await self._drop_left()
         self._upload_id = await undone_if_cancelled(
             lambda: self._transport.begin_upload(self._key, size, token=secrets.token_hex(8)),
             lambda upload_id: self._transport.abort_upload(self._key, upload_id),
             within_s=5.0,
         )
+        if self._keeper is not None:
+            from mover.delta_tasks import OpenUpload
+
+            await self._keeper.keep(OpenUpload(upload_id=self._upload_id))
+
+    async def _drop_left(self) -> None:
+        """Drop the upload that a killed run has left: bytes that come in order have no second beginning."""
+        if self._notes is None:
+            return
+        from mover.delta_noting import HostKeeper
+
+        self._keeper = HostKeeper.open(self._notes, self._transport, self._key)
+        if self._keeper is not None:
+            await self._keeper.claim("")
 
     async def _send(self, length: int) -> None:
         from transports.model import ByteRange, PartSpec
@@ -260,6 +285,8 @@ class StoreDraft(Draft):
                 await self._send(len(self._held))
             parts = [await task for task in self._parts]
             await self._transport.finish_upload(self._key, self._upload_id, parts)
+            if self._keeper is not None:
+                await self._keeper.forget()
         self._published = True
 
     async def _send_spooled(self, spool: IO[bytes]) -> None:
@@ -286,22 +313,31 @@ class StoreDraft(Draft):
 
         if self._spool is not None:
             self._spool.close()
-        if self._published or not self._upload_id:
-            return
-        with contextlib.suppress(TransportError, TimeoutError):
-            async with asyncio.timeout(5.0):
-                await self._transport.abort_upload(self._key, self._upload_id)
+        try:
+            if self._published or not self._upload_id:
+                return
+            with contextlib.suppress(TransportError, TimeoutError):
+                async with asyncio.timeout(5.0):
+                    await self._transport.abort_upload(self._key, self._upload_id)
+                if self._keeper is not None:
+                    await self._keeper.forget()
+        finally:
+            if self._keeper is not None:
+                self._keeper.close()
 
 
 @asynccontextmanager
 async def store_draft(
-    transport: "Transport", key: str, *, size: int | None
+    transport: "Transport", key: str, *, size: int | None, notes: Path | None = None
 ) -> AsyncGenerator[StoreDraft, None]:
-    """A draft in a store; ``size`` in bytes where it is known. Failures may come as a group."""
+    """A draft in a store; ``size`` in bytes where it is known. Failures may come as a group.
+
+    An upload is noted in the directory ``notes`` while it is open, and one that was left is dropped.
+    """
     draft = None
     try:
         async with asyncio.TaskGroup() as group:
-            draft = StoreDraft(transport, key, group, size=size)
+            draft = StoreDraft(transport, key, group, size=size, notes=notes)
             yield draft
     finally:
         if draft is not None:

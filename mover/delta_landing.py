@@ -5,6 +5,7 @@ replaces the basis replaces just that version of it, where the store can promise
 """
 
 import dataclasses
+import random
 
 from msgspec.structs import replace
 
@@ -12,20 +13,26 @@ from mover.attributes import dress
 from mover.copying_large import compare_with_source, finished_tally, pin
 from mover.delta.model import Op, OpKind, pack_ops
 from mover.delta_choosing import saved_usd
+from mover.delta_keeping import Keeper
 from mover.delta_parcels import object_prefix, remove_hidden
 from mover.delta_patches import Counts
 from mover.delta_patches import Patch as Plan
 from mover.delta_patching import Fill, Patcher
 from mover.delta_receiving import read_ladder, received
-from mover.delta_tasks import Patch, Spent
+from mover.delta_tasks import OpenUpload, Patch, Spent
 from mover.ends import Ends
 from mover.manifest import DeltaRow, Row, finished_row
 from mover.model import TaskResult, Verify
+from mover.payloads import encode_payload
 from mover.probing import digest_of
 from mover.recording import now_ms
 from mover.rereading import verify_whole
+from mover.settings import FLEET_POLICY
 from mover.uploading import Fence, drop_uploads
 from mover.verifying import proof_of
+from scheduler.model import Lease
+from scheduler.patience import patiently
+from scheduler.store import TaskStore
 from transports.errors import Changed, NotFound
 from transports.model import (
     Attributes,
@@ -41,25 +48,33 @@ from transports.model import (
 class Lander:
     """Patches one object; ``fence`` raises unless the task is still held. Errors as of ``Sender``.
 
-    A cancel leaves an upload at most where ``Patcher`` would.
+    A cancel, and a failure for now, leave the upload whose name is with the task, where there is one.
     """
 
-    def __init__(self, ends: Ends, fence: Fence) -> None:
+    def __init__(self, ends: Ends, fence: Fence, keeper: Keeper) -> None:
         self._ends = ends
         self._fence = fence
+        self._keeper = keeper
 
     async def patch(self, task: Patch, *, repeated: bool, rows: list[Row] | None) -> TaskResult:
         """Make the object visible."""
         ends, key = self._ends, self._ends.target_key(task.entry.key)
-        made = None
+        made, left = None, task.upload
         if repeated:
-            await drop_uploads(ends, key, self._fence)
             made = await self._made_before(task, key)
+            goes_on = left.upload_id if left is not None and made is None else ""
+            await drop_uploads(ends, key, self._fence, keep=goes_on)
         info = await pin(ends, task.entry)
         counts = Counts()
         retries_before = ends.live.retries
         if made is None:
-            made, counts = await self._make(task, key, info)
+            try:
+                made, counts = await self._make(task, key, info)
+            except Changed:
+                # Another holder that does not know that it has lost the task may have finished it.
+                made = await self._made_before(task, key) if repeated else None
+                if made is None:
+                    raise
         if ends.live.retries != retries_before:
             # An answer that got lost may have taken the name of an upload with it.
             await drop_uploads(ends, key, self._fence)
@@ -105,6 +120,7 @@ class Lander:
             budget=ends.budget,
             token=ends.token,
             resend=resend,
+            keeper=self._keeper,
         )
         if task.delta is None or task.ladder is None:
             patched = await patcher.run(plan)
@@ -209,3 +225,35 @@ def _is_same(found: Entry, wanted: Entry) -> bool:
         one == other or not (one and other)
         for one, other in ((found.etag, wanted.etag), (found.version, wanted.version))
     )
+
+
+class QueueKeeper(Keeper):
+    """Keeps the upload of a patch with its task, for the next holder.
+
+    Only with parts: a task that moves on has all its attempts again, and to open an upload is not to
+    move on. Raises ``LeaseLost``, ``StoreUnavailable``.
+    """
+
+    outlives_failure = True
+
+    def __init__(self, store: TaskStore, lease: Lease, task: Patch) -> None:
+        self.left = task.upload
+        self._store = store
+        self._lease = lease
+        self._task = task
+
+    async def keep(self, upload: OpenUpload) -> bool:
+        if not upload.parts:
+            return False
+        task = dataclasses.replace(self._task, upload=upload)
+        payload = encode_payload(task)
+        advanced = await patiently(
+            lambda: self._store.advance(self._lease, payload),
+            patience_s=FLEET_POLICY.patience_s,
+            rng=random.random,
+        )
+        self._lease, self._task = advanced.lease, task
+        return True
+
+    async def forget(self) -> None:
+        """Nothing to do: the task ends, or notes another upload."""

@@ -13,11 +13,13 @@ import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from mover.delta_drafts import Draft, PipeDraft, file_draft, store_draft
 from mover.delta_inputs import FileInput, Input, PipeInput, StoreInput
 from mover.errors import Rejected
+from mover.state_directory import state_directory
 from transports.location import BadLocation, Location, parse_location
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ class Opener:
 
     stack: AsyncExitStack
     environment: Mapping[str, str]
+
+    @property
+    def notes(self) -> Path:
+        """Where the uploads of this host's delta commands are noted."""
+        return state_directory(self.environment) / "uploads"
 
     async def input(self, name: str) -> Input:
         """Open what is to be read."""
@@ -84,7 +91,7 @@ class Opener:
         transport, key = await self._store(location, "target")
         if not transport.capabilities.writable:
             raise Rejected(f"{location.text} cannot be written: it is a source only")
-        async with store_draft(transport, key, size=size) as draft:
+        async with store_draft(transport, key, size=size, notes=self.notes) as draft:
             yield draft
 
     async def target(self, name: str) -> "tuple[Transport, str] | None":

@@ -43,7 +43,7 @@ class Counts:
     """What a patch took. Bytes and parts of rounds that were given up count as well.
 
     ``near_bytes`` were read of the basis for mixed parts, ``checked_bytes`` to check copied ones.
-    ``requests`` are calls to the stores of the basis and the target. ``refused`` says why the store
+    ``kept_parts`` an earlier process had brought. ``requests`` are calls to the stores of the basis and the target. ``refused`` says why the store
     copied no parts, where it turned out that it does not.
     """
 
@@ -55,6 +55,7 @@ class Counts:
     resent_bytes: int = 0
     copied_parts: int = 0
     mixed_parts: int = 0
+    kept_parts: int = 0
     requests: int = 0
     refused: str = ""
 
@@ -110,3 +111,8 @@ def limits_for(
         grain=MIB if patch.ladder else target.part_alignment,
         copies=copies,
     )
+
+
+def composes_whole(target: Capabilities, near: Capabilities) -> bool:
+    """Whether the target makes parts of whole objects, such as the basis."""
+    return target.composes and target.copy_domain == near.copy_domain != ""

@@ -7,7 +7,8 @@
    match: it is found to the MiB, and those bytes are sent in a second round.
 4. *Finish*: the checksum of the whole goes along, and what the object replaces.
 
-Every round has an upload of its own, dropped when it does not end well, by a cancel too.
+Every round has an upload of its own, dropped when it does not end well, by a cancel too; but for the
+first one where somebody keeps its name and goes on with it (``delta_keeping``).
 """
 
 import asyncio
@@ -16,12 +17,23 @@ from dataclasses import dataclass, field, replace
 
 from mover.budget import ByteBudget
 from mover.delta.model import Op, OpKind, unpack_ops
-from mover.delta.parting import MIB, NearRead, Part, PartLimits, near_reads, pieces_of, plan_parts
+from mover.delta.parting import (
+    MIB,
+    NearRead,
+    Part,
+    PartLimits,
+    near_reads,
+    pieces_of,
+    plan_composed,
+    plan_parts,
+)
+from mover.delta_keeping import Keeper, Upkeep, kept_parts
 from mover.delta_ladders import Ladder, as_literals, merged, split_at
-from mover.delta_patches import Counts, Patch, Patched, check_ops, limits_for
+from mover.delta_patches import Counts, Patch, Patched, check_ops, composes_whole, limits_for
+from mover.delta_tasks import OpenUpload
 from transports import digests
 from transports.base import Transport
-from transports.errors import Corrupt, Invalid, TransportError, Unsupported
+from transports.errors import Corrupt, Invalid, NotFound, Transient, TransportError, Unsupported
 from transports.model import (
     ByteRange,
     PartReceipt,
@@ -49,7 +61,7 @@ class Patcher:
 
     ``near`` is where the basis is, in the region of ``target``; ``resend`` reads any range of the
     new object, where that is possible: a false match is mended by it, else it is ``Corrupt``.
-    ``limits`` are wishes for parts, within the target's arithmetic.
+    ``limits`` are wishes for parts, within the target's arithmetic. ``keeper`` remembers the upload.
     """
 
     target: Transport
@@ -59,41 +71,56 @@ class Patcher:
     token: str
     resend: Fill | None = None
     limits: PartLimits = field(default_factory=PartLimits)
+    keeper: Keeper | None = None
 
     async def run(self, patch: Patch) -> Patched:
         """Make the object; nothing is visible before all of it is proved.
 
         Raises ``Invalid`` for operations that cannot be, ``Changed`` when the basis moved or another
         object stands where this one should, ``Corrupt`` for a false match that cannot be mended,
-        ``Unsupported`` where the store does not copy a trusted basis. A cancel leaves no upload, or the
-        finished object.
+        ``Unsupported`` where the store does not copy a trusted basis. A cancel leaves no upload but one
+        that its keeper outlives, or the finished object.
         """
         location = f"{self.target.location}{patch.key}"
         # In a thread: there may be millions of operations, and others wait for the loop.
         await asyncio.to_thread(check_ops, patch, location)
         limits = limits_for(self.target.capabilities, self.near.capabilities, self.limits, patch)
+        composes = composes_whole(self.target.capabilities, self.near.capabilities)
         counts = Counts()
         mended: list[ByteRange] = []
+        left = None if self.keeper is None else self.keeper.left
         while True:
             try:
-                ops = unpack_ops(patch.ops)
-                parts = await asyncio.to_thread(plan_parts, ops, patch.size, limits)
+                parts = await asyncio.to_thread(_plan, patch, limits, composes=composes)
             except ValueError as error:
                 raise Invalid(location, str(error)) from error
             round_ = _Round(self, patch, parts, mended, counts, location)
             try:
-                return Patched(await round_.run(), counts)
+                return Patched(await round_.run(left), counts)
+            except NotFound:
+                if left is None:
+                    raise
             except Unsupported as error:
-                if not limits.copies or patch.trusted:
+                if (not limits.copies and not composes) or patch.trusted:
                     raise
                 counts.refused = error.detail
-                limits = replace(limits, copies=False)
+                limits, composes = replace(limits, copies=False), False
             except Corrupt:
                 if not round_.bad or self.resend is None or mended:
                     raise
                 mended = merged(round_.bad)
                 sent = await asyncio.to_thread(as_literals, patch.ops, mended)
                 patch = replace(patch, ops=sent)
+            left = None
+
+
+def _plan(patch: Patch, limits: PartLimits, *, composes: bool) -> Sequence[Part]:
+    """The parts of a patch. Raises ``ValueError`` where there can be none."""
+    if composes:
+        parts = plan_composed(unpack_ops(patch.ops), patch.size, patch.basis.size, limits)
+        if parts is not None:
+            return parts
+    return plan_parts(unpack_ops(patch.ops), patch.size, limits)
 
 
 class _Round:
@@ -122,23 +149,24 @@ class _Round:
         self._ladder = Ladder(patch.ladder, patch.size)
         self._upload_id = ""
         self._receipts: list[PartReceipt] = []
+        self._keeper = patcher.keeper
+        self._upkeep = None if self._keeper is None else Upkeep(self._keeper)
         self.bad: list[ByteRange] = []
 
-    async def run(self) -> Receipt:
+    async def run(self, left: OpenUpload | None) -> Receipt:
+        """Make the object, of what an earlier process has ``left`` where there is something.
+
+        Raises ``NotFound`` also where that upload goes away meanwhile.
+        """
         patch, target = self._patch, self._target
         self._counts.requests += 2
-        self._upload_id = await undone_if_cancelled(
-            lambda: target.begin_upload(
-                patch.key, patch.size, patch.attributes, token=self._patcher.token
-            ),
-            self._drop,
-            within_s=DROP_S,
-        )
+        await (self._open() if left is None else self._take_over(left))
         try:
+            await self._upkeep_begun()
             await self._make_parts()
             receipts = sorted(self._receipts)
             self._prove(receipts)
-            return await target.finish_upload(
+            receipt = await target.finish_upload(
                 patch.key,
                 self._upload_id,
                 receipts,
@@ -146,9 +174,43 @@ class _Round:
                 checksum=patch.whole,
                 replaces=patch.replaces,
             )
-        except BaseException:
-            await self._drop(self._upload_id)
+        except BaseException as error:
+            if not self._goes_on(error):
+                await self._drop(self._upload_id)
             raise
+        if self._keeper is not None:
+            await self._keeper.forget()
+        return receipt
+
+    async def _open(self) -> None:
+        self._upload_id = await undone_if_cancelled(
+            lambda: self._target.begin_upload(
+                self._patch.key,
+                self._patch.size,
+                self._patch.attributes,
+                token=self._patcher.token,
+            ),
+            self._drop,
+            within_s=DROP_S,
+        )
+
+    async def _take_over(self, left: OpenUpload) -> None:
+        """Go on with an upload. Raises ``NotFound`` where it is gone."""
+        self._upload_id = left.upload_id
+        listed = await self._target.list_parts(self._patch.key, left.upload_id)
+        self._receipts = kept_parts(self._parts, self._ladder, listed, left.parts)
+        self._counts.kept_parts = len(self._receipts)
+
+    async def _upkeep_begun(self) -> None:
+        if self._upkeep is not None:
+            await self._upkeep.begun(self._upload_id, self._receipts)
+
+    def _goes_on(self, error: BaseException) -> bool:
+        """Whether somebody else goes on with the upload after this."""
+        if self._keeper is None or self._upkeep is None or not self._upkeep.is_kept:
+            return False
+        is_for_now = isinstance(error, Transient) or not isinstance(error, TransportError)
+        return self._keeper.outlives_failure and is_for_now
 
     async def _drop(self, upload_id: str) -> None:
         """Drop an upload; that it could not be dropped is not the news."""
@@ -157,10 +219,13 @@ class _Round:
                 await self._target.abort_upload(self._patch.key, upload_id)
         except (TransportError, TimeoutError):
             return
+        if self._keeper is not None:
+            await self._keeper.forget()
 
     async def _make_parts(self) -> None:
-        numbered = list(enumerate(self._parts, start=1))
-        first = next((place for place, part in enumerate(self._parts) if part.is_copied), None)
+        there = {receipt.number for receipt in self._receipts}
+        numbered = [each for each in enumerate(self._parts, start=1) if each[0] not in there]
+        first = next((place for place, (_, part) in enumerate(numbered) if part.is_copied), None)
         if first is not None:
             # Alone: a store that turns out not to copy parts has cost one request then.
             await self._make(*numbered.pop(first))
@@ -180,6 +245,8 @@ class _Round:
         spec = PartSpec(number=number, range=ByteRange(part.start, part.stop))
         receipt = await (self._copy(spec, part) if part.is_copied else self._mix(spec, part))
         self._receipts.append(receipt)
+        if self._upkeep is not None and not self.bad:
+            await self._upkeep.landed(self._upload_id, self._receipts)
 
     def _prove(self, receipts: Sequence[PartReceipt]) -> None:
         """Raise ``Corrupt`` unless the parts make the object that was promised."""

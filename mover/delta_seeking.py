@@ -80,7 +80,7 @@ class Seeker:
         basis = await self._likest(task, [info.entry for info in found])
         if basis is None:
             return LargeObject(entry=entry)
-        return first_sign(ends, LargeObject(entry=entry), basis)
+        return first_sign(ends.spec, LargeObject(entry=entry), basis, await ends.rates())
 
     # -- candidates ----------------------------------------------------------------------------
 
@@ -154,11 +154,12 @@ class Seeker:
         """The candidate that has most of the sampled bytes, if it is worth a signature."""
         ends, entry = self._ends, task.entry
         source, target = ends.source.capabilities, ends.target.capabilities
+        known = await ends.rates()
         worth = [
             each
             for each in candidates
             if may_be_sent(entry, each, source, target)
-            and sends_difference(ends.spec, entry, each, ends.link_rate())
+            and sends_difference(ends.spec, entry, each, known)
         ]
         if not task.samples or not worth:
             return None

@@ -29,7 +29,8 @@ from mover.delta_stored import stored_signature
 from mover.delta_tasks import Diff, Outline, Parcel, Patch, Sign, Spent
 from mover.ends import Ends
 from mover.errors import MoverError
-from mover.model import LargeObject
+from mover.measuring import Measured
+from mover.model import CopySpec, LargeObject
 from mover.seeing_out import in_thread
 from scheduler.model import Lease
 from transports.model import Checksum, Entry
@@ -75,9 +76,9 @@ def _open_rows(ops: bytes, basis_size: int) -> tuple[Row, Row]:
     return news, Row.of(unmatched_spans(unpack_ops(ops), basis_size))
 
 
-def first_sign(ends: Ends, task: LargeObject, basis: Entry) -> Sign:
+def first_sign(spec: CopySpec, task: LargeObject, basis: Entry, known: Measured) -> Sign:
     """The task that an object which is to be sent as a difference begins with."""
-    block_bytes = first_bytes(ends.spec, basis.size, ends.link_rate())
+    block_bytes = first_bytes(spec, basis.size, known.link)
     return Sign(entry=task.entry, basis=basis, block_bytes=block_bytes, again=task.again)
 
 
@@ -161,7 +162,7 @@ class Sender:
 
     async def diff(self, task: Diff) -> Patch | Sign | Whole:
         """Scan the object; leave a delta where that pays, or an outline for a finer signature."""
-        ends, entry, link = self._ends, task.entry, self._ends.link_rate()
+        ends, entry, known = self._ends, task.entry, await self._ends.rates()
         self._spent = task.spent
         await pin(ends, entry)
         signature = await self._signature(task.signature)
@@ -174,7 +175,7 @@ class Sender:
             await in_thread(found.count, task.basis.size)
             if is_another(literal_bytes=found.literal_bytes, size_bytes=entry.size):
                 return self._given_up(task, block_bytes)
-            if finer := self._finer(task, found, block_bytes):
+            if finer := self._finer(task, found, block_bytes, known):
                 return await self._ask(task, found, finer)
             if not still_pays(
                 ends.spec,
@@ -182,7 +183,7 @@ class Sender:
                 task.basis,
                 literal_bytes=found.literal_bytes,
                 edits=found.literals,
-                link=link,
+                known=known,
             ):
                 return Whole(self._spent)
             return await self._send(task, found, new)
@@ -240,7 +241,7 @@ class Sender:
             return Whole(self._spent)
         return self._asked(task, single, None)
 
-    def _finer(self, task: Diff, found: _Found, block_bytes: int) -> int | None:
+    def _finer(self, task: Diff, found: _Found, block_bytes: int, known: Measured) -> int | None:
         """The blocks of a finer signature, if one pays."""
         if len(found.ops) > OUTLINE_BYTES_MAX:
             return None
@@ -250,7 +251,7 @@ class Sender:
             open_bytes=open_bytes,
             edits=-(-open_bytes // block_bytes),
             level=task.level + 1,
-            link=self._ends.link_rate(),
+            link=known.link,
         )
         return finer if finer is not None and finer < block_bytes else None
 

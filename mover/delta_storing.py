@@ -9,6 +9,7 @@ without writing anything, which reads the old object near by and proves the resu
 import asyncio
 import secrets
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mover.budget import ByteBudget
@@ -26,7 +27,8 @@ from mover.delta_drafts import Draft
 from mover.delta_inputs import Input, StoreInput
 from mover.delta_ladders import RunningLadder
 from mover.delta_making import Making
-from mover.delta_patches import Counts, Patch
+from mover.delta_noting import HostKeeper
+from mover.delta_patches import Counts, Patch, Patched
 from mover.delta_patching import Patcher
 from mover.delta_refusing import refuse_other_basis, refuse_other_size, wrong_result
 from mover.delta_signing import Outcome, Watch
@@ -54,16 +56,24 @@ def copies_ranges(old: StoreInput, target: "Transport") -> bool:
 
 
 class Storing:
-    """Patches ``key`` of ``target`` with a seekable ``delta``."""
+    """Patches ``key`` of ``target`` with a seekable ``delta``; its upload is noted in ``notes``."""
 
     def __init__(
-        self, old: StoreInput, delta: Input, target: "Transport", key: str, watch: Watch
+        self,
+        old: StoreInput,
+        delta: Input,
+        target: "Transport",
+        key: str,
+        watch: Watch,
+        *,
+        notes: Path | None = None,
     ) -> None:
         self._old = old
         self._delta = delta
         self._target = target
         self._key = key
         self._watch = watch
+        self._notes = notes
         self._spots = Spots()
         self._sections: OrderedDict[int, bytes | bytearray] = OrderedDict()
         self._summed_bytes = 0
@@ -82,13 +92,6 @@ class Storing:
         replaces = await self._standing()
         ladder = list(end.ladder) or await self._summed(end)
         self._delta.check_unchanged()
-        patcher = Patcher(
-            target=self._target,
-            near=self._old.transport,
-            literals=self._fill,
-            budget=ByteBudget(BUDGET_BYTES),
-            token=secrets.token_hex(8),
-        )
         ops = await asyncio.to_thread(self._spots.ops)
         patch = Patch(
             key=self._key,
@@ -100,13 +103,32 @@ class Storing:
             replaces=replaces,
         )
         try:
-            done = await patcher.run(patch)
+            done = await self._patch(patch)
         except Corrupt:
             await refuse_other_basis(self._old, self._head)
             raise
         except AlreadyExists as error:
             raise Changed(f"{self._target.location}{self._key}") from error
         return self._outcome(end, done.counts)
+
+    async def _patch(self, patch: Patch) -> Patched:
+        """Patch, going on with an upload that a killed run of the same command has left."""
+        keeper = self._notes and HostKeeper.open(self._notes, self._target, self._key)
+        try:
+            if keeper:
+                await keeper.claim(f"{patch.size}-{patch.whole.hex}")
+            patcher = Patcher(
+                target=self._target,
+                near=self._old.transport,
+                literals=self._fill,
+                budget=ByteBudget(BUDGET_BYTES),
+                token=secrets.token_hex(8),
+                keeper=keeper or None,
+            )
+            return await patcher.run(patch)
+        finally:
+            if keeper:
+                keeper.close()
 
     async def _go_through(self) -> DeltaEnd:
         """Check all of the delta, and remember what it has."""

@@ -8,7 +8,7 @@ at the target as parcels. An object that the target lacks begins with *sample* n
 
 from dataclasses import dataclass, field
 
-from transports.model import Checksum, Entry
+from transports.model import Checksum, Entry, PartReceipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +131,19 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenUpload:
+    """An upload that a patch has open at the target, with the parts that are there and proved."""
+
+    upload_id: str
+    parts: list[PartReceipt] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
     """Make ``entry`` of ``basis`` and the delta. ``whole`` is its checksum, ``ladder`` of each MiB.
 
     Without a delta all of the basis is the object, as their checksums say.
+    ``upload`` is what an earlier holder of the task has left open.
     """
 
     entry: Entry
@@ -146,6 +155,7 @@ class Patch:
     matched_bytes: int
     spent: Spent
     again: bool = False
+    upload: OpenUpload | None = None
 
 
 DeltaTask = Sign | Diff | Patch

@@ -1,10 +1,11 @@
 """The two ends of a move, opened and decorated, with what the executors need to know of them."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from mover.budget import ByteBudget
+from mover.measuring import Gauge, Measured
 from mover.model import CopySpec, Tally, Verify
 from mover.recording import ManifestWriter
 from transports.base import Transport
@@ -19,6 +20,11 @@ class Single:
     target_key: str
 
 
+async def nothing_measured() -> Measured:
+    """The rates of a job in which nobody measures anything."""
+    return Measured()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
     """Source and target of one job in one process.
@@ -27,7 +33,8 @@ class Ends:
     memory, ``live`` counts what this process has done so far, for progress only. ``manifest`` is None
     where nothing is recorded: in a check, or a plan. ``unmetered_source`` and ``unmetered_target`` are
     the same stores for workers that are near them, without a rate on bytes; None where there is no
-    such rate, or no such side. ``link_rate`` is what is known of the link, in bytes per second.
+    such rate, or no such side. ``gauge`` has what this process has measured between two sides, ``rates``
+    tells what all processes of the job know by now.
     """
 
     spec: CopySpec
@@ -40,7 +47,8 @@ class Ends:
     manifest: ManifestWriter | None = None
     unmetered_source: Transport | None = None
     unmetered_target: Transport | None = None
-    link_rate: Callable[[], float | None] = lambda: None
+    rates: Callable[[], Awaitable[Measured]] = nothing_measured
+    gauge: Gauge | None = None
 
     @property
     def near_source(self) -> Transport:

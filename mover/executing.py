@@ -25,7 +25,7 @@ from mover.copying_large import (
 )
 from mover.copying_streamed import copy_streamed
 from mover.delta_choosing import may_be_sent, sends_difference
-from mover.delta_landing import Lander
+from mover.delta_landing import Lander, QueueKeeper
 from mover.delta_parcels import Spoiled, object_prefix, remove_hidden
 from mover.delta_seeking import Seeker
 from mover.delta_sending import Sender, first_sign
@@ -231,7 +231,7 @@ class Executor:
         try:
             if repeated:
                 await self._drop_uploads(entry, lease)
-            sign = self._sign_of(task)
+            sign = await self._sign_of(task)
             if ends.copies_in_store and (sign is None or ends.spec.delta is not Delta.ALWAYS):
                 receipt = await copy_in_store(ends, entry)
                 if rows is not None:
@@ -289,15 +289,16 @@ class Executor:
                 await abandon(ends, ends.target_key(entry.key), task.upload_id)
             return _failed(entry, error, lease)
 
-    def _sign_of(self, task: LargeObject) -> Sign | None:
+    async def _sign_of(self, task: LargeObject) -> Sign | None:
         """The first step of an object that is to be sent as a difference."""
         ends, entry, basis = self._ends, task.entry, task.basis
         source, target = ends.source.capabilities, ends.target.capabilities
         if basis is None or not may_be_sent(entry, basis, source, target):
             return None
-        if not sends_difference(ends.spec, entry, basis, ends.link_rate()):
+        known = await ends.rates()
+        if not sends_difference(ends.spec, entry, basis, known):
             return None
-        return first_sign(ends, task, basis)
+        return first_sign(ends.spec, task, basis, known)
 
     async def _seek(self, task: SeekTask, lease: Lease) -> Outcome:
         """One step of an object that may be made of one with another name, which enqueues the next."""
@@ -324,7 +325,8 @@ class Executor:
             if isinstance(task, Sign):
                 return handed_on(await alone(sender.sign(task)), spec.near_source)
             if isinstance(task, Patch):
-                lander = Lander(self._ends, functools.partial(self._still_held, lease))
+                keeper = QueueKeeper(self._store, lease, task)
+                lander = Lander(self._ends, functools.partial(self._still_held, lease), keeper)
                 patching = lander.patch(task, repeated=lease.generation > 1, rows=rows)
                 return done(await alone(patching))
             made = await alone(sender.diff(task))
@@ -343,6 +345,9 @@ class Executor:
         except TransportError as error:
             if not comes_again(error, lease.attempt):
                 await self._remove_parcels(task.entry)
+                if isinstance(task, Patch):
+                    with suppress(TransportError):
+                        await self._drop_uploads(task.entry, lease)
             return _failed(task.entry, error, lease)
 
     async def _remove_parcels(self, entry: Entry) -> None:

@@ -23,17 +23,10 @@ from pathlib import Path
 from mover.errors import Rejected
 from mover.model import CopySpec
 from mover.payloads import decode_spec, encode_spec
+from mover.state_directory import state_directory
 
 CREW_WAIT_S = 15.0
 """How long a new leader waits for workers of a dead one; they notice its death within seconds."""
-
-
-def state_directory(environment: Mapping[str, str]) -> Path:
-    """Where jobs live: ``MOVER_STATE``, else the XDG base directory specification's state home."""
-    if explicit := environment.get("MOVER_STATE"):
-        return Path(explicit)
-    home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "mover"
 
 
 def job_id(spec: CopySpec) -> str:

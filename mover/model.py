@@ -331,7 +331,8 @@ class Report:
 
     ``failures`` holds at most ``FAILURES_SHOWN`` rows; ``retry_file`` names them all, in a form
     that ``--files-from`` accepts, and is "" when nothing failed. ``withheld`` says why a job that
-    should delete has deleted nothing, "" where that is not so.
+    should delete has deleted nothing, "" where that is not so. ``rates`` are what the workers have
+    measured of a job between two sides, in bytes per second, by name; empty elsewhere.
     """
 
     job: str
@@ -341,6 +342,7 @@ class Report:
     failures: list[Failure]
     retry_file: str = ""
     withheld: str = ""
+    rates: dict[str, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -383,6 +385,7 @@ class Report:
             "failures": [each._asdict() for each in self.failures],
             "retry_file": self.retry_file,
             "withheld": self.withheld,
+            "rates": self.rates,
         }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mover.crew import read_beats
 from mover.errors import Rejected
 from mover.fleet import ENDED
+from mover.gauging import measured_by_all
 from mover.links import check_link_name, link_bucket
 from mover.model import CopySpec
 from mover.payloads import decode_spec
@@ -73,6 +74,7 @@ class JobDetails:
     summary: JobSummary
     limit: str
     workers: dict[str, tuple[int, int]]  # objects and bytes by worker
+    rates: dict[str, int]  # measured, in bytes per second, by name
     letters: list[FinishedTask]
     events: list[Event]
 
@@ -84,6 +86,7 @@ class JobDetails:
                 {"worker": name, "objects": objects, "bytes": size}
                 for name, (objects, size) in self.workers.items()
             ],
+            "rates": self.rates,
             "letters": [
                 {"task": letter.task_id, "reason": letter.reason, "attempts": letter.attempts}
                 for letter in self.letters
@@ -131,6 +134,7 @@ async def show_job(board: JobBoard, name: str) -> JobDetails:
             summary=summary,
             limit=summary.spec.limit if live is None else live.decode(),
             workers={name: (beat.objects, beat.bytes) for name, beat in beats.items()},
+            rates=(await measured_by_all(store, now_s=time.time())).named(),
             letters=await store.results({TaskState.DISCARDED}, limit=LETTERS_SHOWN),
             events=await store.events(limit=20),
         )

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from mover.errors import Incomplete, Rejected
-from mover.jobs import state_directory
+from mover.state_directory import state_directory
 from scheduler.board import FleetBoard, JobBoard
 from scheduler.errors import StoreUnavailable
 

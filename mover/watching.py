@@ -7,12 +7,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mover.crew import RUN_S_MAX, Beat, read_beats
 from mover.errors import Incomplete
 from mover.gathering import gather_results
+from mover.gauging import measured_by_all
 from mover.model import Report, State
 from mover.progress import Monitor, Progress, WorkerProgress
 from mover.stopping import Stop
@@ -109,5 +110,7 @@ class Watcher:
             state = State.CANCELLED
         seconds = time.monotonic() - self._started_s
         report = gathered.report(self.job, seconds=seconds, state=state)
+        measured = await measured_by_all(self.store, now_s=self.clock())
+        report = replace(report, rates=measured.named())
         self.monitor.end(report)
         return report

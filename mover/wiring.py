@@ -9,23 +9,24 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from mover.beside import first_leaf, running_beside
+from mover.beside import first_leaf
 from mover.budget import ByteBudget
 from mover.checking import DifferenceSink, check_ends
 from mover.crew import Crew
 from mover.deleting import Survey
+from mover.dressing import Resources, Wardrobe, agreement
 from mover.ends import Ends
 from mover.errors import Incomplete, MoverError, Rejected
 from mover.feeding import pair_pages
 from mover.jobs import JobDirectory
+from mover.measuring import Gauge
 from mover.model import Action, CopySpec, Report, State, Tally
 from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
-from mover.rating import Direction, Rates, open_rates
+from mover.rating import open_rates
 from mover.rechecking import recheck
 from mover.resolving import End, open_manifest, resolve, resolve_recorded
 from mover.running import Leader
@@ -34,16 +35,10 @@ from mover.stopping import Stop
 from mover.sweeping import survey
 from mover.workers import choose_workers
 from scheduler.errors import StoreUnavailable
-from scheduler.rates import RateStore
-from scheduler.slowdown import Slowdown
 from scheduler.sqlite_board import DirectoryBoard
 from scheduler.sqlite_store import SqliteTaskStore
 from scheduler.store import TaskStore
-from transports.base import Transport
 from transports.errors import Transient, TransportError
-from transports.limit import Brake, LimitPolicy
-from transports.opening import TransportPolicy, decorate
-from transports.retry_policy import DEFAULT_POLICY
 
 T = TypeVar("T")
 
@@ -79,22 +74,6 @@ async def open_queue(path: Path) -> AsyncGenerator[TaskStore, None]:
         yield store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """What a process spends on its jobs, together: payload bytes in memory, requests in flight.
-
-    ``concurrency`` pins the requests in flight per store; None lets each find its own number.
-    ``shared_rates`` is a store that outlives jobs: links, and requests of stores to slow down, are
-    shared through it by all workers; without it, only by those of the job.
-    """
-
-    budget: ByteBudget
-    concurrency: int | None = None
-    shared_rates: RateStore | None = None
-    worker_id: str = ""
-    leads: bool = False
-
-
 @asynccontextmanager
 async def open_job_ends(
     spec: CopySpec,
@@ -127,37 +106,22 @@ async def open_job_ends(
         live = Tally()
         resources = resources or Resources(budget=ByteBudget(BUDGET_BYTES))
         rates = None
-        shared: RateStore | None = resources.shared_rates or store
+        shared = resources.shared_rates or store
         if store is not None and shared is not None:
             rates = await stack.enter_async_context(
                 open_rates(spec, store, shared, sets_links=resources.leads)
             )
-        # A local end is not throttled, unless both are: then what is read is.
-        local, both = (
-            target.capabilities.local,
-            source.capabilities.local and target.capabilities.local,
-        )
-        at_source = _Dress(
-            direction="read",
-            live=live,
-            resources=resources,
-            rates=rates if both or not source.capabilities.local else None,
-            brake=await _brake(source, resources.worker_id, shared, stack),
-        )
-        at_target = _Dress(
-            direction="write",
-            live=live,
-            resources=resources,
-            rates=None if local else rates,
-            brake=await _brake(target, resources.worker_id, shared, stack),
-        )
+        gauge = Gauge(time.monotonic) if spec.has_sides and store is not None else None
+        wardrobe = Wardrobe(spec=spec, live=live, resources=resources, rates=rates, gauge=gauge)
+        dressed = await wardrobe.dress(source, target, shared, stack)
         yield Ends(
             spec=spec,
-            source=at_source.put_on(source),
-            target=at_target.put_on(target),
-            unmetered_source=at_source.put_on(source, metered=False) if spec.has_sides else None,
-            unmetered_target=at_target.put_on(target, metered=False) if spec.has_sides else None,
-            link_rate=lambda: None if rates is None else rates.link,
+            source=dressed.source,
+            target=dressed.target,
+            unmetered_source=dressed.unmetered_source,
+            unmetered_target=dressed.unmetered_target,
+            rates=agreement(store, rates),
+            gauge=gauge,
             token=job,
             budget=resources.budget,
             live=live,
@@ -188,53 +152,6 @@ async def open_resources(
             worker_id=worker_id,
             leads=leads,
         )
-
-
-async def _brake(
-    transport: Transport, worker_id: str, store: RateStore | None, stack: AsyncExitStack
-) -> Brake | None:
-    """Joins the concurrency of an end with what other workers hear from the same store."""
-    if store is None or transport.capabilities.local:
-        return None
-    brake = Brake()
-    slowdown = Slowdown(store, _scope(transport), worker_id, on_slow=brake.press)
-    brake.on_throttled = slowdown.told
-    await stack.enter_async_context(running_beside(slowdown.follow))
-    return brake
-
-
-def _scope(transport: Transport) -> str:
-    """The bucket or host of an end: what throttles is shared by all that is in it."""
-    scheme, _, rest = transport.location.partition("://")
-    return f"{transport.capabilities.copy_domain}|{scheme}://{rest.partition('/')[0]}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Dress:
-    """What one end wears: retry, limit and rates."""
-
-    direction: Direction
-    live: Tally
-    resources: Resources
-    rates: Rates | None
-    brake: Brake | None
-
-    def put_on(self, transport: Transport, *, metered: bool = True) -> Transport:
-        """The transport dressed; unless ``metered``, its bytes count against no rate."""
-        pinned, rates = self.resources.concurrency, self.rates
-        limit = None if pinned is None else LimitPolicy.fixed(pinned)
-        # Both ends have answered when they were opened, so a store that does not is away, not mistyped.
-        patient = replace(DEFAULT_POLICY, patience_s=DEFAULT_POLICY.deadline_s)
-        policy = TransportPolicy(
-            on_retry=self._count_retry, retry=patient, limit=limit, brake=self.brake
-        )
-        if rates is not None:
-            wear = rates.throttled if metered else rates.unmetered
-            transport = wear(transport, self.direction)
-        return decorate(transport, policy)
-
-    def _count_retry(self, verb: str, error: TransportError, wait_s: float) -> None:
-        self.live.retries += 1
 
 
 async def run_copy(

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from mover.budget import ByteBudget
+from mover.dressing import Resources
 from mover.ends import Ends
 from mover.errors import Rejected
 from mover.fleet import FleetWorker
@@ -29,7 +30,7 @@ from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES, FLEET_POLICY
 from mover.stopping import Stop
 from mover.units import Malformed, Timetable, parse_request_rate
 from mover.watching import Watcher
-from mover.wiring import Resources, flat, open_job_ends, run_copy
+from mover.wiring import flat, open_job_ends, run_copy
 from scheduler.board import FleetBoard, JobBoard
 from scheduler.model import JOB_STATE, JobState
 from scheduler.store import TaskStore
@@ -175,7 +176,11 @@ async def run_worker(
     budget = ByteBudget(memory_bytes or BUDGET_BYTES)
     async with open_fleet_board(queue, environment) as board, board.rates() as shared:
         resources = Resources(
-            budget=budget, concurrency=concurrency, shared_rates=shared, worker_id=name
+            budget=budget,
+            concurrency=concurrency,
+            shared_rates=shared,
+            worker_id=name,
+            pools=pools,
         )
 
         def open_ends(

@@ -59,6 +59,14 @@ def combine_crc64nvme_parts(parts: list[tuple[int, int]]) -> int:
     return total
 
 
+def combine_crc32c_parts(parts: list[tuple[int, int]]) -> int:
+    """The CRC-32C of an object from ``(crc, size_bytes)`` of its parts, in their order."""
+    total = 0
+    for crc, size_bytes in parts:
+        total = int(_crt().combine_crc32c(total, crc, size_bytes))
+    return total
+
+
 def crc64nvme_hex(data: BytesLike) -> str:
     """CRC-64/NVME as 16 lower-case hex digits."""
     return f"{int(_crt().crc64nvme(data)):016x}"

@@ -12,8 +12,7 @@ What fsspec leaves open is decided on the safe side:
   atomic by itself; what can do neither (fsspec's ``memory``) is as atomic as its own write.
 - Large objects: see ``filesystem_uploads``.
 
-Attributes and times are not kept. A blocking filesystem runs in its own threads, in one thread
-where it may hold one connection.
+Attributes and times are not kept. A blocking filesystem runs in threads, in one where it may hold one connection.
 """
 
 import asyncio
@@ -42,7 +41,8 @@ from transports.filesystem_answers import (
     is_plain,
     translate,
 )
-from transports.filesystem_calls import Calls, FileSystem, make_filesystem
+from transports.filesystem_calls import Calls, FileSystem, capabilities_of, make_filesystem
+from transports.filesystem_composing import piece_of
 from transports.filesystem_uploads import STAGE_PREFIX, Uploads
 from transports.location import Location
 from transports.model import (
@@ -50,7 +50,6 @@ from transports.model import (
     Attributes,
     Blob,
     ByteRange,
-    Capabilities,
     Checksum,
     Entry,
     Kind,
@@ -88,20 +87,7 @@ class FilesystemTransport(Transport):
         self._token = token or f"only-{secrets.token_hex(4)}"
         self.location = f"{calls.protocol}://{self._root.lstrip('/')}/"
         self._uploads = Uploads(calls, self._root, self._token, self.location)
-        self.capabilities = Capabilities(
-            scheme=calls.protocol,
-            multipart=calls.merges or not filesystem.async_impl,
-            part_size_min=5 * 1024 * 1024 if calls.merges else 1,
-            part_count_max=32 if calls.protocol in {"gs", "gcs"} else 10_000,
-            whole_size_max=256 * 1024 * 1024,
-            small_batch_count=1 if filesystem.async_impl else 16,
-            concurrency_start=16 if filesystem.async_impl else 2,
-            concurrency_max=64 if filesystem.async_impl else 4,
-            keeps_attributes=False,
-            keeps_mtime=False,
-            has_directories=not calls.is_flat,
-            has_etags=calls.is_flat,
-        )
+        self.capabilities = capabilities_of(calls, self._bucket)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -296,9 +282,29 @@ class FilesystemTransport(Transport):
         checksum: Checksum | None = None,
         replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
-        if replaces is not Presence.ANY:
+        if replaces is not Presence.ANY and not self.capabilities.conditional_finish:
             raise Unsupported(self._name(key), "this filesystem finishes without conditions")
-        return await self._uploads.finish(key, self._path(key), upload_id, parts, checksum)
+        path = self._path(key)
+        return await self._uploads.finish(key, path, upload_id, parts, checksum, replaces)
+
+    async def copy_part(
+        self,
+        key: str,
+        upload_id: str,
+        part: PartSpec,
+        entry: Entry,
+        span: ByteRange,
+        source: Transport,
+    ) -> PartReceipt:
+        """See the port; of whole objects only. The receipt tells no checksum."""
+        is_whole = span == ByteRange(0, entry.size)
+        if not (
+            self.capabilities.composes and isinstance(source, FilesystemTransport) and is_whole
+        ):
+            raise Unsupported(self._name(key), "this filesystem makes no parts of ranges")
+        info = await source._check_pin(entry)
+        piece = piece_of(source._path(entry.key), info)
+        return await self._uploads.refer(key, upload_id, part, piece)
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._uploads.abort(key, upload_id)
@@ -388,11 +394,7 @@ class FilesystemTransport(Transport):
 async def open_filesystem(
     location: Location, *, token: str, environment: Mapping[str, str]
 ) -> FilesystemTransport:
-    """Make the filesystem of a location. Some connect at once, and block while they do.
-
-    Raises ``BadLocation`` with what is known or missing, and ``Unavailable`` or ``Denied`` from a
-    filesystem that connects.
-    """
+    """Make a location's filesystem; it may connect. Raises ``BadLocation``, ``Unavailable``, ``Denied``."""
     with translating(translate, location.text):
         filesystem, path = await asyncio.to_thread(make_filesystem, location, environment)
     return FilesystemTransport(filesystem, path, token=token, owns=True)

@@ -16,6 +16,7 @@ from fsspec.spec import AbstractFileSystem
 
 from transports.filesystem_answers import Info
 from transports.location import BadLocation, Location
+from transports.model import Capabilities
 
 THREADS: Final = {"file": 4, "local": 4, "memory": 4}
 """Threads for blocking filesystems, by protocol. Others get one: many hold one connection, which
@@ -65,7 +66,9 @@ class Calls:
             if kind is not AbstractFileSystem
         )
         self.renames = renames and not filesystem.async_impl
+        self.composes = self.protocol in {"gs", "gcs"} and hasattr(filesystem, "_call")
         self.merges = filesystem.async_impl and hasattr(filesystem, "_merge")
+        self.is_async = filesystem.async_impl
         self._executor: ThreadPoolExecutor | None = None
         if not filesystem.async_impl:
             threads = THREADS.get(self.protocol, 1)
@@ -144,6 +147,28 @@ class Calls:
     def close(self) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=True)
+
+
+def capabilities_of(calls: Calls, bucket: str) -> Capabilities:
+    """What a filesystem can do, as far as fsspec tells."""
+    is_async = calls.is_async
+    return Capabilities(
+        scheme=calls.protocol,
+        multipart=calls.merges or not is_async,
+        part_size_min=5 * 1024 * 1024 if calls.merges else 1,
+        part_count_max=32 if calls.composes else 10_000,
+        whole_size_max=256 * 1024 * 1024,
+        small_batch_count=1 if is_async else 16,
+        concurrency_start=16 if is_async else 2,
+        concurrency_max=64 if is_async else 4,
+        keeps_attributes=False,
+        keeps_mtime=False,
+        has_directories=not calls.is_flat,
+        has_etags=calls.is_flat,
+        composes=calls.composes,
+        conditional_finish=calls.composes,
+        copy_domain=f"gs|{bucket}" if calls.composes else "",
+    )
 
 
 class File(Protocol):

@@ -27,14 +27,27 @@ from transports.errors import (
 )
 from transports.filesystem_answers import entry_of, translate
 from transports.filesystem_calls import Calls, FileSystem
-from transports.model import Checksum, PartReceipt, PartSpec, Proof, Receipt, UploadInfo
+from transports.filesystem_composing import Composing, Piece, reference, referred
+from transports.model import (
+    Checksum,
+    Entry,
+    PartReceipt,
+    PartSpec,
+    Presence,
+    Proof,
+    Receipt,
+    UploadInfo,
+)
 
 STAGE_PREFIX: Final = ".mover-stage-"
 JOIN_PIECE_BYTES: Final = 1024 * 1024
 JOIN_WHOLE_MAX_BYTES: Final = 64 * 1024 * 1024
 MADE_MAX: Final = 4096
 
-_PART: Final = re.compile(r"(\d{5})-(\d+)-(\d+)-([0-9a-f]{16})")
+REFERENCE: Final = "reference"
+"""In the place of a CRC: the part is another object, which is named in this one."""
+
+_PART: Final = re.compile(rf"(\d{{5}})-(\d+)-(\d+)-([0-9a-f]{{16}}|{REFERENCE})")
 _UPLOAD_ID: Final = re.compile(r"([A-Za-z0-9._-]+)/([0-9a-f]{16})")
 
 
@@ -53,6 +66,7 @@ class Uploads:
         self._root = root
         self._token = token
         self._location = location
+        self._composing = Composing(calls)
         self._made: dict[str, None] = {}  # directories that were there; MADE_MAX at most
 
     # -- whole objects -------------------------------------------------------------------------
@@ -124,14 +138,42 @@ class Uploads:
         name = f"{part.number:05}-{part.range.start}-{size}-{crc}"
         with translating(translate, self._location + key):
             await self._put_plain(f"{stage.path}/{name}", bytes(data))
+            if self._calls.composes:
+                await self._check_part(f"{stage.path}/{name}", data, self._location + key)
         return PartReceipt(part.number, part.range.start, size, crc, crc)
+
+    async def _check_part(self, path: str, data: memoryview, location: str) -> None:
+        """Compare the CRC-32C that the store has of a part; what is composed is told by these."""
+        expected = digests.checksum("crc32c", data).hex
+        actual = (await self._composing.piece(path)).crc32c
+        if actual != expected:
+            raise Corrupt(location, algorithm="crc32c", expected=expected, actual=actual)
+
+    async def refer(self, key: str, upload_id: str, part: PartSpec, piece: Piece) -> PartReceipt:
+        """Make a whole object that lies elsewhere a part. Its bytes stay where they are."""
+        stage = await self._open_stage(key, upload_id)
+        start, size = part.range.start, len(part.range)
+        with translating(translate, self._location + key):
+            path = f"{stage.path}/{part.number:05}-{start}-{size}-{REFERENCE}"
+            await self._put_plain(path, reference(piece))
+        return PartReceipt(part.number, start, size, piece.generation)
 
     async def parts(self, key: str, upload_id: str) -> Sequence[PartReceipt]:
         stage = await self._open_stage(key, upload_id)
         names = await self._names(stage.path)
         found = [match for name in names if (match := _PART.fullmatch(name))]
-        receipts = [PartReceipt(int(m[1]), int(m[2]), int(m[3]), m[4], m[4]) for m in found]
-        return sorted(receipts)
+        return sorted(
+            [
+                PartReceipt(int(m[1]), int(m[2]), int(m[3]), m[4], m[4])
+                if m[4] != REFERENCE
+                else await self._referred_part(f"{stage.path}/{m[0]}", m)
+                for m in found
+            ]
+        )
+
+    async def _referred_part(self, path: str, match: re.Match[str]) -> PartReceipt:
+        piece = referred(await self._cat(path, self._location))
+        return PartReceipt(int(match[1]), int(match[2]), int(match[3]), piece.generation)
 
     async def finish(
         self,
@@ -140,6 +182,7 @@ class Uploads:
         upload_id: str,
         parts: Sequence[PartReceipt],
         checksum: Checksum | None,
+        replaces: Entry | Presence = Presence.ANY,
     ) -> Receipt:
         """Join the parts under ``path``. A repeated call finds the note that the first one left."""
         location = self._location + key
@@ -155,12 +198,30 @@ class Uploads:
         sources = [f"{stage.path}/{p.number:05}-{p.start}-{p.size}-{p.crc64nvme}" for p in parts]
         self._check_parts(location, parts, checksum)
         with translating(translate, location):
-            await self._join(stage, sources, path, size)
+            if self._calls.composes and parts:
+                pieces = await self._pieces(stage, parts)
+                hidden = f"{stage.path}/joined"
+                await self._composing.join(pieces, hidden, path, location, replaces)
+            else:
+                await self._join(stage, sources, path, size)
             await self._put_plain(done, mark.encode())
             for name in await self._names(stage.path):
                 if name != "done":
                     await self._calls.call("rm_file", f"{stage.path}/{name}")
         return await self._receipt(key, path, size, True, checksum)
+
+    async def _pieces(self, stage: _Stage, parts: Sequence[PartReceipt]) -> list[Piece]:
+        """The objects that the parts are, in their order."""
+        names = set(await self._names(stage.path))
+        pieces = []
+        for part in parts:
+            name = f"{part.number:05}-{part.start}-{part.size}-"
+            if f"{name}{REFERENCE}" in names:
+                path = f"{stage.path}/{name}{REFERENCE}"
+                pieces.append(referred(await self._cat(path, self._location)))
+            else:
+                pieces.append(await self._composing.piece(f"{stage.path}/{name}{part.crc64nvme}"))
+        return pieces
 
     def _check_parts(
         self, location: str, parts: Sequence[PartReceipt], checksum: Checksum | None

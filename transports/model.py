@@ -204,5 +204,6 @@ class Capabilities:
     local: bool = False  # bytes do not cross a network: not throttled unless both sides are local
     server_copy: bool = False  # `copy` works between two transports with the same `copy_domain`
     copies_parts: bool = False  # `copy_part` works between them too, as far as is known
+    composes: bool = False  # `copy_part` works for whole objects of the same bucket
     conditional_finish: bool = False  # `finish_upload` minds what it `replaces`
     copy_domain: str = ""

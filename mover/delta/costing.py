@@ -62,21 +62,23 @@ class Rates:
     """How fast things go: measured ones where there are any.
 
     ``link`` is between the sides, ``source_read`` and ``target_read`` are near each side,
-    ``target_write`` is what mixed parts are written at, ``scan`` is one core's. ``rtt_s`` is the
-    link's round trip. The defaults beside the link's are cautious guesses for one machine a side.
+    ``target_write`` is what mixed parts are written at, ``target_copy`` what the store copies by itself,
+    ``scan`` is one core's. ``rtt_s`` is the link's round trip. The defaults beside the link's are cautious
+    guesses for one machine a side.
     """
 
     link: float
     source_read: float = 500e6
     target_read: float = 500e6
     target_write: float = 300e6
+    target_copy: float = 2e9
     scan: float = 3e9
     cores: int = 1
     rtt_s: float = 0.06
 
     def __post_init__(self) -> None:
-        speeds = (self.link, self.source_read, self.target_read, self.target_write, self.scan)
-        if min(speeds) <= 0 or self.cores < 1 or self.rtt_s < 0:
+        near = (self.source_read, self.target_read, self.target_write, self.target_copy)
+        if min(self.link, self.scan, *near) <= 0 or self.cores < 1 or self.rtt_s < 0:
             raise ValueError("rates are more than nothing")
 
 
@@ -144,10 +146,7 @@ def full_cost(job: Job, rates: Rates, prices: Prices) -> Cost:
 
 
 def delta_cost(job: Job, rates: Rates, prices: Prices) -> Cost:
-    """A delta: sign near the target, scan near the source while literals cross, patch.
-
-    The store's own copies are taken to be quick beside the mixed parts.
-    """
+    """A delta: sign near the target, scan near the source while literals cross, patch."""
     sent = job.literal_bytes + job.signature_bytes
     power = rates.scan * rates.cores
     signing_s = 0.0 if job.sidecar else job.basis_bytes / min(rates.target_read, power)
@@ -158,7 +157,11 @@ def delta_cost(job: Job, rates: Rates, prices: Prices) -> Cost:
         job.literal_bytes / rates.link,
     )
     near = max(0, job.mixed_bytes - job.literal_bytes)
-    patching_s = near / rates.target_read + job.mixed_bytes / rates.target_write
+    patching_s = (
+        near / rates.target_read
+        + job.mixed_bytes / rates.target_write
+        + (job.size_bytes - job.mixed_bytes) / rates.target_copy
+    )
     time_s = signing_s + signature_s + 2 * rates.rtt_s + scanning_s + patching_s
     read = job.size_bytes + near + (0 if job.sidecar else job.basis_bytes)
     parts = _calls(job.mixed_bytes, job.full_part_bytes) + 2 * job.ranges + 1

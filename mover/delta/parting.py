@@ -9,6 +9,7 @@ of one byte takes a whole small part out of the copies around it.
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from mover.delta.model import OP, Op, OpKind
@@ -78,6 +79,24 @@ class Part(NamedTuple):
     @property
     def is_copied(self) -> bool:
         return self.origin != MIXED
+
+
+def plan_composed(
+    ops: Iterable[Op], size: int, basis_size: int, limits: PartLimits
+) -> list[Part] | None:
+    """The parts of an object that is all of its basis and then more: the basis, and mixed ones.
+
+    For stores that make parts of whole objects only. None where the object is not like that, or where
+    what is new would take larger parts than pass through memory.
+    """
+    first = next(iter(ops), None)
+    if first != Op(0, 0, basis_size, OpKind.COPY) or not basis_size < size:
+        return None
+    each = max(limits.mixed_bytes, -(-(size - basis_size) // (limits.count_max - 1)))
+    if each > limits.mixed_bytes_max:
+        return None
+    cuts = [*range(basis_size, size, each), size]
+    return [Part(0, basis_size, 0), *(Part(start, stop) for start, stop in pairwise(cuts))]
 
 
 def plan_parts(ops: Iterable[Op], size: int, limits: PartLimits) -> list[Part]:

@@ -164,7 +164,7 @@ def test_json_is_one_object_and_nothing_else(mover: CommandLine) -> None:
     assert ran.errors == ""
     assert list(report) == [
         *("job", "state", "objects", "bytes", "delta", "seconds", "verified", "failures"),
-        *("retry_file", "withheld"),
+        *("retry_file", "withheld", "rates"),
     ]
     assert report["state"] == "done"
     assert report["objects"]["copied"] == 4

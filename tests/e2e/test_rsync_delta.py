@@ -23,7 +23,7 @@ from tests.e2e.support import (
     read_tree,
     write_tree,
 )
-from tests.faults.script import Answer, Rule
+from tests.faults.script import Answer, Drip, Rule, Side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,6 +191,34 @@ def test_what_crosses_is_what_is_reported(
     crossed = proxy.up.total_bytes + proxy.down.total_bytes
     # Beside the difference: listings, the small object, and answers.
     assert ended.report["delta"]["wire"] < crossed < ended.report["delta"]["wire"] + 20_000
+
+
+LINK_BYTES_PER_S = 4 * MIB
+
+
+def test_the_link_is_measured_by_what_the_difference_took(
+    fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path, fault_proxy: ProxyFactory
+) -> None:
+    fill_bucket(seaweed_bucket, {"big.bin": OLD}, "t/")
+    new = OLD[: 8 * MIB] + random.Random(9).randbytes(3 * MIB) + OLD[11 * MIB :]
+    write_tree(tmp_path / "in", {"big.bin": new}, settle=True)
+    os.utime(tmp_path / "in/big.bin")
+    slow = Rule(fault=Drip(bytes_per_s=LINK_BYTES_PER_S, side=Side.REQUEST), method="PUT")
+    proxy = fault_proxy(seaweed_bucket.server.endpoint_url, slow)
+    environment = fleet.environment | {"http_proxy": proxy.endpoint_url}
+    far = Fleet(redis=fleet.redis, environment=environment)
+    far.start_worker("--pool", "far")
+    try:
+        ends = f"{tmp_path}/in/", seaweed_bucket.location("t/")
+        pools = ("--source-pool", "far", "--target-pool", "eu")
+        job = fleet.submit_rsync(*ends, *pools, "--compare", "etag", "--no-server-copy")
+        shown = fleet.wait_until(job, lambda shown: "link" in shown["rates"])
+        fleet.wait_for_end(job)
+    finally:
+        far.close()
+    # Three MiB in one piece, and what the proxy's machine has held up.
+    assert LINK_BYTES_PER_S / 10 < shown["rates"]["link"] < 1.2 * LINK_BYTES_PER_S
+    assert_equal_trees(read_bucket(seaweed_bucket, "t/"), {"big.bin": new})
 
 
 def wait_for(look: Callable[[], bool], within_s: float = 30.0) -> None:

@@ -19,6 +19,7 @@ from mover.delta_choosing import (
     still_pays,
 )
 from mover.delta_tasks import Spent
+from mover.measuring import Measured
 from mover.model import CopySpec, Delta
 from mover.naming import is_hidden, visible
 from transports.memory import CAPABILITIES
@@ -50,8 +51,9 @@ def entry(size: int) -> Entry:
         (Delta.ALWAYS, False, 20 * MIB, FAST, Optimise.TIME, True),
         (Delta.AUTO, False, GIB, SLOW, Optimise.TIME, False),
         (Delta.AUTO, True, GIB, SLOW, Optimise.TIME, True),
-        (Delta.AUTO, True, GIB, None, Optimise.TIME, True),
-        (Delta.AUTO, True, 20 * MIB, None, Optimise.TIME, False),
+        (Delta.AUTO, True, GIB, None, Optimise.TIME, True),  # the guess for a link
+        (Delta.AUTO, True, 20 * MIB, None, Optimise.TIME, True),
+        (Delta.AUTO, True, 20 * MIB, 125e6, Optimise.TIME, False),
         (Delta.AUTO, True, GIB, FAST, Optimise.TIME, False),
         (Delta.AUTO, True, GIB, FAST, Optimise.COST, True),
         (Delta.AUTO, True, 20 * MIB, FAST, Optimise.COST, True),
@@ -61,8 +63,30 @@ def test_before_anybody_has_looked(
     delta: Delta, sides: bool, size: int, link: float | None, optimise: Optimise, sends: bool
 ) -> None:
     wish = spec(delta, sides=sides, optimise=optimise)
-    assert sends_difference(wish, entry(size), entry(size), link) is sends
+    assert sends_difference(wish, entry(size), entry(size), Measured(out=link)) is sends
     assert may_go_as_difference(wish) or not sends
+
+
+@pytest.mark.parametrize(
+    ("known", "sends"),
+    [
+        (Measured(out=SLOW), True),
+        (Measured(out=FAST), False),
+        (Measured(back=FAST), False),  # until something went to the target
+        (Measured(out=SLOW, back=FAST), True),
+        (Measured(out=FAST, back=SLOW), False),
+        (Measured(out=FAST, limit=SLOW), True),
+        (Measured(out=SLOW, limit=FAST), True),
+        (Measured(limit=FAST), True),  # who allows much may have less
+        (Measured(out=300e6), False),
+        (Measured(out=300e6, source_read=5e9, target_read=5e9, target_write=3e9), True),
+        (Measured(out=125e6), True),
+        (Measured(out=125e6, target_read=20e6), False),  # to sign takes longer than to send
+        (Measured(out=125e6, target_copy=50e6), False),
+    ],
+)
+def test_a_slow_link_turns_the_choice_and_so_do_slow_stores(known: Measured, sends: bool) -> None:
+    assert sends_difference(spec(Delta.AUTO), entry(GIB), entry(GIB), known) is sends
 
 
 @pytest.mark.parametrize(
@@ -78,9 +102,9 @@ def test_before_anybody_has_looked(
 def test_once_it_is_known_what_is_different(delta: Delta, share: float, pays: bool) -> None:
     new = entry(GIB)
     literal_bytes = round(share * GIB)
-    assert (
-        still_pays(spec(delta), new, new, literal_bytes=literal_bytes, edits=9, link=SLOW) is pays
-    )
+    known = Measured(out=SLOW)
+    wish = spec(delta)
+    assert still_pays(wish, new, new, literal_bytes=literal_bytes, edits=9, known=known) is pays
 
 
 def test_another_object() -> None:

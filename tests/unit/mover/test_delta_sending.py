@@ -13,9 +13,11 @@ import pytest
 from mover import delta_signing
 from mover.beside import first_leaf
 from mover.delta.part_signing import part_head
+from mover.delta_keeping import Keeper
 from mover.delta_parcels import clean_up
 from mover.delta_stored import PartSigner, StoredParts
 from mover.delta_tasks import Diff, Patch, Sign
+from mover.measuring import Measured
 from mover.model import Compare, Delta, LargeObject, SmallShard, Tally, TaskResult
 from mover.naming import is_hidden
 from mover.payloads import decode_payload, decode_result, encode_payload
@@ -214,6 +216,10 @@ async def test_what_matches_nothing_goes_whole_at_the_price_of_its_signature() -
     assert len(OTHER) < tally.wire_bytes <= 1.005 * len(OTHER)
 
 
+async def slow_link() -> Measured:
+    return Measured(limit=1e6)
+
+
 @pytest.mark.parametrize(
     ("wishes", "sides"),
     [
@@ -225,7 +231,7 @@ async def test_what_matches_nothing_goes_whole_at_the_price_of_its_signature() -
 async def test_who_does_what(wishes: dict[str, Any], sides: int) -> None:
     pair = Pair(**wishes)
     await pair.begin()
-    ends = dataclasses.replace(pair.ends(), link_rate=lambda: 1e6)
+    ends = dataclasses.replace(pair.ends(), rates=slow_link)
     executor = make_executor(ends, pair.store)
     pools = []
     for pool in ("any", "b", "a", "b"):
@@ -287,7 +293,15 @@ class Mortal(Decorator):
         return listing if is_listing else wrapped
 
 
-@pytest.mark.usefixtures("coarse")
+@pytest.fixture(params=[False, True])
+def noted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without parts noted as they land; else it is too quick for that."""
+    if request.param:
+        monkeypatch.setattr(Keeper, "every_s", 0.0)
+        monkeypatch.setattr("mover.delta_keeping.NOTE_SHARE", 0.0)
+
+
+@pytest.mark.usefixtures("coarse", "noted")
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_worker_may_be_killed_at_any_call(after: bool) -> None:
     deaths = 0

@@ -3,7 +3,16 @@
 import pytest
 
 from mover.delta.model import Op, OpKind, joined, pack_ops
-from mover.delta.parting import MIB, MIXED, Part, PartLimits, near_reads, pieces_of, plan_parts
+from mover.delta.parting import (
+    MIB,
+    MIXED,
+    Part,
+    PartLimits,
+    near_reads,
+    pieces_of,
+    plan_composed,
+    plan_parts,
+)
 
 GIB = 1024 * MIB
 COPY, LITERAL, FILL = OpKind.COPY, OpKind.LITERAL, OpKind.FILL
@@ -136,3 +145,35 @@ def test_reads_that_lie_close_come_together() -> None:
     reads = near_reads([first, second, far], gap_bytes=50, read_bytes=1_000)
     assert [(read.start, read.stop) for read in reads] == [(700, 950), (5_000, 5_009)]
     assert reads[0].pieces == [second, first]
+
+
+TAIL = [Op(10 * MIB, 10 * MIB, 40 * MIB, OpKind.LITERAL)]
+WHOLE = Op(0, 0, 10 * MIB, OpKind.COPY)
+
+
+@pytest.mark.parametrize(
+    ("ops", "size", "count"),
+    [
+        ([WHOLE, *TAIL], 50 * MIB, 1 + 3),
+        ([WHOLE, Op(10 * MIB, 10 * MIB, 1, OpKind.LITERAL)], 10 * MIB + 1, 1 + 1),
+        ([WHOLE, Op(10 * MIB, 0, 10 * MIB, OpKind.COPY)], 20 * MIB, 1 + 1),  # the basis twice
+        ([WHOLE], 10 * MIB, None),
+        ([Op(0, 0, 9 * MIB, OpKind.COPY), Op(9 * MIB, 0, MIB, OpKind.FILL)], 10 * MIB, None),
+        ([Op(0, 0, MIB, OpKind.LITERAL), Op(MIB, 0, 10 * MIB, OpKind.COPY)], 11 * MIB, None),
+        ([Op(0, 1, 10 * MIB, OpKind.COPY), *TAIL], 50 * MIB, None),
+        ([WHOLE, Op(10 * MIB, 0, 1 << 40, OpKind.FILL)], (10 * MIB) + (1 << 40), None),
+        ([], 0, None),
+    ],
+)
+def test_what_only_grew_is_its_basis_and_a_few_parts(
+    ops: list[Op], size: int, count: int | None
+) -> None:
+    parts = plan_composed(ops, size, 10 * MIB, PartLimits(count_max=32))
+    if parts is None:
+        assert count is None
+        return
+    assert len(parts) == count
+    assert parts[0] == Part(0, 10 * MIB, 0)
+    assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
+    assert parts[-1].stop == size
+    assert not any(part.is_copied for part in parts[1:])
