@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
+from mover.actions import Action
 from mover.checking import Difference
 from mover.deleting import Survey
 from mover.delta.costing import Optimise
@@ -20,7 +21,7 @@ from mover.errors import Rejected
 from mover.filtering import Selection
 from mover.fleet_api import jobs, limit, retry, serve, show, steer, submit_spec, watch, work
 from mover.jobs import JobDirectory
-from mover.model import Action, Compare, CopySpec, Delta, Links, Report, Verify
+from mover.model import Compare, CopySpec, Delta, Links, Report, Verify
 from mover.progress import Monitor, Silent
 from mover.queues import is_fleet, jobs_directory
 from mover.stopping import Stop

@@ -17,6 +17,8 @@ from mover.delta.costing import (
     Rates,
     Way,
     choose,
+    delta_cost,
+    direct_cost,
     full_cost,
 )
 from mover.delta_tasks import Spent
@@ -28,6 +30,9 @@ LINK_BYTES_PER_S: Final = 125e6
 
 CHANGED: Final = 0.05
 """The share of an object that is expected to differ before anybody has looked."""
+
+CHANGED_DIRECT: Final = CHANGED / 2
+"""The same beside a base, which is compared in blocks of 2 KiB and element by element: a guess."""
 
 EDITS: Final = 100
 FEW_EDITS: Final = 30
@@ -64,6 +69,31 @@ def sends_difference(spec: CopySpec, entry: Entry, basis: Entry, link: float | N
         return False
     job = _job(entry, basis, changed=CHANGED, edits=EDITS)
     return choose(job, _rates(link), optimise=spec.optimise) is Way.DELTA
+
+
+def way_of(
+    spec: CopySpec, entry: Entry, basis: Entry, link: float | None, *, proven: bool | None
+) -> Way:
+    """How an object that may be sent as a difference shall go, where a base may be near the source.
+
+    ``proven`` says whether it is known to be the target's old version, None that there is none. Who
+    says ``always`` has given the base to be used.
+    """
+    if proven is not None and spec.delta is Delta.ALWAYS:
+        return Way.DIRECT
+    sends = sends_difference(spec, entry, basis, link)
+    other = Way.DELTA if sends else Way.FULL
+    if proven is None or spec.delta is Delta.NEVER or not spec.has_sides:
+        return other
+    job, rates, prices = _job(entry, basis, changed=CHANGED, edits=EDITS), _rates(link), Prices()
+    from_base = _job(entry, basis, changed=CHANGED_DIRECT, edits=EDITS)
+    direct = direct_cost(from_base, rates, prices, proven=proven)
+    if not direct.saves(full_cost(job, rates, prices), spec.optimise):
+        return other
+    by_signature = delta_cost(job, rates, prices)
+    if sends and by_signature.measure(spec.optimise) < direct.measure(spec.optimise):
+        return other
+    return Way.DIRECT
 
 
 def still_pays(

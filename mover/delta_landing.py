@@ -13,6 +13,7 @@ from mover.delta_parcels import object_prefix, remove_hidden
 from mover.delta_patches import Counts
 from mover.delta_patches import Patch as Plan
 from mover.delta_patching import Fill, Patcher
+from mover.delta_proving import is_same
 from mover.delta_receiving import read_ladder, received
 from mover.delta_tasks import Patch, Spent
 from mover.ends import Ends
@@ -72,7 +73,7 @@ class Lander:
         except NotFound:
             return None
         found, entry = info.entry, task.entry
-        if _is_same(found, task.basis) or found.size != entry.size:
+        if is_same(found, task.basis) or found.size != entry.size:
             return None
         known = next((c.hex for c in info.checksums if c.algorithm == task.whole.algorithm), "")
         if not known:
@@ -85,11 +86,11 @@ class Lander:
         ends, entry, near = self._ends, task.entry, self._ends.near_target
         replaces: Entry | Presence = task.basis
         if not near.capabilities.conditional_finish:
-            if not _is_same((await near.head(key)).entry, task.basis):
+            if not is_same((await near.head(key)).entry, task.basis):
                 raise Changed(f"{near.location}{key}")
             replaces = Presence.ANY
         ladder = await read_ladder(near, task.ladder)
-        receiving = received(near, task.delta, size=entry.size, basis_size=task.basis.size)
+        receiving = received(near, task.delta, size=entry.size, basis=task.basis)
         async with receiving as delta:
             patcher = Patcher(
                 target=near,
@@ -110,6 +111,7 @@ class Lander:
                 replaces=replaces,
             )
             patched = await patcher.run(plan)
+            patched.counts.requests += delta.literals.requests
         return patched.receipt, patched.counts
 
     def _resend(self, entry: Entry) -> Fill:
@@ -159,6 +161,9 @@ class Lander:
                 task.matched_bytes,
                 spent.requests,
                 round(saved, 6),
+                task.direct,
+                task.changed_bytes,
+                task.base,
             )
             rows.append(replace(row, delta=delta))
         tally = finished_tally(entry.size, made.proof)
@@ -166,14 +171,7 @@ class Lander:
         tally.wire_bytes = counts.resent_bytes
         tally.delta_wire_bytes = spent.wire_bytes
         tally.literal_bytes, tally.matched_bytes = task.literal_bytes, task.matched_bytes
+        tally.direct_objects, tally.changed_bytes = int(task.direct), task.changed_bytes
         tally.delta_requests = spent.requests
         tally.saved_usd_e6 = round(saved * 1e6)
         return TaskResult(tally=tally)
-
-
-def _is_same(found: Entry, wanted: Entry) -> bool:
-    """Whether an object is still the one that was planned, by all that is known of both."""
-    return found.size == wanted.size and all(
-        one == other or not (one and other)
-        for one, other in ((found.etag, wanted.etag), (found.version, wanted.version))
-    )

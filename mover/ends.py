@@ -1,6 +1,6 @@
 """The two ends of a move, opened and decorated, with what the executors need to know of them."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -28,6 +28,8 @@ class Ends:
     where nothing is recorded: in a check, or a plan. ``unmetered_source`` and ``unmetered_target`` are
     the same stores for workers that are near them, without a rate on bytes; None where there is no
     such rate, or no such side. ``link_rate`` is what is known of the link, in bytes per second.
+    ``base`` opens the store of older copies near the source, once; it raises ``TransportError``,
+    ``MoverError`` or ``ValueError`` where it cannot. None where there is none.
     """
 
     spec: CopySpec
@@ -41,6 +43,7 @@ class Ends:
     unmetered_source: Transport | None = None
     unmetered_target: Transport | None = None
     link_rate: Callable[[], float | None] = lambda: None
+    base: Callable[[], Awaitable[Transport]] | None = None
 
     @property
     def near_source(self) -> Transport:

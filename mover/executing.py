@@ -24,11 +24,13 @@ from mover.copying_large import (
     pin,
 )
 from mover.copying_streamed import copy_streamed
-from mover.delta_choosing import may_be_sent, sends_difference
+from mover.delta.costing import Way
+from mover.delta_choosing import may_be_sent, way_of
+from mover.delta_directing import Director
 from mover.delta_landing import Lander
 from mover.delta_parcels import Spoiled, object_prefix, remove_hidden
-from mover.delta_sending import Sender, first_sign
-from mover.delta_tasks import DeltaTask, Patch, Sign
+from mover.delta_sending import Sender, Whole, first_sign
+from mover.delta_tasks import DeltaTask, Direct, Patch, Prove, Sign
 from mover.ends import Ends
 from mover.feeding import found, sweep_task
 from mover.letters import (
@@ -215,15 +217,18 @@ class Executor:
         try:
             if repeated:
                 await self._drop_uploads(entry, lease)
-            sign = self._sign_of(task)
-            if ends.copies_in_store and (sign is None or ends.spec.delta is not Delta.ALWAYS):
+            first = self._first_step(task)
+            if ends.copies_in_store and (first is None or ends.spec.delta is not Delta.ALWAYS):
                 receipt = await copy_in_store(ends, entry)
                 if rows is not None:
                     rows.append(copied_in_store_row(ends, entry, receipt))
                 return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
-            if sign is not None and info.ranges:
-                return _handed_on(sign, ends.spec.near_target)
+            if first is not None and info.ranges:
+                is_near = isinstance(first, Direct)
+                return _handed_on(
+                    first, ends.spec.near_source if is_near else ends.spec.near_target
+                )
             if entry.size < 0 or not info.ranges:
                 return _done(await copy_streamed(ends, entry, info, fence, rows))
             chunks, assembly = await open_object(
@@ -273,29 +278,38 @@ class Executor:
                 await abandon(ends, ends.target_key(entry.key), task.upload_id)
             return _failed(entry, error, lease)
 
-    def _sign_of(self, task: LargeObject) -> Sign | None:
+    def _first_step(self, task: LargeObject) -> Sign | Direct | None:
         """The first step of an object that is to be sent as a difference."""
         ends, entry, basis = self._ends, task.entry, task.basis
+        spec, link = ends.spec, ends.link_rate()
         source, target = ends.source.capabilities, ends.target.capabilities
         if basis is None or not may_be_sent(entry, basis, source, target):
             return None
-        if not sends_difference(ends.spec, entry, basis, ends.link_rate()):
+        way = way_of(spec, entry, basis, link, proven=True if spec.has_base else None)
+        if way is Way.FULL:
             return None
+        if spec.has_base:
+            return Direct(entry=entry, basis=basis, again=task.again)
         return first_sign(ends, task, basis)
 
     async def _delta(self, task: DeltaTask, lease: Lease, rows: list[Row] | None) -> Outcome:
         """One step of an object that is sent as a difference, which enqueues the next."""
-        spec, sender = self._ends.spec, Sender(self._ends, lease)
+        spec = self._ends.spec
+        director = Director(self._ends, lease, task.spent)
+        sender = Sender(self._ends, lease, task.spent)
         try:
             if isinstance(task, Sign):
                 return _handed_on(await alone(sender.sign(task)), spec.near_source)
+            if isinstance(task, Prove):
+                return _handed_on(await alone(director.prove(task)), spec.near_source)
             if isinstance(task, Patch):
                 lander = Lander(self._ends, functools.partial(self._still_held, lease))
                 patching = lander.patch(task, repeated=lease.generation > 1, rows=rows)
                 return _done(await alone(patching))
-            made = await alone(sender.diff(task))
+            comparing = director.direct(task) if isinstance(task, Direct) else sender.diff(task)
+            made = await alone(comparing)
             sent = Tally(wire_bytes=made.spent.wire_bytes - task.spent.wire_bytes)
-            if isinstance(made, Patch | Sign):
+            if not isinstance(made, Whole):
                 weight = task.entry.size if isinstance(made, Patch) else 0
                 return _handed_on(made, spec.near_target, weight=weight, tally=sent)
             await self._remove_parcels(task.entry)

@@ -47,14 +47,22 @@ class Deed(StrEnum):
     DELETED = "deleted"
 
 
-class DeltaRow(msgspec.Struct, frozen=True, gc=False):
-    """What it took to send an object as a difference; ``wire_bytes`` crossed between the sides."""
+class DeltaRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What it took to send an object as a difference; ``wire_bytes`` crossed between the sides.
+
+    A ``direct`` one was taken from the older version that ``base`` names, without a signature; else ``base``
+    says why that was not done, "" where no base was given. ``changed_bytes`` of what matched came as changes
+    of elements.
+    """
 
     wire_bytes: int
     literal_bytes: int
     matched_bytes: int
     requests: int
     saved_usd: float
+    direct: bool = False
+    changed_bytes: int = 0
+    base: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mover.delta_tasks import Diff, Patch, Sign
+from mover.delta_tasks import Diff, Direct, Patch, Prove, Sign
 from mover.errors import Rejected
 from mover.model import (
     Assembly,
@@ -28,7 +28,18 @@ from mover.model import (
 from mover.packing import Damaged, pack, unpack
 
 Payload = (
-    SmallShard | LargeObject | Chunk | Assembly | Listing | Sweep | Removal | Sign | Diff | Patch
+    SmallShard
+    | LargeObject
+    | Chunk
+    | Assembly
+    | Listing
+    | Sweep
+    | Removal
+    | Direct
+    | Prove
+    | Sign
+    | Diff
+    | Patch
 )
 
 T = TypeVar("T")
@@ -41,6 +52,8 @@ _TAGS: dict[str, type[Any]] = {
     "listing": Listing,
     "sweep": Sweep,
     "removal": Removal,
+    "direct": Direct,
+    "prove": Prove,
     "sign": Sign,
     "diff": Diff,
     "patch": Patch,

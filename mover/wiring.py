@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from mover.actions import Action
 from mover.beside import first_leaf, running_beside
 from mover.budget import ByteBudget
 from mover.checking import DifferenceSink, check_ends
@@ -22,7 +23,7 @@ from mover.ends import Ends
 from mover.errors import Incomplete, MoverError, Rejected
 from mover.feeding import pair_pages
 from mover.jobs import JobDirectory
-from mover.model import Action, CopySpec, Report, State, Tally
+from mover.model import CopySpec, Report, State, Tally
 from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
 from mover.rating import Direction, Rates, open_rates

@@ -23,6 +23,9 @@ from mover.delta.tensors import Place, place_at
 JOIN_BYTES: Final = 256 * 1024
 """A shorter copy between two literals belongs to their region: to tell of it takes a few bytes."""
 
+REGION_OPS_MAX: Final = 50_000
+"""A region is cut after so many operations: they are in memory together."""
+
 SAMPLE_BYTES: Final = 16 * 1024
 SAMPLES: Final = 4
 WORTH: Final = 0.85
@@ -139,6 +142,9 @@ class Regions:
             if op.kind is OpKind.LITERAL or (held and is_short):
                 held.append(op)
                 inner = inner if shift is None else shift
+                if len(held) == REGION_OPS_MAX:
+                    yield from self._settled(held, inner, None)
+                    held = []
                 continue
             yield from self._settled(held, inner, shift)
             held, inner = [], None
