@@ -75,6 +75,8 @@ def specification(
     optimise: Optimise | str = Optimise.TIME,
     source_pool: str = "",
     target_pool: str = "",
+    base: str = "",
+    base_versions: bool = False,
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense.
 
@@ -86,11 +88,14 @@ def specification(
     ``delta`` other than ``never`` sends changed large objects as differences where that pays
     (``auto``) or wherever it can be done (``always``). ``source_pool`` and ``target_pool`` are the
     workers of a fleet near each end; give both, and ``pool`` is the source's unless it is given.
+    ``base`` is the location of an older copy of the source's tree near it, and ``base_versions`` says
+    that its bucket keeps older versions: differences are taken from those that the target has.
     """
     _check_sides(source_pool, target_pool)
     if source_pool and pool == ANY_POOL:
         pool = source_pool
     try:
+        _check_base(source, base, delta, versions=base_versions)
         return CopySpec(
             source=_text(source),
             target=_text(target),
@@ -114,6 +119,8 @@ def specification(
             optimise=Optimise(optimise),
             source_pool=source_pool,
             target_pool=target_pool,
+            base=_text(base) if base else "",
+            base_versions=base_versions,
         )
     except ValueError as error:
         raise Rejected(str(error)) from error
@@ -127,6 +134,21 @@ def _check_sides(source_pool: str, target_pool: str) -> None:
     if ANY_POOL in (source_pool, target_pool):
         raise Rejected(
             f"{ANY_POOL} is every worker's pool and near nothing: name a pool for each side"
+        )
+
+
+def _check_base(source: End, base: str, delta: Delta | str, *, versions: bool) -> None:
+    if (base or versions) and delta == Delta.NEVER:
+        raise Rejected(
+            "a base is for differences: leave out --base and --base-versions, or --delta"
+        )
+    if not versions:
+        return
+    location = parse_location(source) if isinstance(source, str) else None
+    if location is None or location.scheme != "s3" or location.options.get("engine"):
+        raise Rejected(
+            "--base-versions is for a SOURCE in S3, whose bucket keeps versions: give an older copy"
+            " with --base"
         )
 
 

@@ -7,7 +7,7 @@ import gc
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
 from mover.rating import Direction, Rates, open_rates
 from mover.rechecking import recheck
-from mover.resolving import End, open_manifest, resolve, resolve_recorded
+from mover.resolving import End, Once, open_base, open_manifest, resolve, resolve_recorded
 from mover.running import Leader
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES
 from mover.stopping import Stop
@@ -119,6 +119,9 @@ async def open_job_ends(
             opening = resolve_recorded if recorded else resolve
             source, target, single = await opening(spec, job, environment, given, stack)
             manifest = None
+            base = Once(lambda: open_base(spec, job, environment, stack)) if spec.base else None
+            if base is not None and given is not None:
+                await base()  # of a fleet's workers only those that are near it see it
             if record_in is not None:
                 manifest = await open_manifest(spec, record_in, job, environment, stack)
         except Transient as error:
@@ -159,6 +162,9 @@ async def open_job_ends(
             unmetered_source=at_source.put_on(source, metered=False) if spec.has_sides else None,
             unmetered_target=at_target.put_on(target, metered=False) if spec.has_sides else None,
             link_rate=lambda: None if rates is None else rates.link,
+            base=None
+            if base is None
+            else Once(lambda: at_source.put_on_base(base, spec.has_sides)),
             token=job,
             budget=resources.budget,
             live=live,
@@ -233,6 +239,14 @@ class _Dress:
             wear = rates.throttled if metered else rates.unmetered
             transport = wear(transport, self.direction)
         return decorate(transport, policy)
+
+    async def put_on_base(
+        self, base: Callable[[], Awaitable[Transport]], has_sides: bool
+    ) -> Transport:
+        """An older copy of the source, dressed as the source is; who is near it is bound by no rate."""
+        transport = await base()
+        rates = None if transport.capabilities.local else self.rates
+        return replace(self, rates=rates, brake=None).put_on(transport, metered=not has_sides)
 
     def _count_retry(self, verb: str, error: TransportError, wait_s: float) -> None:
         self.live.retries += 1
