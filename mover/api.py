@@ -80,21 +80,18 @@ def specification(
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense.
 
-    ``delete`` removes, once all else is done, what only the target has: never anything behind a
-    failure, never more than ``max_delete`` objects, and never all because the source is empty,
-    unless ``allow_empty_source``. What is withheld so is told in the report. ``sign_on_write`` leaves a
-    signature of each large object at the target, by which a later difference need not read it.
-
-    ``delta`` other than ``never`` sends changed large objects as differences where that pays
-    (``auto``) or wherever it can be done (``always``). ``source_pool`` and ``target_pool`` are the
-    workers of a fleet near each end; give both, and ``pool`` is the source's unless it is given.
-    ``base`` is the location of an older copy of the source's tree near it, and ``base_versions`` says
-    that its bucket keeps older versions: differences are taken from those that the target has.
+    ``delete`` removes, once all else is done, what only the target has: never anything behind a failure,
+    never more than ``max_delete`` objects, and never all because the source is empty, unless
+    ``allow_empty_source``. What is withheld so is told in the report. ``sign_on_write`` leaves a signature
+    of each large object at the target, by which a later difference need not read it.
+    ``delta`` other than ``never`` sends changed large objects as differences where that pays (``auto``) or
+    wherever it can be done (``always``). ``source_pool`` and ``target_pool`` are workers of a fleet near
+    each end; give both, and ``pool`` is the source's unless it is given. ``base`` is an older copy of the
+    source's tree near it, ``base_versions`` says that its bucket keeps older versions: differences are
+    taken from what of these the target has.
     """
-    _check_sides(source_pool, target_pool)
-    if source_pool and pool == ANY_POOL:
-        pool = source_pool
     try:
+        pool = _check_sides(pool, source_pool, target_pool)
         _check_base(source, base, delta, versions=base_versions)
         return CopySpec(
             source=_text(source),
@@ -126,7 +123,8 @@ def specification(
         raise Rejected(str(error)) from error
 
 
-def _check_sides(source_pool: str, target_pool: str) -> None:
+def _check_sides(pool: str, source_pool: str, target_pool: str) -> str:
+    """The pool of what is done at no side in particular. Raises ``Rejected`` for half of a link."""
     if bool(source_pool) != bool(target_pool):
         raise Rejected(
             "the two sides of a link are named together: give both --source-pool and --target-pool"
@@ -135,6 +133,7 @@ def _check_sides(source_pool: str, target_pool: str) -> None:
         raise Rejected(
             f"{ANY_POOL} is every worker's pool and near nothing: name a pool for each side"
         )
+    return source_pool if source_pool and pool == ANY_POOL else pool
 
 
 def _check_base(source: End, base: str, delta: Delta | str, *, versions: bool) -> None:

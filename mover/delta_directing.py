@@ -10,7 +10,6 @@ A base is a help and no more. Whatever is wrong with it, the object goes by sign
 not been there, and the record says why.
 """
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -146,17 +145,20 @@ class Director(Step):
             "there is no base of that name and size",
         )
         basis: ObjectInfo | None = None
-        try:
-            async for base in self._found(task):
-                if basis is None:
-                    basis = await self._basis(task.basis)
+        for find in (self._copy_of, self._versions_of):
+            try:
+                bases = await find(task)
+            except Lost as lost:
+                bases, reason = [], str(lost)
+            for base in bases:
+                basis = basis or await self._basis(task.basis)
                 which = standing(base.info, basis)
                 if which is Standing.OTHER:
                     reason = f"{base.name}: its checksum is another"
-                    continue
-                (equal if which is Standing.EQUAL else unknown).append(base)
-        except Lost as lost:
-            reason = str(lost)
+                else:
+                    (equal if which is Standing.EQUAL else unknown).append(base)
+            if equal:
+                break
         return equal, unknown[:BASES_MAX], reason
 
     async def _basis(self, wanted: Entry) -> ObjectInfo:
@@ -167,19 +169,36 @@ class Director(Step):
             raise Changed(f"{self._ends.target.location}{wanted.key}")
         return found
 
-    async def _found(self, task: Direct) -> AsyncIterator[_Base]:
-        """Older versions near the source that have the right size. Raises ``Lost``."""
-        if self._ends.base is not None:
-            try:
-                store = await self._ends.base()
-                self._spend(gets=1)
-                info = await store.head(task.entry.key)
-            except NotFound:
-                return
-            except (TransportError, MoverError, ValueError) as error:
-                raise Lost(f"the base cannot be had: {error}") from error
-            if may_be_base(info, store.capabilities, task.basis.size):
-                yield _Base(store, info, f"{store.location}{task.entry.key}")
+    async def _copy_of(self, task: Direct) -> list[_Base]:
+        """The object in the older copy of the tree. Raises ``Lost``."""
+        if self._ends.base is None:
+            return []
+        try:
+            store = await self._ends.base()
+            self._spend(gets=1)
+            info = await store.head(task.entry.key)
+        except NotFound:
+            return []
+        except (TransportError, MoverError, ValueError) as error:
+            raise Lost(f"the base cannot be had: {error}") from error
+        is_one = may_be_base(info, store.capabilities, task.basis.size)
+        return [_Base(store, info, f"{store.location}{task.entry.key}")] if is_one else []
+
+    async def _versions_of(self, task: Direct) -> list[_Base]:
+        """The older versions that the source keeps of the object. Raises ``Lost``."""
+        if not self._ends.spec.base_versions:
+            return []
+        store, key = self._ends.near_source, task.entry.key
+        try:
+            versions = await store.older_versions(key, task.basis.size)
+        except TransportError as error:
+            raise Lost(f"older versions cannot be had: {error}") from error
+        self._spend(gets=1 + len(versions))
+        return [
+            _Base(store, info, f"{store.location}{key}, version {info.entry.version}")
+            for info in versions
+            if may_be_base(info, store.capabilities, task.basis.size)
+        ]
 
     # -- comparing -----------------------------------------------------------------------------
 

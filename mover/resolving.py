@@ -182,6 +182,26 @@ async def open_base(
     return base
 
 
+async def base_of(
+    spec: CopySpec,
+    job: str,
+    environment: Mapping[str, str],
+    stack: AsyncExitStack,
+    *,
+    at_once: bool,
+) -> "Once | None":
+    """What opens the base of a job, if it has one.
+
+    Not ``at_once`` in a fleet: of its workers only those near the source need see it.
+    """
+    if not spec.base:
+        return None
+    base = Once(lambda: open_base(spec, job, environment, stack))
+    if at_once:
+        await base()
+    return base
+
+
 class Once:
     """Opens a store when it is first asked for; what cannot be is not tried again, unless it may pass."""
 

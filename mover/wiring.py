@@ -28,7 +28,7 @@ from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
 from mover.rating import Direction, Rates, open_rates
 from mover.rechecking import recheck
-from mover.resolving import End, Once, open_base, open_manifest, resolve, resolve_recorded
+from mover.resolving import End, Once, base_of, open_manifest, resolve, resolve_recorded
 from mover.running import Leader
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES
 from mover.stopping import Stop
@@ -119,9 +119,7 @@ async def open_job_ends(
             opening = resolve_recorded if recorded else resolve
             source, target, single = await opening(spec, job, environment, given, stack)
             manifest = None
-            base = Once(lambda: open_base(spec, job, environment, stack)) if spec.base else None
-            if base is not None and given is not None:
-                await base()  # of a fleet's workers only those that are near it see it
+            base = await base_of(spec, job, environment, stack, at_once=given is not None)
             if record_in is not None:
                 manifest = await open_manifest(spec, record_in, job, environment, stack)
         except Transient as error:
@@ -162,9 +160,7 @@ async def open_job_ends(
             unmetered_source=at_source.put_on(source, metered=False) if spec.has_sides else None,
             unmetered_target=at_target.put_on(target, metered=False) if spec.has_sides else None,
             link_rate=lambda: None if rates is None else rates.link,
-            base=None
-            if base is None
-            else Once(lambda: at_source.put_on_base(base, spec.has_sides)),
+            base=base and Once(lambda: at_source.put_on_base(base, spec.has_sides)),
             token=job,
             budget=resources.budget,
             live=live,

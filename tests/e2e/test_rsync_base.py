@@ -23,13 +23,13 @@ from tests.e2e.support import (
     read_tree,
     write_tree,
 )
+from tests.servers.buckets import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from bench.stores import SeaweedServer
-    from tests.servers.buckets import Bucket
 
 SIDES = ("--source-pool", "us", "--target-pool", "eu")
 NO_BASE = "there is no base of that name and size"
@@ -110,25 +110,48 @@ def test_two_directories(mover: Mover, tmp_path: Path) -> None:
 
 
 def test_two_pools(fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path) -> None:
-    """What has a base goes element by element; what has none goes as ever, and the record says why."""
-    fill_bucket(seaweed_bucket, TARGET, "t/")
-    fill_bucket(seaweed_bucket, BASE, "b/")
+    fill_bucket(seaweed_bucket, {"w.bin": OLD}, "t/")
+    fill_bucket(seaweed_bucket, {"w.bin": OLD}, "b/")
     time.sleep(1.1)  # SeaweedFS tells times in seconds
-    fill_bucket(seaweed_bucket, SOURCE, "s/")
+    fill_bucket(seaweed_bucket, {"w.bin": NEW}, "s/")
     ends = seaweed_bucket.location("s/"), seaweed_bucket.location("t/")
-    record = str(tmp_path / "record")
-    ended = fleet.rsync(
-        *ends, *SIDES, *ALWAYS, "--base", seaweed_bucket.location("b/"), "--manifest", record
-    )
+    base, record = seaweed_bucket.location("b/"), str(tmp_path / "record")
+    ended = fleet.rsync(*ends, *SIDES, *ALWAYS, "--base", base, "--manifest", record)
     assert ended.code == 0, ended
-    assert_equal_trees(read_bucket(seaweed_bucket, "t/"), SOURCE)
+    assert_equal_trees(read_bucket(seaweed_bucket, "t/"), {"w.bin": NEW})
     assert seaweed_bucket.upload_keys() == []
     report = ended.report
-    assert (report["objects"]["patched"], report["delta"]["direct"]) == (2, 1)
-    rows = rows_of(tmp_path / "record")
-    assert (rows["d/weights.bin"].direct, rows["other.bin"].direct) == (True, False)
-    assert rows["d/weights.bin"].wire_bytes <= 0.03 * len(NEW)
-    assert rows["other.bin"].base == NO_BASE
+    assert (report["objects"]["patched"], report["delta"]["direct"]) == (1, 1)
+    row = rows_of(tmp_path / "record")["w.bin"]
+    assert (row.direct, row.wire_bytes <= 0.03 * len(NEW)) == (True, True)
+
+
+@pytest.fixture
+def versioned(seaweed: SeaweedServer) -> Iterator[Bucket]:
+    bucket = Bucket.create(seaweed)
+    bucket.keep_versions()
+    yield bucket
+    bucket.destroy()
+
+
+def test_a_version_that_the_bucket_keeps(
+    fleet: Fleet, seaweed_bucket: Bucket, versioned: Bucket, tmp_path: Path
+) -> None:
+    fill_bucket(seaweed_bucket, {"w.bin": OLD}, "t/")
+    # One of the same size before and one after the one that TARGET has.
+    for data in (OTHER, OLD, OLD[::-1]):
+        versioned.put("s/w.bin", data)
+    time.sleep(1.1)
+    versioned.put("s/w.bin", NEW)
+    ends = versioned.location("s/"), seaweed_bucket.location("t/")
+    record = str(tmp_path / "record")
+    ended = fleet.rsync(*ends, *SIDES, *ALWAYS, "--base-versions", "--manifest", record)
+    assert ended.code == 0, ended
+    assert_equal_trees(read_bucket(seaweed_bucket, "t/"), {"w.bin": NEW})
+    assert ended.report["delta"]["direct"] == 1
+    row = rows_of(tmp_path / "record")["w.bin"]
+    assert (row.direct, row.wire_bytes <= 0.03 * len(NEW)) == (True, True)
+    assert f"s3://{versioned.name}/s/w.bin, version " in row.base
 
 
 @pytest.mark.parametrize(

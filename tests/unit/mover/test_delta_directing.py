@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 import struct
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from transports.decorator import Decorator
 from transports.errors import Denied, TransportError, Unavailable, Unsupported
 from transports.faults import Fault, Faults
 from transports.memory import MemoryTransport
+from transports.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 
 
+@functools.cache
 def weights(size: int, *, changed: float = 0.0, seed: int = 1) -> bytes:
     """Numbers of two bytes as weights of a model are; every so many of them another."""
     source = random.Random(seed)
@@ -55,6 +58,10 @@ class Silent(Decorator):
 
     async def head(self, key: str) -> ObjectInfo:
         return dataclasses.replace(await self.inner.head(key), checksums=())
+
+    async def older_versions(self, key: str, size: int) -> list[ObjectInfo]:
+        found = await self.inner.older_versions(key, size)
+        return [dataclasses.replace(info, checksums=()) for info in found]
 
 
 class Based(Pair):
@@ -357,3 +364,33 @@ async def test_who_does_what_where_it_pays(
     ] == steps
     near = {Direct: "a", Prove: "b", Patch: "b"}
     assert all(pool == near.get(kind, pool) for pool, kind in seen)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_an_older_version_that_the_source_keeps(silent: bool) -> None:
+    """Among versions of one size the one that the target has is found, by checksum or by digest."""
+    pair = Based(base="", base_versions=True)
+    store = MemoryStore(keeps_versions=True)
+    pair.source = MemoryTransport(store)
+    for data in (LIES, OLD, OLD[::-1], OLD[:-1]):
+        await fill(pair.source, {"big": data})
+    await pair.begin(base=None)
+    seen: list[Payload] = []
+    source = Silent(pair.source) if silent else pair.source
+    ends = dataclasses.replace(pair.ends(source), base=None)
+    await pair.run(ends, seen.append)
+    result = await pair.result()
+    assert (pair.made == NEW, result.failures, pair.is_clean()) == (True, [], True)
+    assert result.tally.direct_objects == 1
+    (last,) = [task for task in seen if isinstance(task, Patch)]
+    assert last.base.endswith(f", version {store.older['big'][1].version}")
+
+
+async def test_versions_that_are_all_others() -> None:
+    pair = Based(base="", base_versions=True)
+    pair.source = MemoryTransport(MemoryStore(keeps_versions=True))
+    await fill(pair.source, {"big": LIES})
+    await pair.begin(base=None)
+    await pair.run(dataclasses.replace(pair.ends(), base=None))
+    tally = (await pair.result()).tally
+    assert (pair.made == NEW, tally.patched_objects, tally.direct_objects) == (True, 1, 0)
