@@ -106,22 +106,24 @@ class Literals:
             first, last = max(spot.start, span.start), min(spot.stop, span.stop)
             part = buffer[first - span.start : last - span.start]
             part[:] = self._at(spot.at + first - spot.start, len(part))
-        for run in _runs(changed):
+        for run in _runs(changed, span):
             await self._fill_changed(run, span, buffer)
 
     async def _fill_changed(
         self, run: Sequence[_Spot], span: ByteRange, buffer: memoryview
     ) -> None:
-        """Windows that follow each other in both versions: read them together, then change them."""
-        start, origin = run[0].start, run[0].origin
+        """Read windows that follow each other together, in their place, and change them there."""
+        start, stop, origin = run[0].start, run[-1].stop, run[0].origin
+        first, last = max(start, span.start), min(stop, span.stop)
+        part = buffer[first - span.start : last - span.start]
+        is_whole = last - first == stop - start
+        room = part if is_whole else memoryview(bytearray(stop - start))
         told = [self._at(spot.at, spot.told) for spot in run]
-        data = bytearray(run[-1].stop - start)
         self.requests += 1
-        with memoryview(data) as view:
-            await self._read(ByteRange(origin, origin + len(data)), view)
-        await in_thread(_change, data, run, told)
-        first, last = max(start, span.start), min(run[-1].stop, span.stop)
-        buffer[first - span.start : last - span.start] = data[first - start : last - start]
+        await self._read(ByteRange(origin, origin + len(room)), room)
+        await in_thread(_change, room, run, told)
+        if not is_whole:
+            part[:] = room[first - start : last - start]
 
     def _at(self, at: int, length: int) -> bytes:
         self._file.seek(at)
@@ -135,14 +137,15 @@ def _start(spot: _Spot) -> int:
     return spot.start
 
 
-def _runs(spots: Sequence[_Spot]) -> Iterator[list[_Spot]]:
-    """Spots in runs that one read of at most ``RUN_BYTES`` serves."""
+def _runs(spots: Sequence[_Spot], span: ByteRange) -> Iterator[list[_Spot]]:
+    """Spots in runs that one read of at most ``RUN_BYTES`` serves; one that leaves the span is alone."""
     run: list[_Spot] = []
     for spot in spots:
         if run:
             moved = spot.start - run[0].start
             follows = run[-1].stop == spot.start and spot.origin - run[0].origin == moved
-            if not follows or spot.stop - run[0].start > RUN_BYTES:
+            is_cut = run[0].start < span.start or spot.stop > span.stop
+            if not follows or is_cut or spot.stop - run[0].start > RUN_BYTES:
                 yield run
                 run = []
         run.append(spot)
@@ -150,16 +153,16 @@ def _runs(spots: Sequence[_Spot]) -> Iterator[list[_Spot]]:
         yield run
 
 
-def _change(data: bytearray, run: Sequence[_Spot], told: Sequence[bytes]) -> None:
+def _change(room: memoryview, run: Sequence[_Spot], told: Sequence[bytes]) -> None:
     """Make the new bytes of a run of the old ones, in place."""
     for spot, changes in zip(run, told, strict=True):
         first, last = spot.start - run[0].start, spot.stop - run[0].start
-        piece = data[first:last]
+        window = bytearray(room[first:last])
         try:
-            elements.apply(changes, piece)
+            elements.apply(changes, window)
         except ValueError as error:
             raise Spoiled(f"what it tells of changes makes no sense: {error}") from error
-        data[first:last] = piece
+        room[first:last] = window
 
 
 @dataclass(frozen=True, slots=True)
