@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import zstandard
 
-from mover.delta_tasks import Diff, Outline, Parcel, Patch, Sign, Spent
+from mover.delta_tasks import Diff, Direct, Outline, Parcel, Patch, Prove, Sign, Spent
 from mover.errors import Rejected
 from mover.filtering import Rule, Selection
 from mover.model import (
@@ -48,6 +48,8 @@ PAYLOADS: list[Payload] = [
     Removal(entries=ENTRIES, failed=True),
     Chunk(entry=ENTRIES[3], upload_id="u", part_bytes=8, first=1, last=9),
     Assembly(entry=ENTRIES[0], upload_id="u", part_bytes=8, group="g"),
+    Direct(entry=ENTRIES[3], basis=ENTRIES[1], digest="0f", spent=Spent(gets=1)),
+    Prove(entry=ENTRIES[3], basis=ENTRIES[1], again=True),
     Sign(
         entry=ENTRIES[3],
         basis=ENTRIES[1],
@@ -65,6 +67,9 @@ PAYLOADS: list[Payload] = [
         literal_bytes=1,
         matched_bytes=2,
         spent=Spent(wire_bytes=7),
+        base="é, version 1",
+        direct=True,
+        changed_bytes=3,
     ),
 ]
 
