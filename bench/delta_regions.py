@@ -43,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rtt-ms", type=float, default=0.0, help="of the line")
     parser.add_argument("--whole", action="store_true", help="beside it, mover copy of the whole")
     parser.add_argument("--rclone", action="store_true", help="beside it, rclone copy")
+    parser.add_argument(
+        "--sign-on-write", action="store_true", help="the old version was signed as it was written"
+    )
     parser.add_argument("--delta", choices=("always", "auto"), default="always")
     parser.add_argument("--directory", type=Path, help="instead of the RAM disk")
 
@@ -79,14 +82,15 @@ async def _row(
     arguments: argparse.Namespace,
     tell: Callable[[str], None],
 ) -> list[str]:
-    async with opened_regions(root, line) as regions:
+    # What is written near by is counted where time is not what is asked for.
+    async with opened_regions(root, line, counts_near=line.there.rate_per_s is None) as regions:
         old, new = root / "old", root / "new"
         write_pieces(old, case.old(size))
         write_pieces(new, case.new(size))
         new_bytes = new.stat().st_size
         whole = await _otherwise(regions, old, new, regions.copy) if arguments.whole else None
         rclone = await _otherwise(regions, old, new, regions.rclone) if arguments.rclone else None
-        await _renew(regions, old, new)
+        await _renew(regions, old, new, *(["--sign-on-write"] if arguments.sign_on_write else []))
         based: tuple[str, ...] = ()
         if case.has_base:
             await regions.put(old, "source", f"{BASE_PREFIX}{NAME}")
@@ -103,7 +107,7 @@ async def _row(
         f"{sent.wire_bytes:,}",
         f"{case.wire_bytes_max(size):,.0f}",
         f"{sent.wire_bytes / new_bytes:.4%}",
-        f"{sent.written_bytes / new_bytes:.1%}",
+        "" if sent.written_bytes is None else f"{sent.written_bytes / new_bytes:.1%}",
         f"{sent.seconds:.1f}",
         *("" if each is None else f"{each.seconds:.1f}" for each in (whole, rclone)),
         "" if slowest is None else f"{slowest.seconds / sent.seconds:.1f}",
@@ -118,10 +122,10 @@ async def _otherwise(
     return await way()
 
 
-async def _renew(regions: Regions, old: Path, new: Path) -> None:
+async def _renew(regions: Regions, old: Path, new: Path, *options: str) -> None:
     """Put the old version back, older than the new one by the store's clock of seconds."""
     old.touch()  # an object that is newer than the file would be left as it is
-    await regions.put(old, "target", KEY)
+    await regions.put(old, "target", KEY, *options)
     await asyncio.sleep(1.1 - time.time() % 1)
     new.touch()
     await regions.put(new, "source", KEY)

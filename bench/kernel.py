@@ -2,9 +2,11 @@
 
 import argparse
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from bench import kernel_data, report
 from bench.kernel_data import Pair
@@ -81,7 +83,9 @@ def run(arguments: argparse.Namespace) -> str:
         f"({_native.levels()[0]}); CPU time, medians of {bench.repeats}\n\n"
         + report.table(head, rows)
         + "\n\n"
-        + report.table(("block", "2 threads", "memory"), bench.notes)
+        + report.table(
+            ("block", "2 threads", "memory", "another Python thread meanwhile"), bench.notes
+        )
         + "\n"
     )
 
@@ -115,6 +119,7 @@ class Bench:
                 f"{block_bytes // 1024} KiB",
                 f"{self._gain(index):.2f}x (floor 1.60x, goal 1.85x)",
                 f"{index.memory_bytes / head.blocks:.1f} B a block (floor 64, goal 40)",
+                f"{self._others(index):.0%} (floor 90%)",
             ]
         )
 
@@ -148,6 +153,33 @@ class Bench:
             two = seconds(lambda: kernel.scan(index, self.other, threads=2), time.perf_counter)
             gains.append(one / two)
         return statistics.median(gains)
+
+    def _others(self, index: kernel.Index) -> float:
+        """How quick another Python thread is while one scans, beside alone; it needs a core of its own."""
+        shares = []
+        for _ in range(self.repeats):
+            scanning, took_s = _ticks(lambda: kernel.scan(index, self.other))
+            idle, slept_s = _ticks(partial(time.sleep, took_s))
+            shares.append(scanning / took_s / (idle / slept_s))
+        return statistics.median(shares)
+
+
+def _ticks(work: Callable[[], object]) -> tuple[int, float]:
+    """How far a thread counts while ``work`` runs, and how long that is by the clock."""
+    ended = threading.Event()
+    count = 0
+
+    def tick() -> None:
+        nonlocal count
+        while not ended.is_set():
+            count += 1
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    took_s = seconds(work, time.perf_counter)
+    ended.set()
+    ticker.join()
+    return count, took_s
 
 
 def seconds(work: Callable[[], object], clock: Callable[[], float] = time.thread_time) -> float:

@@ -37,13 +37,13 @@ BASE_PREFIX = "base/"
 class Sent:
     """What bringing the target up to date took.
 
-    ``wire_bytes`` crossed the line, both ways; ``written_bytes`` came to the target's store from its own
-    region, so what of the object is not among them the store copied by itself.
+    ``wire_bytes`` crossed the line, both ways; ``written_bytes``, where they are counted, came to the
+    target's store from its own region: what of the object is not among them the store copied by itself.
     """
 
     seconds: float
     wire_bytes: int
-    written_bytes: int
+    written_bytes: int | None
     report: dict[str, Any] = field(default_factory=dict)
 
 
@@ -55,7 +55,7 @@ class Regions:
     line: Line
     source: SeaweedServer
     target: SeaweedServer
-    near_target: Line
+    near_target: Line | None
     redis: RedisProcess
     ports: dict[str, int]
     _workers: list[GuardedChild] = field(default_factory=list)
@@ -85,7 +85,8 @@ class Regions:
 
     @property
     def at_target(self) -> dict[str, str]:
-        return self.environment(self.ports["source over the line"], self.ports["target, counted"])
+        near = self.ports.get("target, counted", self.ports["target"])
+        return self.environment(self.ports["source over the line"], near)
 
     def start_workers(self) -> None:
         """A worker of each region, as a pod would be."""
@@ -112,10 +113,10 @@ class Regions:
         report: dict[str, Any] = json.loads(said)
         return report
 
-    async def put(self, path: Path, side: str, key: str) -> None:
+    async def put(self, path: Path, side: str, key: str, *options: str) -> None:
         """Bring a file into one region's bucket, past the line."""
         other = self.environment(self.ports[side], self.ports[side])
-        await self.mover("copy", str(path), f"s3://{BUCKET}/{key}", environment=other)
+        await self.mover("copy", str(path), f"s3://{BUCKET}/{key}", *options, environment=other)
 
     async def rsync(self, *arguments: str) -> Sent:
         """Make the target equal by differences."""
@@ -158,15 +159,18 @@ class Regions:
         return {}
 
     async def _sent(self, work: Awaitable[dict[str, Any]]) -> Sent:
-        wire, written = self.line.total_bytes, self.near_target.there.total_bytes
+        wire, written = self.line.total_bytes, self._written_bytes()
         began_s = time.monotonic()
         report = await work
         return Sent(
             seconds=time.monotonic() - began_s,
             wire_bytes=self.line.total_bytes - wire,
-            written_bytes=self.near_target.there.total_bytes - written,
+            written_bytes=self._written_bytes() - written if self.near_target else None,
             report=report,
         )
+
+    def _written_bytes(self) -> int:
+        return self.near_target.there.total_bytes if self.near_target else 0
 
     async def check(self) -> None:
         """Raise ``CommandFailed`` unless both trees are equal, by the checksums of all bytes."""
@@ -200,8 +204,13 @@ def _port(server: SeaweedServer) -> int:
 
 
 @asynccontextmanager
-async def opened_regions(root: Path, line: Line) -> AsyncGenerator[Regions, None]:
-    """Start both stores, the queue and the line; all of it ends with the block."""
+async def opened_regions(
+    root: Path, line: Line, *, counts_near: bool = False
+) -> AsyncGenerator[Regions, None]:
+    """Start both stores, the queue and the line; all of it ends with the block.
+
+    ``counts_near`` leads the target's worker to its store over a line of its own, which costs half a core.
+    """
     with ExitStack() as servers:
         names = ("source", "target")
         stores = [servers.enter_context(SeaweedServer(root / name)) for name in names]
@@ -209,13 +218,14 @@ async def opened_regions(root: Path, line: Line) -> AsyncGenerator[Regions, None
         for store in stores:
             store.create_bucket(BUCKET)
         ports = dict(zip(names, map(_port, stores), strict=True))
-        near = Line.of()
+        near = Line.of() if counts_near else None
         async with AsyncExitStack() as lines:
             ways = {
                 "target over the line": opened_line(line, ports["target"]),
                 "source over the line": opened_line(line, ports["source"], turned=True),
-                "target, counted": opened_line(near, ports["target"]),
             }
+            if near:
+                ways["target, counted"] = opened_line(near, ports["target"])
             for name, way in ways.items():
                 ports[name] = await lines.enter_async_context(way)
             regions = Regions(

@@ -19,11 +19,8 @@ from mover.delta.checksums import StepSums
 from mover.delta.garbled import Foreign, Garbled
 from mover.delta.model import Strong
 from mover.delta.signature_format import SignatureFile
-from mover.delta_applying import patch
-from mover.delta_diffing import diff
 from mover.delta_inputs import Input, StoreInput
 from mover.delta_opening import PIPE, Opener, is_local
-from mover.delta_publishing import fetch, publish
 from mover.delta_signing import (
     Outcome,
     SignWish,
@@ -46,15 +43,11 @@ Work = Callable[[Opener, "Watching"], Awaitable[Outcome]]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """How a command works and what it shows; ``threads`` 0 is one a core."""
+    """How a command works and what it shows; ``threads`` 0 lets the size choose."""
 
     threads: int
     as_json: bool
     progress: bool | None
-
-    @property
-    def thread_count(self) -> int:
-        return self.threads or len(os.sched_getaffinity(0))
 
 
 def run_sign(old: str, signature: str, *, wish: dict[str, Any], shown: dict[str, Any]) -> int:
@@ -66,7 +59,7 @@ def run_sign(old: str, signature: str, *, wish: dict[str, Any], shown: dict[str,
         left = await _left(given, wished)
         is_read = left is None
         if left is None:
-            found = await sign(given, wished, threads=show.thread_count, watch=watch)
+            found = await sign(given, wished, threads=show.threads, watch=watch)
             left = SignatureFile(signature=found)
         async with opener.draft(signature) as draft:
             length = await write_signature_file(left, draft)
@@ -117,10 +110,17 @@ def run_diff(
         old, given = await opener.input(signature), await opener.input(new)
         async with opener.draft(delta) as draft:
             return await diff_known(
-                old, given, draft, threads=show.thread_count, watch=watch, ladder=_sums(ladder)
+                old,
+                given,
+                draft,
+                threads=show.threads,
+                watch=watch,
+                ladder=_sums(ladder),
             )
 
     async def work(opener: Opener, watch: "Watching") -> Outcome:
+        from mover.delta_diffing import diff
+
         file, _ = await read_signature(await opener.input(signature))
         given = await opener.input(new)
         async with opener.draft(delta) as draft:
@@ -128,7 +128,7 @@ def run_diff(
                 file.signature,
                 given,
                 draft,
-                threads=show.thread_count,
+                threads=show.threads,
                 watch=watch,
                 ladder=_sums(ladder),
             )
@@ -149,6 +149,8 @@ def run_patch(old: str, delta: str, out: str, *, shown: dict[str, Any]) -> int:
     """``mover delta patch``; returns the exit code. Raises ``MoverError``."""
 
     async def work(opener: Opener, watch: "Watching") -> Outcome:
+        from mover.delta_applying import patch
+
         given = await opener.input(old)
         return await patch(given, await opener.input(delta), opener, out, watch=watch)
 
@@ -160,8 +162,10 @@ def run_publish(source: str, to: str, *, wish: dict[str, Any], shown: dict[str, 
     show = Shown(**shown)
 
     async def work(opener: Opener, watch: "Watching") -> Outcome:
+        from mover.delta_publishing import publish
+
         full = SignWish(**wish, full=True)
-        return await publish(source, to, opener, full, threads=show.thread_count, watch=watch)
+        return await publish(source, to, opener, full, threads=show.threads, watch=watch)
 
     return _run("delta publish", work, show, to_pipe=to == PIPE)
 
@@ -180,13 +184,15 @@ def run_fetch(
     gap = {} if gap_bytes is None else {"gap_bytes": gap_bytes}
 
     async def work(opener: Opener, watch: "Watching") -> Outcome:
+        from mover.delta_publishing import fetch
+
         return await fetch(
             source,
             basis,
             out,
             opener,
             signature=signature,
-            threads=show.thread_count,
+            threads=show.threads,
             watch=watch,
             **gap,
         )

@@ -74,7 +74,7 @@ class _Difference:
         self._before = before
         self._after = after
         self._draft = draft
-        self._threads = threads
+        self._threads = after.threads(threads)
         self._witness = witness
 
     async def begin(self) -> None:

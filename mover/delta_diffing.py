@@ -6,15 +6,14 @@ it comes. The new object's digest, by which a patch is verified, is computed bes
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Final
 
 from mover.delta import kernel
 from mover.delta.checksums import StepSums, WholeDigest, Witness
 from mover.delta.delta_format import DeltaHead, DeltaWriter
-from mover.delta.model import Op, OpKind, Signature, unpack_ops
-from mover.delta.reference import clipped
+from mover.delta.model import Op, OpKind, Signature, clipped, unpack_ops
 from mover.delta_drafts import Draft
 from mover.delta_inputs import FileInput, Input
 from mover.delta_signing import Outcome, Watch, refuse_unknown
@@ -39,7 +38,7 @@ async def diff(
 ) -> Outcome:
     """Write the delta that makes ``new`` of what was signed, and publish it.
 
-    ``ladder`` goes with it, for a store that copies ranges. Raises ``MoverError``, ``TransportError``.
+    ``ladder`` goes with it, for a store that copies ranges; ``threads`` 0: by size. Raises ``MoverError``, ``TransportError``.
     """
     head = signature.head
     witness = Witness(ladder)
@@ -118,14 +117,32 @@ async def _scan(
     threads: int,
     digest: WholeDigest | None,
 ) -> list[Op]:
-    def scan() -> list[Op]:
-        return list(unpack_ops(kernel.scan(index, stride, start=start, threads=threads)))
+    def scan(passed: Callable[[int], None] | None = None) -> list[Op]:
+        ops = kernel.scan(index, stride, start=start, threads=threads, passed=passed)
+        return list(unpack_ops(ops))
 
+    if digest is None:
+        return await in_thread(scan)
+    if threads == 1:
+        # Segment by segment, while its bytes are still in a cache.
+        return await in_thread(scan, _hashing(digest, unhashed, len(stride) - len(unhashed)))
     async with asyncio.TaskGroup() as group:
-        if digest is not None:
-            group.create_task(in_thread(digest.update, unhashed), name="hash")
+        group.create_task(in_thread(digest.update, unhashed), name="hash")
         scanning = group.create_task(in_thread(scan), name="scan")
     return scanning.result()
+
+
+def _hashing(digest: WholeDigest, unhashed: memoryview, again: int) -> Callable[[int], None]:
+    """Feeds a digest with what a scan has passed, but for ``again`` bytes that it knows already."""
+    hashed = 0
+
+    def passed(length: int) -> None:
+        nonlocal hashed
+        upto = max(length - again, hashed)
+        digest.update(unhashed[hashed:upto])
+        hashed = upto
+
+    return passed
 
 
 def _from(start: int, ops: Iterable[Op]) -> Iterator[Op]:
@@ -158,7 +175,9 @@ class _Diffing:
     async def file(self, new: FileInput, threads: int) -> None:
         """Scan a file stride by stride."""
         with new.mapped() as view:
-            strides = scan_file(self._index, self._block_bytes, view, threads, self._witness)
+            strides = scan_file(
+                self._index, self._block_bytes, view, new.threads(threads), self._witness
+            )
             async with aclosing(strides):
                 async for ops in strides:
                     await self._write(ops, view, 0)

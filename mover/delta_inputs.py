@@ -12,6 +12,7 @@ import os
 import stat
 import tempfile
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -20,7 +21,7 @@ from mover.errors import Incomplete, Rejected
 
 if TYPE_CHECKING:
     from transports.base import Transport
-    from transports.model import Entry
+    from transports.model import ByteRange, Entry
 
 Take = Callable[[memoryview], Awaitable[None]]
 """Takes the next bytes of an input; they are the giver's again when it has returned."""
@@ -34,10 +35,15 @@ RANGE_BYTES: Final = 8 * 1024 * 1024
 """What one request to a store asks for."""
 
 RANGES: Final = 4
-"""Requests in flight for one input; with the ones being worked on, 64 MiB in memory."""
+"""Requests in flight for one input; with the range being worked on, 40 MiB in memory."""
 
 BREATH_BYTES: Final = 8 * 1024 * 1024
 """After so many bytes from a disk the loop may look at signals; a piece takes no time to speak of."""
+
+
+THREAD_BYTES: Final = 4 * 1024**3
+"""What one thread goes through in a second. Two have one way to the memory, and for less than this the
+second one costs more than it gains."""
 
 
 def aligned_buffer(size: int) -> memoryview:
@@ -92,6 +98,10 @@ class FileInput(Input):
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def threads(self, wished: int) -> int:
+        """How many threads to go through it with; ``wished`` 0 leaves it to the size."""
+        return wished or min(len(os.sched_getaffinity(0)), 1 + self.size // THREAD_BYTES)
 
     @property
     def fd(self) -> int:
@@ -193,45 +203,46 @@ class StoreInput(Input):
                 async for piece in pieces:
                     await take(memoryview(piece))
             return
+        spans = self._spans(0, self.size)
+        reading: deque[tuple[memoryview, asyncio.Task[memoryview]]] = deque()
         async with asyncio.TaskGroup() as group:
-            ahead = group.create_task(self._batch(0))
-            offset = 0
-            while offset < self.size:
-                batch = await ahead
-                offset += sum(map(len, batch))
-                ahead = group.create_task(self._batch(offset))
-                for data in batch:
-                    await take(memoryview(data))
+
+            def ask(room: memoryview) -> None:
+                if (span := next(spans, None)) is not None:
+                    reading.append((room, group.create_task(self._fill(span, room))))
+
+            for _ in range(min(RANGES + 1, -(-self.size // RANGE_BYTES))):
+                ask(aligned_buffer(min(RANGE_BYTES, self.size)))
+            while reading:
+                room, task = reading.popleft()
+                await take(await task)
+                ask(room)
 
     async def _pieces(self) -> AsyncIterator[bytes | memoryview]:
         async for piece in self._transport.stream(self.entry):
             yield piece
 
-    async def _batch(self, start: int) -> list[bytes]:
-        size = self.size or 0
-        return await self._ranges(start, min(start + RANGES * RANGE_BYTES, size))
-
-    async def _ranges(self, start: int, stop: int) -> list[bytes]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._one(at, min(at + RANGE_BYTES, stop)))
-                for at in range(start, stop, RANGE_BYTES)
-            ]
-        return [task.result() for task in tasks]
-
-    async def _one(self, start: int, stop: int) -> bytes:
+    def _spans(self, start: int, stop: int) -> "Iterator[ByteRange]":
         from transports.model import ByteRange
 
-        buffer = bytearray(stop - start)
-        with memoryview(buffer) as view:
-            await self._transport.read_into(self.entry, ByteRange(start, stop), view)
-        return bytes(buffer)
+        for at in range(start, stop, RANGE_BYTES):
+            yield ByteRange(at, min(at + RANGE_BYTES, stop))
+
+    async def _fill(self, span: "ByteRange", room: memoryview) -> memoryview:
+        view = room[: len(span)]
+        await self._transport.read_into(self.entry, span, view)
+        return view
 
     async def read(self, start: int, stop: int) -> bytes:
         if not self.seekable:
             return await super().read(start, stop)
-        found = await self._ranges(start, stop)
-        return found[0] if len(found) == 1 else b"".join(found)
+        buffer = bytearray(stop - start)
+        with memoryview(buffer) as view:
+            async with asyncio.TaskGroup() as group:
+                for span in self._spans(start, stop):
+                    room = view[span.start - start : span.stop - start]
+                    group.create_task(self._fill(span, room))
+        return bytes(buffer)
 
 
 async def spooled(given: Input, stack: AsyncExitStack) -> FileInput:

@@ -6,7 +6,7 @@
    delta will take. Nothing has been sent by then.
 4. *Write*: the delta. Literals, and both versions where elements changed, are read again.
 
-In memory are the index (``index_bytes``), some 64 MiB of what is being read, and 32 bytes for each
+In memory are the index (``index_bytes``), some 40 MiB of what is being read, and 32 bytes for each
 operation of the scan.
 """
 

@@ -150,7 +150,7 @@ async def _plan(
         found = [op for op in unpack_ops(packed) if op.kind is OpKind.COPY]
         return await in_thread(lambda: fetch_plan(found, signature, gap_bytes=gap_bytes))
     with old.mapped() as view:
-        strides = scan_file(index, signature.head.block_bytes, view, threads)
+        strides = scan_file(index, signature.head.block_bytes, view, old.threads(threads))
         async with aclosing(strides):
             async for ops in strides:
                 found += [op for op in ops if op.kind is OpKind.COPY]

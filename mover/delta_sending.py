@@ -33,7 +33,7 @@ from mover.model import LargeObject
 from mover.seeing_out import in_thread
 from transports.model import Checksum, Entry
 
-READ_BYTES = 2 * RANGES * RANGE_BYTES
+READ_BYTES = (RANGES + 1) * RANGE_BYTES
 """What reading an object from start to end has in memory: the bytes at work, and the next ones."""
 
 

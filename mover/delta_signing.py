@@ -112,7 +112,7 @@ class _Columns:
 async def sign(
     old: Input, wish: SignWish, *, threads: int, watch: Watch, whole: WholeDigest | None = None
 ) -> Signature:
-    """The signature of an input. ``whole`` is fed with all of its bytes.
+    """The signature of an input. ``whole`` is fed with all of its bytes; ``threads`` 0: by size.
 
     A pipe goes through a temporary file, since its size chooses the blocks. Raises ``MoverError``,
     ``TransportError``.
@@ -133,6 +133,7 @@ async def sign(
 async def _sign_file(
     old: FileInput, columns: _Columns, threads: int, watch: Watch, whole: WholeDigest | None
 ) -> None:
+    threads = old.threads(threads)
     block_bytes = columns.head.block_bytes
     step = max(SEGMENT_BYTES // block_bytes, 1) * block_bytes
     with old.mapped() as view, ThreadPoolExecutor(threads) as crew:
@@ -167,6 +168,10 @@ async def _sign_stream(
         if whole is not None:
             whole.update(piece)
         done += len(piece)
+        if not filled and len(piece) >= len(buffer):
+            whole_bytes = len(piece) // block_bytes * block_bytes
+            columns.add(await in_thread(columns.sign, piece[:whole_bytes]))
+            piece = piece[whole_bytes:]
         while len(piece):
             length = min(len(piece), len(buffer) - filled)
             buffer[filled : filled + length] = piece[:length]

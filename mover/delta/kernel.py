@@ -13,7 +13,6 @@ Digests other than XXH3-128 are made in Python by hashlib or blake3, of the bloc
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from mmap import mmap
 
 from mover.delta import _native
@@ -164,28 +163,50 @@ def _slow_equal(signature: Signature) -> Callable[[int, bytes], bool] | None:
     return lambda block, data: digest(data)[: head.strong_bytes] == signature.digest(block)
 
 
-def scan(index: Index, data: Buffer, *, start: int = 0, threads: int = 1) -> bytes:
+def scan(
+    index: Index,
+    data: Buffer,
+    *,
+    start: int = 0,
+    threads: int = 1,
+    passed: Callable[[int], None] | None = None,
+) -> bytes:
     """The operations that make ``data``, as the bytes from ``start`` on of the new object.
 
-    ``data`` must not change meanwhile. Raises what the making of a slow digest raises.
+    ``data`` must not change meanwhile. Where one thread scans, ``passed`` is told after each segment how
+    much of ``data`` that was so far. Raises what the making of a slow digest raises.
     """
-    packed, _ = scan_counted(index, data, start=start, threads=threads)
+    packed, _ = scan_counted(index, data, start=start, threads=threads, passed=passed)
     return packed
 
 
 def scan_counted(
-    index: Index, data: Buffer, *, start: int = 0, threads: int = 1
+    index: Index,
+    data: Buffer,
+    *,
+    start: int = 0,
+    threads: int = 1,
+    passed: Callable[[int], None] | None = None,
 ) -> tuple[bytes, ScanStats]:
     """As ``scan``, and what it took."""
     stats = ScanStats()
     with memoryview(data) as view, view.cast("B") as flat:
-        one = partial(_scan_segment, index, flat, start)
+
+        def one(piece: tuple[int, int]) -> _Result:
+            return index.native.scan(flat, start, *piece)
+
+        def told(piece: tuple[int, int]) -> _Result:
+            result = one(piece)
+            if passed is not None:
+                passed(piece[1] - start)
+            return result
+
         pieces = list(index.segments(start, start + len(flat)))
         if threads > 1 and len(pieces) > 1:
             with ThreadPoolExecutor(min(threads, len(pieces)), "delta-scan") as pool:
                 results = list(pool.map(one, pieces))
         else:
-            results = [one(piece) for piece in pieces]
+            results = [told(piece) for piece in pieces]
         for _, counted in results:
             _add(stats, counted)
         stats.scanned = len(flat)
@@ -193,10 +214,6 @@ def scan_counted(
 
 
 _Result = tuple[bytes, tuple[int, int, int]]
-
-
-def _scan_segment(index: Index, data: Buffer, base: int, piece: tuple[int, int]) -> _Result:
-    return index.native.scan(data, base, *piece)
 
 
 def _add(stats: ScanStats, counted: tuple[int, int, int]) -> None:
@@ -214,27 +231,45 @@ class Scanner:
 
     def __init__(self, index: Index, *, start: int = 0) -> None:
         self._index = index
-        self._buffer = bytearray()
-        self._base = start  # where the buffer begins, which is where the next segment does
+        self._block_bytes = index.signature.head.block_bytes
+        # The same pages all the time: fresh ones cost more than scanning what is put into them.
+        self._room = memoryview(mmap(-1, index.segment_bytes + self._block_bytes))
+        self._base = start  # where the room begins, which is where the next segment does
+        self._filled = 0
         self.stats = ScanStats()
 
     def feed(self, data: Buffer, *, final: bool = False) -> bytes:
         """Take the next bytes, and return the operations that are certain by now."""
-        self._buffer += data
-        end = self._base + len(self._buffer)
         parts: list[bytes] = []
-        begin = self._base
-        with memoryview(self._buffer) as view:
-            for start, stop in self._index.segments(begin, end):
-                if not final and stop + self._index.signature.head.block_bytes > end:
-                    break
-                ops, counted = self._index.native.scan(view, begin, start, stop)
-                parts.append(ops)
-                _add(self.stats, counted)
-                self.stats.scanned += stop - start
-                self._base = stop
-        del self._buffer[: self._base - begin]
+        with memoryview(data) as view, view.cast("B") as flat:
+            taken = 0
+            while taken < len(flat):
+                length = min(len(flat) - taken, len(self._room) - self._filled)
+                self._room[self._filled : self._filled + length] = flat[taken : taken + length]
+                taken += length
+                self._filled += length
+                parts += self._scan(final=False)
+        if final:
+            parts += self._scan(final=True)
         return merge(parts)
+
+    def _scan(self, *, final: bool) -> list[bytes]:
+        """Scan the segments that are there with the block behind them, and let go of them."""
+        parts: list[bytes] = []
+        begin, end = self._base, self._base + self._filled
+        held = self._room[: self._filled]
+        for start, stop in self._index.segments(begin, end):
+            if not final and stop + self._block_bytes > end:
+                break
+            ops, counted = self._index.native.scan(held, begin, start, stop)
+            parts.append(ops)
+            _add(self.stats, counted)
+            self.stats.scanned += stop - start
+            self._base = stop
+        if rest := end - self._base:
+            self._room[:rest] = held[self._filled - rest :]
+        self._filled = rest
+        return parts
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,12 @@ def unpack_ops(packed: bytes | memoryview) -> Iterator[Op]:
         yield Op(start, origin, length, OpKind(kind))
 
 
+def clipped(op: Op, late: int) -> Op:
+    """What is left of an operation without its first bytes."""
+    origin = op.origin if op.kind is OpKind.FILL else op.origin + late
+    return Op(op.start + late, origin, max(op.length - late, 0), op.kind)
+
+
 def joined(ops: Iterable[Op]) -> Iterator[Op]:
     """Operations with neighbours joined that continue each other: the canonical list of these bytes.
 

@@ -31,7 +31,16 @@ from mover.delta.anchors import (
     key_of,
     segment_bytes,
 )
-from mover.delta.model import CONSTANT, NO_ANCHOR, Op, OpKind, Signature, SignatureHead, joined
+from mover.delta.model import (
+    CONSTANT,
+    NO_ANCHOR,
+    Op,
+    OpKind,
+    Signature,
+    SignatureHead,
+    clipped,
+    joined,
+)
 
 
 def sign(data: bytes | memoryview, head: SignatureHead) -> Signature:
@@ -335,9 +344,3 @@ def merged(ops: list[Op]) -> list[Op]:
         if kept_op.length > 0:
             kept.append(kept_op)
     return list(joined(kept))
-
-
-def clipped(op: Op, late: int) -> Op:
-    """What is left of an operation without its first bytes."""
-    origin = op.origin if op.kind is OpKind.FILL else op.origin + late
-    return Op(op.start + late, origin, max(op.length - late, 0), op.kind)

@@ -2,6 +2,8 @@
 #include <string.h>
 
 #define XXH_INLINE_ALL
+/* As far ahead as pays for data that is in memory only: the library's 384 leaves a tenth of the rate. */
+#define XXH_PREFETCH_DIST 1024
 #include "xxhash.h"
 
 #include "delta.h"
