@@ -187,19 +187,31 @@ async def base_of(
     job: str,
     environment: Mapping[str, str],
     stack: AsyncExitStack,
+    target: Transport,
     *,
     at_once: bool,
 ) -> "Once | None":
     """What opens the base of a job, if it has one.
 
-    Not ``at_once`` in a fleet: of its workers only those near the source need see it.
+    Not ``at_once`` in a fleet: of its workers only those near the source need see it. Raises as
+    ``open_base``, and ``Rejected`` for a base that the job would delete.
     """
     if not spec.base:
         return None
     base = Once(lambda: open_base(spec, job, environment, stack))
     if at_once:
-        await base()
+        opened, location = await base(), parse_location(spec.base).as_tree()
+        if spec.delete and _share_store(opened, target):
+            _refuse_doomed(location, spec)
     return base
+
+
+def _refuse_doomed(base: Location, spec: CopySpec) -> None:
+    if same_or_inside(_real(base), _real(parse_location(spec.target))):
+        raise Rejected(
+            f"--base {base.text} lies inside the target {spec.target}, and --delete would remove it;"
+            " keep it elsewhere"
+        )
 
 
 class Once:

@@ -119,7 +119,7 @@ async def open_job_ends(
             opening = resolve_recorded if recorded else resolve
             source, target, single = await opening(spec, job, environment, given, stack)
             manifest = None
-            base = await base_of(spec, job, environment, stack, at_once=given is not None)
+            base = await base_of(spec, job, environment, stack, target, at_once=given is not None)
             if record_in is not None:
                 manifest = await open_manifest(spec, record_in, job, environment, stack)
         except Transient as error:

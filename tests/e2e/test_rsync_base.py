@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bench.stores import SeaweedServer
 
 SIDES = ("--source-pool", "us", "--target-pool", "eu")
-NO_BASE = "there is no base of that name and size"
 ALWAYS = ("--delta", "always", "--no-server-copy")
 
 
@@ -54,7 +53,7 @@ def weights(size: int = 17 * MIB) -> tuple[bytes, bytes]:
 OLD, NEW = weights()
 OTHER = random.Random(2).randbytes(17 * MIB)
 SOURCE = {"d/weights.bin": NEW, "small": b"1", "other.bin": OTHER[:MIB] + b"new" + OTHER[MIB:]}
-BASE = {"d/weights.bin": OLD, "small": b"0"}
+BASE = {"d/weights.bin": OLD, "small": b"0", "other.bin": OTHER[::-1]}
 TARGET = {"d/weights.bin": OLD, "small": b"0", "other.bin": OTHER}
 
 
@@ -106,7 +105,10 @@ def test_two_directories(mover: Mover, tmp_path: Path) -> None:
     row = rows["d/weights.bin"]
     assert (row.direct, row.base) == (True, f"{tmp_path}/base/d/weights.bin")
     assert row.wire_bytes <= 0.03 * len(NEW)
-    assert (rows["other.bin"].direct, rows["other.bin"].base) == (False, NO_BASE)
+    assert (rows["other.bin"].direct, rows["other.bin"].base) == (
+        False,
+        f"{tmp_path}/base/other.bin: its bytes are others than those at the target",
+    )
 
 
 def test_two_pools(fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path) -> None:
@@ -159,6 +161,7 @@ def test_a_version_that_the_bucket_keeps(
     [
         (("--base", "BASE/"), "--base BASE/ does not exist, or has nothing in it"),
         (("--base", "IN/", "--delta", "never"), "a base is for differences"),
+        (("--base", "OUT/old/", "--delete", "-y"), "and --delete would remove it"),
         (("--base-versions",), "--base-versions is for a SOURCE in S3"),
         (("--base", "s3:nothing"), "s3://"),
     ],
@@ -167,12 +170,18 @@ def test_what_makes_no_sense(
     mover: Mover, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     write_tree(tmp_path / "in", {"a": b"a"})
-    places = {"BASE/": f"{tmp_path}/base/", "IN/": f"{tmp_path}/in/"}
+    write_tree(tmp_path / "out", {"old/a": b"a"})
+    places = {
+        "BASE/": f"{tmp_path}/base/",
+        "IN/": f"{tmp_path}/in/",
+        "OUT/old/": f"{tmp_path}/out/old/",
+    }
     words = [places.get(word, word) for word in arguments]
     ended = mover.rsync(f"{tmp_path}/in/", f"{tmp_path}/out/", *words)
     assert ended.code == 2
     assert said.replace("BASE/", places["BASE/"]) in ended.report["error"]
     assert "\n" not in ended.report["error"]
+    assert read_tree(tmp_path / "out") == {"old/a": b"a"}
 
 
 def test_a_base_that_a_fleet_cannot_find(fleet: Fleet, seaweed_bucket: Bucket) -> None:

@@ -366,6 +366,27 @@ async def test_who_does_what_where_it_pays(
     assert all(pool == near.get(kind, pool) for pool, kind in seen)
 
 
+class Liar(Decorator):
+    """Tells the checksums that another store keeps of its object."""
+
+    def __init__(self, inner: Transport, other: Transport) -> None:
+        super().__init__(inner)
+        self._other = other
+
+    async def head(self, key: str) -> ObjectInfo:
+        told = (await self._other.head(key)).checksums
+        return dataclasses.replace(await self.inner.head(key), checksums=told)
+
+
+@pytest.mark.parametrize("base", [LIES, OLD[:MIB] + OTHER[: 2 * MIB] + OLD[3 * MIB :], OLD[::-1]])
+async def test_a_checksum_that_lies_is_found_by_the_patch(base: bytes) -> None:
+    pair = Based()
+    await pair.begin(base=base)
+    await pair.run(pair.based(Liar(pair.base, pair.target)))
+    result = await pair.result()
+    assert (pair.made == NEW, result.failures, pair.is_clean()) == (True, [], True)
+
+
 @pytest.mark.parametrize("silent", [False, True])
 async def test_an_older_version_that_the_source_keeps(silent: bool) -> None:
     """Among versions of one size the one that the target has is found, by checksum or by digest."""
