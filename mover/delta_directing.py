@@ -214,6 +214,8 @@ class Director(Step):
                 raise Lost("its bytes are others than those at the target")
             self._spend(gets=_reads(entry.size), hashed_bytes=entry.size)
             scanned = await pairing.scan(index)
+            if scanned is None:
+                return Whole(self._spent)
             found = await pairing.survey(scanned)
             pays = still_pays(
                 ends.spec,

@@ -1,7 +1,7 @@
 """Compare an object with a base that is near it too, both read by ranges of their stores.
 
 1. *Index*: the base is read once, signed in memory, and its digest taken.
-2. *Scan*: the object is read once.
+2. *Scan*: the object is read once; no further than a scan goes in vain, if samples of that are of no use either.
 3. *Survey*: samples of what did not match tell which bytes are old elements with changes, and what the
    delta will take. Nothing has been sent by then.
 4. *Write*: the delta. Literals, and both versions where elements changed, are read again.
@@ -16,9 +16,10 @@ from mover.delta import tensors
 from mover.delta.aligning import Changed, Look, Seen, Shape, Window, tell
 from mover.delta.block_sizes import known_block_bytes
 from mover.delta.checksums import whole_digest
+from mover.delta.costing import bail_out_bytes
 from mover.delta.delta_format import DeltaHead, DeltaWriter, Source
 from mover.delta.kernel import Index
-from mover.delta.model import Op, OpKind
+from mover.delta.model import Op, OpKind, pack_ops
 from mover.delta.surveying import Survey, in_batches, survey, windowed
 from mover.delta.tensors import Tensor
 from mover.delta_diffing import index_of
@@ -32,6 +33,7 @@ from mover.delta_scanning import (
     Scanned,
     near_spans,
     read_all,
+    scan,
     scan_all,
     source_of,
 )
@@ -71,17 +73,28 @@ class Pairing:
         signature = await sign(self._base, wish, threads=1, watch=_unwatched, whole=whole)
         return await index_of(signature), whole.digest()
 
-    async def scan(self, index: Index) -> Scanned:
-        """What of the base is in the object, block by block."""
-        return await scan_all(index, self._new, self._new_bytes)
+    async def scan(self, index: Index) -> Scanned | None:
+        """What of the base is in the object, block by block; None where it is another one altogether.
+
+        Changed elements hide from blocks: where none match, samples of what was scanned decide.
+        """
+        scanned = await scan(index, self._new, self._new_bytes)
+        if scanned is not None:
+            return scanned
+        vain = min(bail_out_bytes(self._new_bytes), self._new_bytes)
+        found = await self._surveyed(pack_ops([Op(0, 0, vain, OpKind.LITERAL)]))
+        return await scan_all(index, self._new, self._new_bytes) if found.pieces else None
 
     async def survey(self, scanned: Scanned) -> Survey:
         """What of the rest is elements with changes."""
+        return await self._surveyed(scanned.ops)
+
+    async def _surveyed(self, ops: bytes) -> Survey:
         places = tensors.places(
             await self._tensors(self._base, self._base_bytes),
             await self._tensors(self._new, self._new_bytes),
         )
-        asking = survey(scanned.ops, Shape(self._base_bytes, self._new_bytes, places))
+        asking = survey(ops, Shape(self._base_bytes, self._new_bytes, places))
 
         def ask(seen: list[Seen] | None) -> list[Look] | Survey:
             try:

@@ -215,6 +215,11 @@ def choose(
     return Way.DELTA if delta.saves(full, optimise) else Way.FULL
 
 
+def bail_out_bytes(size_bytes: int) -> int:
+    """How much of an object is scanned before it may be said that nothing of it matches."""
+    return max(BAIL_OUT_BYTES, round(BAIL_OUT_SHARE * size_bytes))
+
+
 def gives_up(*, scanned_bytes: int, matched_bytes: int, size_bytes: int) -> bool:
     """Whether a scan should stop and the rest be streamed: the object is encrypted, or another one.
 
@@ -222,7 +227,7 @@ def gives_up(*, scanned_bytes: int, matched_bytes: int, size_bytes: int) -> bool
     last: to scan for nothing costs little beside the link, but an object whose head is new is often
     the old one behind it. Then less than half a percent must have matched.
     """
-    enough = max(BAIL_OUT_BYTES, round(BAIL_OUT_SHARE * size_bytes))
+    enough = bail_out_bytes(size_bytes)
     return scanned_bytes >= enough and matched_bytes < BAIL_OUT_MATCHED * scanned_bytes
 
 

@@ -46,6 +46,7 @@ async def paired(old: bytes, new: bytes, cuts: Sequence[int]) -> tuple[bytes, in
     pairing = Pairing(next(inputs), len(old), next(inputs), len(new))
     index, digest = await pairing.index()
     scanned = await pairing.scan(index)
+    assert scanned is not None
     found = await pairing.survey(scanned)
     async with parcel_writer(far, "delta") as writer:
         delta = await pairing.write(scanned, found, digest, writer)

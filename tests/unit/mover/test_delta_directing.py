@@ -165,6 +165,37 @@ async def test_what_has_nothing_of_its_base_goes_whole() -> None:
     assert pair.is_clean()
 
 
+class Counting(Decorator):
+    """Counts the bytes that are read."""
+
+    read_bytes = 0
+
+    async def read_into(self, entry: Any, span: Any, buffer: memoryview) -> None:
+        self.read_bytes += len(span)
+        await super().read_into(entry, span, buffer)
+
+
+@pytest.mark.parametrize("has_elements", [False, True])
+async def test_a_scan_in_vain_goes_on_only_for_elements(
+    has_elements: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mover.delta.costing.BAIL_OUT_BYTES", MIB)
+    size = (32 if has_elements else 96) * MIB
+    if has_elements:
+        old, new = weights(size), weights(size, changed=0.01)
+    else:
+        old, new = (random.Random(seed).randbytes(size) for seed in (8, 9))
+    pair = Based(part_bytes=8 * MIB, split_bytes=16 * MIB)
+    await pair.begin(old, new, base=old)
+    source = Counting(pair.source)
+    reads: list[int] = []
+    await pair.run(pair.based(source=source), lambda task: reads.append(source.read_bytes))
+    tally = (await pair.result()).tally
+    assert (pair.made == new, tally.direct_objects) == (True, int(has_elements))
+    assert tally.wire_bytes <= (0.01 if has_elements else 1.005) * size
+    assert has_elements or reads[2] < 0.8 * size  # by the direct step: it all goes whole then
+
+
 @pytest.mark.parametrize("step", [Direct, Prove, Patch])
 @pytest.mark.parametrize("silent", [False, True])
 async def test_a_base_that_is_replaced(step: type, silent: bool) -> None:
