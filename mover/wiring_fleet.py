@@ -40,6 +40,9 @@ from transports.location import parse_location
 CANCELLED_WAIT_S = 30.0
 """How long a new submit of a cancelled job waits for workers to settle what is left of it."""
 
+BASE_LOOK_S = 10.0
+"""How long a submit tries to see the base of a job: this host need not reach it."""
+
 SHARED_SCHEMES_REFUSED = frozenset({"memory"})
 
 
@@ -259,6 +262,6 @@ async def _refuse_missing_base(spec: CopySpec, job: str, environment: Mapping[st
     """
     if not spec.base or parse_location(spec.base).scheme == "file":
         return
-    async with AsyncExitStack() as stack:
-        with suppress(TransportError, ValueError):
+    with suppress(TransportError, ValueError, TimeoutError):
+        async with asyncio.timeout(BASE_LOOK_S), AsyncExitStack() as stack:
             await open_base(spec, job, environment, stack)
