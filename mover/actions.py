@@ -9,10 +9,11 @@ from transports.model import Entry
 
 
 class Copy(NamedTuple):
-    """Bring one object over; ``basis`` is what the target has under its name, where that may help."""
+    """Bring one object over. ``basis`` is the target's version, if it may help; or it ``seeks`` one."""
 
     entry: Entry
     basis: Entry | None = None
+    seeks: bool = False
 
     def __str__(self) -> str:
         return f"copy {self.entry.key} ({max(self.entry.size, 0)} bytes)"

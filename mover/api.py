@@ -73,6 +73,7 @@ def specification(
     allow_empty_source: bool = False,
     delta: Delta | str = Delta.NEVER,
     optimise: Optimise | str = Optimise.TIME,
+    fuzzy: bool = False,
     source_pool: str = "",
     target_pool: str = "",
     base: str = "",
@@ -82,16 +83,14 @@ def specification(
 
     ``delete`` removes, once all else is done, what only the target has: never anything behind a failure,
     never more than ``max_delete`` objects, and never all because the source is empty, unless
-    ``allow_empty_source``. What is withheld so is told in the report. ``sign_on_write`` leaves a signature
-    of each large object at the target, by which a later difference need not read it.
-    ``delta`` other than ``never`` sends changed large objects as differences where that pays (``auto``) or
-    wherever it can be done (``always``). ``source_pool`` and ``target_pool`` are workers of a fleet near
+    ``allow_empty_source``; what is withheld so is told in the report. ``sign_on_write`` leaves signatures of
+    large objects at the target, for later differences. ``delta`` other than ``never`` sends changed large
+    objects as differences where that pays (``auto``) or wherever it can be done (``always``), and ``fuzzy``
+    makes new ones of like ones that have other names. ``source_pool`` and ``target_pool`` are workers near
     each end; give both, and ``pool`` is the source's unless it is given. ``base`` is an older copy of the
-    source's tree near it, ``base_versions`` says that its bucket keeps older versions: differences are
-    taken from what of these the target has.
+    source near it, ``base_versions`` says that its bucket keeps some; both are for differences.
     """
     try:
-        pool = _check_sides(pool, source_pool, target_pool)
         _check_base(source, base, delta, versions=base_versions)
         return CopySpec(
             source=_text(source),
@@ -108,12 +107,13 @@ def specification(
             sign_on_write=sign_on_write,
             manifest=_text(manifest) if manifest else "",
             rate_links=tuple(sorted(rate_links)),
-            pool=pool,
+            pool=_check_sides(pool, source_pool, target_pool),
             delete=delete,
             max_delete=max_delete,
             allow_empty_source=allow_empty_source,
             delta=Delta(delta),
             optimise=Optimise(optimise),
+            fuzzy=fuzzy,
             source_pool=source_pool,
             target_pool=target_pool,
             base=_text(base) if base else "",

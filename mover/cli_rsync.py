@@ -31,6 +31,7 @@ Examples:
   mover rsync s3://bucket/data/ data/ --delete -y --max-delete 1000
   mover rsync s3://a/d/ s3://b/d/ --delete -y --exclude '*.tmp' --queue redis://host/0
   mover rsync s3://a/d/ s3://b/d/ --source-pool us --target-pool eu --queue redis://host/0
+  mover rsync s3://a/d/ s3://b/d/ --fuzzy --delete -y --source-pool us --target-pool eu --queue redis://host/0
   mover rsync s3://a/v2/ s3://b/d/ --base s3://a/v1/ --delta always    # TARGET has v1
 """
 
@@ -40,7 +41,9 @@ _IN_PLACE: Final = (
 )
 
 _DELETING: Final = ("max_delete", "allow_empty_source")
-_SENDING: Final = ("delta", "optimise", "source_pool", "target_pool", "base", "base_versions")
+_SENDING: Final = (
+    "delta", "optimise", "fuzzy", "source_pool", "target_pool", "base", "base_versions",
+)  # fmt: skip
 
 
 def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
@@ -78,6 +81,11 @@ def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
     default="time",
     show_default=True,
     help="What a difference must save to be worth it.",
+)
+@_option(
+    "--fuzzy",
+    is_flag=True,
+    help="Make large objects that TARGET lacks of like ones that it has under other names.",
 )
 @_option(
     "--source-pool",

@@ -57,6 +57,11 @@ def may_be_sent(entry: Entry, basis: Entry, source: Capabilities, target: Capabi
     return objects and source.ranges and target.ranges and target.multipart
 
 
+def may_go_as_difference(spec: CopySpec) -> bool:
+    """Whether a job sends any object as a difference."""
+    return spec.delta is Delta.ALWAYS or (spec.delta is Delta.AUTO and spec.has_sides)
+
+
 def sends_difference(spec: CopySpec, entry: Entry, basis: Entry, link: float | None) -> bool:
     """Whether an object that may be sent as a difference shall be, before anybody has looked at it.
 
@@ -65,7 +70,7 @@ def sends_difference(spec: CopySpec, entry: Entry, basis: Entry, link: float | N
     """
     if spec.delta is Delta.ALWAYS:
         return True
-    if spec.delta is Delta.NEVER or not spec.has_sides:
+    if not may_go_as_difference(spec):
         return False
     job = _job(entry, basis, changed=CHANGED, edits=EDITS)
     return choose(job, _rates(link), optimise=spec.optimise) is Way.DELTA

@@ -4,10 +4,13 @@ It is near the target. Nothing is visible before all of it is proved (``delta_pa
 replaces the basis replaces just that version of it, where the store can promise that.
 """
 
+import dataclasses
+
 from msgspec.structs import replace
 
 from mover.attributes import dress
 from mover.copying_large import compare_with_source, finished_tally, pin
+from mover.delta.model import Op, OpKind, pack_ops
 from mover.delta_choosing import saved_usd
 from mover.delta_parcels import object_prefix, remove_hidden
 from mover.delta_patches import Counts
@@ -73,7 +76,8 @@ class Lander:
         except NotFound:
             return None
         found, entry = info.entry, task.entry
-        if is_same(found, task.basis) or found.size != entry.size:
+        is_basis = task.basis.key == key and is_same(found, task.basis)
+        if is_basis or found.size != entry.size:
             return None
         known = next((c.hex for c in info.checksums if c.algorithm == task.whole.algorithm), "")
         if not known:
@@ -84,35 +88,55 @@ class Lander:
 
     async def _make(self, task: Patch, key: str, info: ObjectInfo) -> tuple[Receipt, Counts]:
         ends, entry, near = self._ends, task.entry, self._ends.near_target
-        replaces: Entry | Presence = task.basis
-        if not near.capabilities.conditional_finish:
-            if not is_same((await near.head(key)).entry, task.basis):
-                raise Changed(f"{near.location}{key}")
-            replaces = Presence.ANY
+        resend = self._resend(entry)
+        plan = Plan(
+            key=key,
+            size=entry.size,
+            ops=pack_ops([Op(0, 0, entry.size, OpKind.COPY)]),
+            basis=task.basis,
+            whole=task.whole,
+            attributes=self._attributes(entry, info),
+            replaces=await self._replaces(task, key),
+            trusted=task.delta is None and not ends.spec.has_sides,
+        )
+        patcher = Patcher(
+            target=near,
+            near=near,
+            literals=resend,
+            budget=ends.budget,
+            token=ends.token,
+            resend=resend,
+        )
+        if task.delta is None or task.ladder is None:
+            patched = await patcher.run(plan)
+            return patched.receipt, patched.counts
         ladder = await read_ladder(near, task.ladder)
         receiving = received(near, task.delta, size=entry.size, basis=task.basis)
         async with receiving as delta:
-            patcher = Patcher(
-                target=near,
-                near=near,
-                literals=delta.literals.fill,
-                budget=ends.budget,
-                token=ends.token,
-                resend=self._resend(entry),
-            )
-            plan = Plan(
-                key=key,
-                size=entry.size,
-                ops=delta.ops,
-                basis=task.basis,
-                whole=task.whole,
-                ladder=ladder,
-                attributes=self._attributes(entry, info),
-                replaces=replaces,
-            )
+            patcher = dataclasses.replace(patcher, literals=delta.literals.fill)
+            plan = dataclasses.replace(plan, ops=delta.ops, ladder=ladder)
             patched = await patcher.run(plan)
             patched.counts.requests += delta.literals.requests
         return patched.receipt, patched.counts
+
+    async def _replaces(self, task: Patch, key: str) -> Entry | Presence:
+        """What must be at the key when the object takes it: the basis, or nothing where it is elsewhere.
+
+        Raises ``Changed`` where that is not so now, for stores that do not look themselves.
+        """
+        near = self._ends.near_target
+        in_place = task.basis.key == key
+        if near.capabilities.conditional_finish:
+            return task.basis if in_place else Presence.NONE
+        try:
+            there = (await near.head(key)).entry
+        except NotFound:
+            if in_place:
+                raise
+            return Presence.ANY
+        if not in_place or not is_same(there, task.basis):
+            raise Changed(f"{near.location}{key}")
+        return Presence.ANY
 
     def _resend(self, entry: Entry) -> Fill:
         """Reads bytes of the new object over the link: the few that a false match stood for."""
@@ -139,10 +163,11 @@ class Lander:
         self, task: Patch, info: ObjectInfo, made: Receipt, counts: Counts, rows: list[Row] | None
     ) -> TaskResult:
         ends, entry = self._ends, task.entry
+        basis = task.basis.key if task.basis.key != made.key else ""
         puts = counts.copied_parts + counts.mixed_parts + 2
         fetched = Spent(
             wire_bytes=counts.resent_bytes,
-            gets=task.delta.reads + task.ladder.reads + max(counts.requests - puts, 0),
+            gets=_reads(task) + max(counts.requests - puts, 0),
             puts=puts,
             hashed_bytes=entry.size,
         )
@@ -161,6 +186,7 @@ class Lander:
                 task.matched_bytes,
                 spent.requests,
                 round(saved, 6),
+                basis,
                 task.direct,
                 task.changed_bytes,
                 task.base,
@@ -168,6 +194,7 @@ class Lander:
             rows.append(replace(row, delta=delta))
         tally = finished_tally(entry.size, made.proof)
         tally.patched_objects = 1
+        tally.renamed_objects = int(basis != "")
         tally.wire_bytes = counts.resent_bytes
         tally.delta_wire_bytes = spent.wire_bytes
         tally.literal_bytes, tally.matched_bytes = task.literal_bytes, task.matched_bytes
@@ -175,3 +202,8 @@ class Lander:
         tally.delta_requests = spent.requests
         tally.saved_usd_e6 = round(saved * 1e6)
         return TaskResult(tally=tally)
+
+
+def _reads(task: Patch) -> int:
+    """The requests that the parcels of an object took."""
+    return sum(parcel.reads for parcel in (task.delta, task.ladder) if parcel is not None)

@@ -3,7 +3,8 @@
 *Sign* runs near the target, *diff* near the source, *patch* near the target again; each is enqueued
 by the one before, in the step that ends it. Where the source may have a base, *direct* comes first, near
 the source, and *prove* where the target must be asked. What is too large for a queue (signatures,
-deltas) lies at the target as parcels.
+deltas) lies at the target as parcels. An object that the target lacks begins with *sample* near the
+source and *seek* near the target, which looks for a basis under another name.
 """
 
 from dataclasses import dataclass, field
@@ -103,8 +104,30 @@ class Prove:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Look at ``entry``, which the target lacks, for what may be like it there."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seek:
+    """Find out of which object of the target ``entry`` can be made, if of any.
+
+    ``told`` are the checksums that its store keeps. ``samples`` is a signature of some of its bytes,
+    empty where only an object of equal bytes is of use.
+    """
+
+    entry: Entry
+    told: tuple[Checksum, ...]
+    samples: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """Make a signature of ``basis``, the target's old version of ``entry``, with ``block_bytes``.
+    """Make a signature of ``basis``, which the target has, with ``block_bytes``.
+
+    It is the old version of ``entry``, or an object like it under another name.
 
     With an ``outline`` only of what nothing has matched yet; ``level`` counts the signatures before.
     ``again`` is set when one of the two objects changed meanwhile and is planned a second time.
@@ -139,14 +162,15 @@ class Diff:
 class Patch:
     """Make ``entry`` of ``basis`` and the delta. ``whole`` is its checksum, ``ladder`` of each MiB.
 
+    Without a delta all of the basis is the object, as their checksums say.
     A ``direct`` delta was taken from a base, which ``base`` names; ``changed_bytes`` of what matched are told
     as changes of elements.
     """
 
     entry: Entry
     basis: Entry
-    delta: Parcel
-    ladder: Parcel
+    delta: Parcel | None
+    ladder: Parcel | None
     whole: Checksum
     literal_bytes: int
     matched_bytes: int
@@ -158,3 +182,5 @@ class Patch:
 
 
 DeltaTask = Direct | Prove | Sign | Diff | Patch
+
+SeekTask = Sample | Seek

@@ -187,8 +187,9 @@ def _patched(tally: Tally) -> str:
     usd = tally.saved_usd_e6 / 1e6
     money = f"about USD {usd:,.4f} saved" if usd >= 0 else f"about USD {-usd:,.4f} more spent"
     whole = tally.literal_bytes + tally.matched_bytes
+    renamed = f" ({tally.renamed_objects:,} of other names)" if tally.renamed_objects else ""
     return (
-        f"differences: {tally.patched_objects:,} of them patched,"
+        f"differences: {tally.patched_objects:,} of them patched{renamed},"
         f" {format_bytes(tally.delta_wire_bytes)} sent for {format_bytes(whole)}"
         f" ({format_bytes(tally.literal_bytes)} new), {tally.delta_requests:,} requests, {money}"
     )

@@ -89,6 +89,13 @@ class Ends:
             and domain == self.target.capabilities.copy_domain
         )
 
+    @property
+    def clones(self) -> bool:
+        """Whether an object of the target becomes another one there without crossing the link."""
+        target = self.target.capabilities
+        copies = target.copies_parts and target.copy_domain != ""
+        return target.multipart and (copies or self.spec.has_sides)
+
 
 def closing_pages(
     pages: AsyncIterator[Sequence[Entry]],

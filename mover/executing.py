@@ -29,15 +29,18 @@ from mover.delta_choosing import may_be_sent, way_of
 from mover.delta_directing import Director
 from mover.delta_landing import Lander
 from mover.delta_parcels import Spoiled, object_prefix, remove_hidden
+from mover.delta_seeking import Seeker
 from mover.delta_sending import Sender, Whole, first_sign
-from mover.delta_tasks import DeltaTask, Direct, Patch, Prove, Sign
+from mover.delta_tasks import DeltaTask, Direct, Patch, Prove, Sample, SeekTask, Sign
 from mover.ends import Ends
 from mover.feeding import found, sweep_task
 from mover.letters import (
     CANCELLED,
     another_attempt,
     comes_again,
+    done,
     failures_in,
+    handed_on,
     object_outcome,
     shard_outcome,
 )
@@ -68,7 +71,15 @@ from scheduler.errors import LeaseLost
 from scheduler.model import Discard, Done, Lease, NewGroup, NewTask, Outcome, TaskState
 from scheduler.patience import patiently
 from scheduler.store import TaskStore
-from transports.errors import Changed, Corrupt, NotFound, Transient, TransportError
+from transports.errors import (
+    AlreadyExists,
+    Changed,
+    Corrupt,
+    NotFound,
+    Transient,
+    TransportError,
+    Unsupported,
+)
 from transports.model import Entry
 
 FENCE_LEASE_S = WORKER_POLICY.lease_s
@@ -96,6 +107,7 @@ class Executor:
         self._store = store
         self._lookout = Lookout(store, fleet_size) if shares else None
         self._notify = notify
+        self._seeker = Seeker(ends)
 
     async def run(self, lease: Lease) -> Outcome:
         """Run a leased task, and record what it did before it counts as done.
@@ -138,6 +150,8 @@ class Executor:
             remover = Remover(self._ends, rows)
             result = await remover.run(task)
             return shard_outcome(task, result, remover.transient, attempt=lease.attempt)
+        if isinstance(task, SeekTask):
+            return await self._seek(task, lease)
         if isinstance(task, DeltaTask):
             return await self._delta(task, lease, rows)
         outcome = await self._assemble(task, lease, rows)
@@ -188,7 +202,7 @@ class Executor:
                 sweeper = Sweeper(self._ends, self._store, task, lease, notify=self._notify)
                 return await sweeper.run()
             lister = RangeLister(self._ends, self._store, task, lease, notify=self._notify)
-            outcome = _done(await lister.run())
+            outcome = done(await lister.run())
             if self._ends.spec.delete:
                 return replace(outcome, follow_ups=[sweep_task(task.now_s)])
             return outcome
@@ -212,6 +226,8 @@ class Executor:
 
     async def _open(self, task: LargeObject, lease: Lease, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
+        if task.seeks and (not ends.copies_in_store or ends.spec.delta is Delta.ALWAYS):
+            return handed_on(Sample(entry=entry), ends.spec.near_source)
         group, repeated = f"{lease.task_id}", lease.generation > 1
         fence = functools.partial(self._still_held, lease)
         try:
@@ -222,15 +238,13 @@ class Executor:
                 receipt = await copy_in_store(ends, entry)
                 if rows is not None:
                     rows.append(copied_in_store_row(ends, entry, receipt))
-                return _done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
+                return done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
             if first is not None and info.ranges:
                 is_near = isinstance(first, Direct)
-                return _handed_on(
-                    first, ends.spec.near_source if is_near else ends.spec.near_target
-                )
+                return handed_on(first, ends.spec.near_source if is_near else ends.spec.near_target)
             if entry.size < 0 or not info.ranges:
-                return _done(await copy_streamed(ends, entry, info, fence, rows))
+                return done(await copy_streamed(ends, entry, info, fence, rows))
             chunks, assembly = await open_object(
                 ends, task, info, group, fence, repeated=repeated, tapered=self._lookout is not None
             )
@@ -248,12 +262,12 @@ class Executor:
 
     async def _chunk(self, task: Chunk, lease: Lease) -> Outcome:
         try:
-            return _done(await ChunkCopier(self._ends, task).run(repeated=lease.generation > 1))
+            return done(await ChunkCopier(self._ends, task).run(repeated=lease.generation > 1))
         except TransportError as error:
             if comes_again(error, lease.attempt):
                 return another_attempt([error])  # which finds the parts that are there
             failure = Failure(task.entry.key, type(error).__name__, str(error))
-            return _done(TaskResult(tally=Tally(), handed_on=[failure]))
+            return done(TaskResult(tally=Tally(), handed_on=[failure]))
 
     async def _assemble(self, task: Assembly, lease: Lease, rows: list[Row] | None) -> Outcome:
         ends, entry = self._ends, task.entry
@@ -270,7 +284,7 @@ class Executor:
                 result.tally.corrupt_objects = int(failures[0].error == "Corrupt")
                 return object_outcome(entry, result, attempt=lease.attempt)
             parts = [part for result in results for part in result.parts]
-            return _done(await assemble(ends, task, parts, rows))
+            return done(await assemble(ends, task, parts, rows))
         except (Changed, Corrupt) as error:
             return await self._again(task, lease, error)
         except TransportError as error:
@@ -280,17 +294,34 @@ class Executor:
 
     def _first_step(self, task: LargeObject) -> Sign | Direct | None:
         """The first step of an object that is to be sent as a difference."""
-        ends, entry, basis = self._ends, task.entry, task.basis
-        spec, link = ends.spec, ends.link_rate()
+        ends, spec, entry, basis = self._ends, self._ends.spec, task.entry, task.basis
         source, target = ends.source.capabilities, ends.target.capabilities
         if basis is None or not may_be_sent(entry, basis, source, target):
             return None
-        way = way_of(spec, entry, basis, link, proven=True if spec.has_base else None)
+        way = way_of(spec, entry, basis, ends.link_rate(), proven=spec.has_base or None)
         if way is Way.FULL:
             return None
         if spec.has_base:
             return Direct(entry=entry, basis=basis, again=task.again)
         return first_sign(ends, task, basis)
+
+    async def _seek(self, task: SeekTask, lease: Lease) -> Outcome:
+        """One step of an object that may be made of one with another name, which enqueues the next."""
+        made: Payload
+        try:
+            if isinstance(task, Sample):
+                made = await self._seeker.sample(task)
+            else:
+                made = await self._seeker.seek(task)
+        except TransportError as error:
+            if comes_again(error, lease.attempt):
+                return another_attempt([error])
+            made = LargeObject(entry=task.entry)  # where nothing is sought what is wrong will show
+        spec = self._ends.spec
+        if isinstance(made, LargeObject):
+            return handed_on(made, spec.pool)
+        weight = task.entry.size if isinstance(made, Patch) else 0
+        return handed_on(made, spec.near_target, weight=weight)
 
     async def _delta(self, task: DeltaTask, lease: Lease, rows: list[Row] | None) -> Outcome:
         """One step of an object that is sent as a difference, which enqueues the next."""
@@ -299,27 +330,26 @@ class Executor:
         sender = Sender(self._ends, lease, task.spent)
         try:
             if isinstance(task, Sign):
-                return _handed_on(await alone(sender.sign(task)), spec.near_source)
+                return handed_on(await alone(sender.sign(task)), spec.near_source)
             if isinstance(task, Prove):
-                return _handed_on(await alone(director.prove(task)), spec.near_source)
+                return handed_on(await alone(director.prove(task)), spec.near_source)
             if isinstance(task, Patch):
                 lander = Lander(self._ends, functools.partial(self._still_held, lease))
                 patching = lander.patch(task, repeated=lease.generation > 1, rows=rows)
-                return _done(await alone(patching))
+                return done(await alone(patching))
             comparing = director.direct(task) if isinstance(task, Direct) else sender.diff(task)
             made = await alone(comparing)
             sent = Tally(wire_bytes=made.spent.wire_bytes - task.spent.wire_bytes)
             if not isinstance(made, Whole):
                 weight = task.entry.size if isinstance(made, Patch) else 0
-                return _handed_on(made, spec.near_target, weight=weight, tally=sent)
+                return handed_on(made, spec.near_target, weight=weight, tally=sent)
             await self._remove_parcels(task.entry)
-            whole = LargeObject(entry=task.entry, again=task.again)
-            return _handed_on(whole, spec.pool, tally=sent)
-        except (Changed, NotFound) as error:
+            return handed_on(LargeObject(entry=task.entry, again=task.again), spec.pool, tally=sent)
+        except (Changed, NotFound, AlreadyExists) as error:
             return await self._again(task, lease, error)
-        except (Corrupt, Spoiled):
+        except (Corrupt, Spoiled, Unsupported):
             await self._remove_parcels(task.entry)
-            return _handed_on(LargeObject(entry=task.entry, again=task.again), spec.pool)
+            return handed_on(LargeObject(entry=task.entry, again=task.again), spec.pool)
         except TransportError as error:
             if not comes_again(error, lease.attempt):
                 await self._remove_parcels(task.entry)
@@ -361,19 +391,6 @@ def _chunk_task(chunk: Chunk, group: str) -> NewTask:
     size = min(chunk.last * chunk.part_bytes, chunk.entry.size)
     weight = size - (chunk.first - 1) * chunk.part_bytes
     return NewTask(payload=encode_payload(chunk), weight=max(weight, 0), group=group)
-
-
-def _handed_on(task: Payload, pool: str, *, weight: int = 0, tally: Tally | None = None) -> Outcome:
-    """The outcome of a task that another one goes on with."""
-    return Outcome(
-        disposition=Done(),
-        result=encode_result(TaskResult(tally=tally or Tally())),
-        follow_ups=[NewTask(payload=encode_payload(task), weight=weight, pool=pool)],
-    )
-
-
-def _done(result: TaskResult) -> Outcome:
-    return Outcome(disposition=Done(), result=encode_result(result))
 
 
 def _failed(entry: Entry, error: TransportError, lease: Lease) -> Outcome:

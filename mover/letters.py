@@ -10,10 +10,10 @@ claimable again, and it then moves exactly these objects.
 from collections.abc import Mapping, Sequence
 
 from mover.model import Failure, LargeObject, Removal, SmallShard, Tally, TaskResult
-from mover.payloads import decode_result, encode_payload, encode_result
+from mover.payloads import Payload, decode_result, encode_payload, encode_result
 from mover.settings import OBJECT_ATTEMPTS_MAX, STORE_WISH_MAX_S
 from scheduler.model import Done, NewTask, Outcome, Retry
-from transports.errors import Transient, TransportError
+from transports.errors import Obstructed, Transient, TransportError
 from transports.model import Entry
 
 CANCELLED = "the job was cancelled"
@@ -70,6 +70,20 @@ def object_outcome(entry: Entry, result: TaskResult, *, attempt: int) -> Outcome
     return Outcome(disposition=Done(), result=encode_result(result), follow_ups=[letter])
 
 
+def handed_on(task: Payload, pool: str, *, weight: int = 0, tally: Tally | None = None) -> Outcome:
+    """The outcome of a task that another one goes on with."""
+    return Outcome(
+        disposition=Done(),
+        result=encode_result(TaskResult(tally=tally or Tally())),
+        follow_ups=[NewTask(payload=encode_payload(task), weight=weight, pool=pool)],
+    )
+
+
+def done(result: TaskResult) -> Outcome:
+    """The outcome of a task that has come to this, and to nothing more."""
+    return Outcome(disposition=Done(), result=encode_result(result))
+
+
 def failures_in(follow_ups: Sequence[NewTask]) -> list[Failure]:
     """The failures that the dead letters among a task's follow-ups tell."""
     return [
@@ -78,6 +92,12 @@ def failures_in(follow_ups: Sequence[NewTask]) -> list[Failure]:
         if task.discarded
         for failure in decode_result(task.result).failures
     ]
+
+
+def is_obstructed(result: bytes) -> bool:
+    """Whether a dead letter's result tells of nothing but objects that others stand in the way of."""
+    failures = decode_result(result).failures if result else []
+    return bool(failures) and all(each.error == Obstructed.__name__ for each in failures)
 
 
 def _is_all(result: TaskResult, failures: Sequence[Failure]) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from mover.delta_tasks import DeltaTask
+from mover.delta_tasks import DeltaTask, SeekTask
 from mover.model import Assembly, Failure, LargeObject, Removal, SmallShard
 from mover.name_lists import escape_name, unescape_name
 from mover.packing import Damaged, pack, unpack
@@ -50,6 +50,7 @@ class Deed(StrEnum):
 class DeltaRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What it took to send an object as a difference; ``wire_bytes`` crossed between the sides.
 
+    ``basis`` is what the target's object was called of which it was made, "" where it had its name.
     A ``direct`` one was taken from the older version that ``base`` names, without a signature; else ``base``
     says why that was not done, "" where no base was given. ``changed_bytes`` of what matched came as changes
     of elements.
@@ -60,6 +61,7 @@ class DeltaRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     matched_bytes: int
     requests: int
     saved_usd: float
+    basis: str = ""
     direct: bool = False
     changed_bytes: int = 0
     base: str = ""
@@ -239,7 +241,7 @@ def _entries_of(task: Payload) -> list[Entry]:
         return task.entries
     if isinstance(task, SmallShard):
         return task.copies + [source for source, _ in task.probes]
-    return [task.entry] if isinstance(task, LargeObject | Assembly | DeltaTask) else []
+    return [task.entry] if isinstance(task, LargeObject | Assembly | SeekTask | DeltaTask) else []
 
 
 def newest(one: Row, other: Row) -> Row:
@@ -343,23 +345,26 @@ def _escaped(row: Row) -> Row:
         for name in ("source_etag", "source_version", "target_etag", "target_version", "error")
     }
     texts["detail"] = _readable(row.detail)
-    if _is_unicode(row.key) and _is_unicode(row.source_key):
+    if row.delta is not None and not _is_unicode(row.delta.base):
+        told = msgspec.structs.replace(row.delta, base=_readable(row.delta.base))
+        row = msgspec.structs.replace(row, delta=told)
+    names = (row.key, row.source_key, row.delta.basis if row.delta else "")
+    if all(map(_is_unicode, names)):
         return msgspec.structs.replace(row, **texts)
-    return msgspec.structs.replace(
-        row,
-        key=escape_name(row.key),
-        source_key=escape_name(row.source_key),
-        escaped=True,
-        **texts,
-    )
+    return msgspec.structs.replace(_renamed(row, escape_name), escaped=True, **texts)
 
 
 def _unescaped(row: Row) -> Row:
+    return msgspec.structs.replace(_renamed(row, unescape_name), escaped=False)
+
+
+def _renamed(row: Row, form: Callable[[str], str]) -> Row:
+    """A row with its names in another form."""
+    delta = row.delta
+    if delta is not None:
+        delta = msgspec.structs.replace(delta, basis=form(delta.basis))
     return msgspec.structs.replace(
-        row,
-        key=unescape_name(row.key),
-        source_key=unescape_name(row.source_key),
-        escaped=False,
+        row, key=form(row.key), source_key=form(row.source_key), delta=delta
     )
 
 

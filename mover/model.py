@@ -62,7 +62,8 @@ class CopySpec:
     objects (None: as many as there are), nor all of them because the source is empty, unless
     ``allow_empty_source``.
     ``delta`` other than ``never`` may send a changed large object as a difference from the target's
-    old version of it; ``optimise`` is what a difference must save to be worth it. ``source_pool`` and
+    old version of it; ``optimise`` is what a difference must save to be worth it. ``fuzzy`` looks for
+    a basis of a large object that the target lacks among the target's other ones. ``source_pool`` and
     ``target_pool`` name the workers near each end, "" for those of ``pool``.
     ``base`` is the location of an older copy of the source's tree near it, "" for none; with
     ``base_versions`` the older versions that the source itself keeps are looked at too. Differences are taken
@@ -90,6 +91,7 @@ class CopySpec:
     allow_empty_source: bool = False
     delta: Delta = Delta.NEVER
     optimise: Optimise = Optimise.TIME
+    fuzzy: bool = False
     source_pool: str = ""
     target_pool: str = ""
     base: str = ""
@@ -147,12 +149,13 @@ class LargeObject:
     """One object above the split size: its opening task makes the upload and its chunk tasks.
 
     ``again`` is set when the object changed while it was being copied and is planned a second time.
-    ``basis`` is the older version that the target has, for a job that may send differences.
+    ``basis`` is the target's version, for a job that may send differences; it ``seeks`` another name's.
     """
 
     entry: Entry
     again: bool = False
     basis: Entry | None = None
+    seeks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,8 +213,9 @@ class Tally:
 
     Bytes are payload bytes. ``wire_bytes`` are those that crossed a network, repeats included; of
     patched objects, which are copied objects too, those that crossed between the two sides
-    (``delta_wire_bytes`` without repeats). ``direct_objects`` of them were compared with a base near the
-    source; ``changed_bytes`` came as changes of elements. ``saved_usd_e6`` is what differences saved, in millionths of a US dollar.
+    (``delta_wire_bytes`` without repeats). ``renamed_objects`` are patched ones whose basis had another
+    name, ``direct_objects`` those compared with a base near the source; ``changed_bytes`` came as changes of
+    elements. ``saved_usd_e6`` is what differences saved, in millionths of a US dollar.
     """
 
     planned_objects: int = 0
@@ -236,6 +240,7 @@ class Tally:
     matched_bytes: int = 0
     delta_requests: int = 0
     saved_usd_e6: int = 0
+    renamed_objects: int = 0
 
     def add(self, other: "Tally") -> None:
         for name in TALLY_FIELDS:
@@ -320,6 +325,7 @@ class Report:
                 "planned": tally.planned_objects,
                 "copied": tally.copied_objects,
                 "patched": tally.patched_objects,
+                "renamed": tally.renamed_objects,
                 "skipped": tally.skipped_objects,
                 "deleted": tally.deleted_objects,
                 "planned_deletes": tally.planned_deletes,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mover.delta_tasks import Diff, Direct, Patch, Prove, Sign
+from mover.delta_tasks import Diff, Direct, Patch, Prove, Sample, Seek, Sign
 from mover.errors import Rejected
 from mover.model import (
     Assembly,
@@ -37,6 +37,8 @@ Payload = (
     | Removal
     | Direct
     | Prove
+    | Sample
+    | Seek
     | Sign
     | Diff
     | Patch
@@ -54,6 +56,8 @@ _TAGS: dict[str, type[Any]] = {
     "removal": Removal,
     "direct": Direct,
     "prove": Prove,
+    "sample": Sample,
+    "seek": Seek,
     "sign": Sign,
     "diff": Diff,
     "patch": Patch,

@@ -74,7 +74,7 @@ class Policy:
         if reason:
             return Refuse(source.key, reason)
         if target is None:
-            return Copy(source)
+            return Copy(source, seeks=self._seeks(source))
         if self.spec.ignore_existing:
             return None
         verdict = compare(
@@ -95,6 +95,11 @@ class Policy:
         is_large = source.size > self.spec.split_bytes
         wanted = self.spec.delta is not Delta.NEVER and is_large and target.size > 0
         return target if wanted and target.kind is Kind.OBJECT else None
+
+    def _seeks(self, source: Entry) -> bool:
+        """Whether a basis of a new object may be sought under other names."""
+        is_large = source.size > self.spec.split_bytes
+        return self.spec.fuzzy and is_large and source.kind is Kind.OBJECT
 
     def wants(self, entry: Entry) -> bool:
         """Whether the filters let this entry take part; links that are to be skipped do not.
@@ -207,7 +212,8 @@ class Planner:
                 size = action.entry.size
                 if size > self._policy.spec.split_bytes or size < 0:
                     # Or of unknown size.
-                    planned.large.append(LargeObject(entry=action.entry, basis=action.basis))
+                    large = LargeObject(entry=action.entry, basis=action.basis, seeks=action.seeks)
+                    planned.large.append(large)
                 else:
                     shard.copies.append(action.entry)
                     shard.grow(size)

@@ -5,17 +5,23 @@ is given back until it is the only one that is open; so nothing is removed while
 fail. Where something has failed it removes nothing and becomes a dead letter: ``mover retry`` makes
 it claimable again together with what failed. It lists both ends anew, and each page of extras is
 enqueued together with its own new payload, as a listing task does it.
+
+One failure does not count against a deletion: where real directories are, an extra may stand in the way
+of an object (a file where a directory is needed, or the reverse). Such objects are dead letters that the
+sweep makes claimable again when the extras have gone.
 """
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 from mover.deleting import Survey, failed_before, must_count, objection, pause_s
 from mover.ends import Ends
 from mover.feeding import pair_pages
+from mover.letters import is_obstructed
 from mover.model import Removal, Sweep, Tally, TaskResult
 from mover.payloads import encode_payload, encode_result
 from mover.planning import Policy
@@ -87,11 +93,12 @@ class Sweeper:
             stats = await self._patiently(self._store.stats)
             if stats.open_tasks > 1:
                 return Outcome(disposition=Release(after_s=pause_s(stats.open_tasks)))
-            if failed := stats.tasks[TaskState.DISCARDED]:
+            failed = stats.tasks[TaskState.DISCARDED]
+            if failed and not await self._are_obstructed():
                 return self._withheld(failed_before(failed))
         if against := await self._objection():
             return self._withheld(against)
-        open_tasks = await self._find()
+        open_tasks = await self._find() or await self._make_way()
         if open_tasks:
             # Given back, not waited for: on a worker of one slot the removals need this one.
             return Outcome(disposition=Release(after_s=pause_s(open_tasks)))
@@ -147,6 +154,33 @@ class Sweeper:
                         return open_tasks
         if waiting:
             await self._enqueue(waiting, reached)
+        return 0
+
+    async def _are_obstructed(self) -> bool:
+        """Whether all that has failed did so because something stands in its way."""
+        after = 0
+        asking = partial(self._store.results, [TaskState.DISCARDED])
+        while letters := await self._patiently(partial(asking, after_task_id=after)):
+            if not all(is_obstructed(letter.result) for letter in letters):
+                return False
+            after = letters[-1].task_id
+        return True
+
+    async def _make_way(self) -> int:
+        """Try what was obstructed again, when all that was in the way has gone.
+
+        Returns how many tasks are open while it has not; 0 when there is nothing to wait for.
+        """
+        if not self._sweep.begun:
+            return 0  # nothing went
+        stats = await self._patiently(self._store.stats)
+        if not stats.tasks[TaskState.DISCARDED]:
+            return 0
+        if stats.open_tasks > 1:
+            return stats.open_tasks
+        if await self._are_obstructed():
+            await self._patiently(self._store.requeue)
+            self._notify()
         return 0
 
     async def _enqueue(self, entries: Sequence[Entry], reached: str) -> int:

@@ -101,6 +101,12 @@ class Unsupported(Invalid):
     situation = "the store cannot do this"
 
 
+class Obstructed(Invalid):
+    """A file stands where a directory is needed, or a directory where an object should be."""
+
+    situation = "something of another kind stands in the way"
+
+
 class NoSpace(Permanent):
     """The target is full or over its quota."""
 

@@ -29,6 +29,7 @@ from transports.errors import (
     Corrupt,
     Invalid,
     NotFound,
+    Obstructed,
     TransportError,
     Unsupported,
     translating,
@@ -243,7 +244,7 @@ class FilesystemTransport(Transport):
                     await pace(len(blob.data))
                 results.append(await self._write_whole(blob))
             except AlreadyExists:
-                way = Invalid(self._name(blob.entry.key), "a file stands in the way")
+                way = Obstructed(self._name(blob.entry.key), "a file stands in the way")
                 results.append(way)
             except TransportError as error:
                 results.append(error)

@@ -14,6 +14,7 @@ from transports.errors import (
     Invalid,
     NoSpace,
     NotFound,
+    Obstructed,
     Throttled,
     TimedOut,
     TransportError,
@@ -151,7 +152,7 @@ def translate(error: BaseException, location: str) -> TransportError | None:
     if isinstance(error, PermissionError):
         return Denied(location, line)
     if isinstance(error, IsADirectoryError | NotADirectoryError):
-        return Invalid(location, "a directory or a file stands in the way")
+        return Obstructed(location, "a directory or a file stands in the way")
     if isinstance(error, FileExistsError):
         return AlreadyExists(location)
     if isinstance(error, TimeoutError):

@@ -21,6 +21,7 @@ from transports.errors import (
     Invalid,
     NoSpace,
     NotFound,
+    Obstructed,
     Permanent,
     TransportError,
     Unavailable,
@@ -54,10 +55,6 @@ _CLASSES: Final[dict[int, Callable[[str, str], TransportError]]] = {
 FAILURES: Final = (OSError, ValueError, OverflowError, TransportError)
 """What a file operation may raise for one key: ValueError is a NUL or a character that no file name
 can hold, OverflowError a time beyond the kernel's."""
-
-
-class FileInTheWay(Invalid):
-    """A file has the name of a directory that the key goes through."""
 
 
 def show(key: str) -> str:
@@ -265,7 +262,7 @@ class Directories:
         if stat.S_ISLNK(mode):
             raise Denied(self._root.name(key), f"a symlink stands in the way: {show(name)}")
         detail = f"a file stands where a directory is needed: {show(name)}"
-        raise FileInTheWay(self._root.name(key), detail)
+        raise Obstructed(self._root.name(key), detail)
 
     def _keep(self, directory: str, fd: int) -> None:
         self._fds[directory] = fd

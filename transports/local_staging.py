@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from transports.errors import Denied, Invalid, Unavailable
+from transports.errors import Denied, Invalid, NotFound, Unavailable
 from transports.local_files import DIRECTORY_FLAGS, STAGE_PREFIX, Root
 
 LOCK_NAME: Final = "lock"
@@ -131,8 +131,11 @@ def stages_in(root_fd: int) -> list[str]:
 
 
 def clean_stages(root: Root, token: str) -> None:
-    """Remove the stage of ``token`` and those that no live process holds."""
-    root_fd = root.fd()
+    """Remove the stage of ``token`` and those that no live process holds; none is in no root."""
+    try:
+        root_fd = root.fd()
+    except NotFound:
+        return
     for name in stages_in(root_fd):
         own = name == STAGE_PREFIX + token
         try:

@@ -11,10 +11,9 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from transports.errors import Invalid, TransportError
+from transports.errors import Invalid, Obstructed, TransportError
 from transports.local_files import (
     FAILURES,
-    FileInTheWay,
     Root,
     failure,
     sync_directory,
@@ -130,7 +129,7 @@ class Writer:
         """Rename a staged file to its key, making directories as needed.
 
         The directories that got new entries are added to ``touched`` and still have to be synced.
-        A symlink or file at ``key`` is replaced; a directory there raises ``Invalid``. On failure
+        A symlink or file at ``key`` is replaced; a directory there raises ``Obstructed``. On failure
         the file stays in the stage.
         """
         directory, base = self._root.split(key)
@@ -154,7 +153,7 @@ class Writer:
         try:
             os.rename(name, base, src_dir_fd=stage.fd(), dst_dir_fd=target_fd)
         except IsADirectoryError as error:
-            raise Invalid(self._root.name(key), "a directory stands in the way") from error
+            raise Obstructed(self._root.name(key), "a directory stands in the way") from error
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -213,7 +212,7 @@ class Writer:
         directories = self._root.directories()
         try:
             fd = directories.open(directory, key=key)
-        except FileInTheWay:
+        except Obstructed:
             return
         if not is_directory:
             os.unlink(base, dir_fd=fd)

@@ -173,7 +173,7 @@ async def test_a_key_that_is_also_a_prefix_is_named(
     failed = failures_of(report)
     assert set(failed) < objects.keys()
     assert failed
-    assert set(failed.values()) <= {"Invalid", "FileInTheWay"}
+    assert set(failed.values()) <= {"Invalid", "Obstructed"}
     assert report.exit_code == 1
     arrived = {name for name in objects.keys() - failed.keys() if not name.endswith("/")}
     assert read_tree(tmp_path / "target") == {name: objects[name] for name in arrived}

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.redis_process import RedisProcess
+from mover.model import Tally
 from tests.e2e.fleet import Fleet
 from tests.e2e.support import (
     MIB,
     Mover,
     assert_equal_trees,
+    copy_here,
     environment_for,
     fill_bucket,
     leftovers,
@@ -31,7 +33,7 @@ from tests.e2e.support import (
 from tests.e2e.test_judges import Rclone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bench.stores import SeaweedServer
     from tests.servers.buckets import Bucket
@@ -105,16 +107,28 @@ async def test_a_tree_becomes_equal_to_a_bucket(
 def test_an_object_that_fails_keeps_everything(
     mover: Mover, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
-    fill_bucket(seaweed_bucket, {"s/a": b"1", "s/d": b"a directory is in its way"})
-    write_tree(tmp_path / "out", {"x": b"extra", "d/y": b"extra"})
+    fill_bucket(seaweed_bucket, {"s/a": b"1", "s/d/y": b"a link is in its way"})
+    write_tree(tmp_path / "out", {"x": b"extra"})
+    (tmp_path / "out/d").symlink_to(tmp_path)
     ends = seaweed_bucket.location("s/"), f"{tmp_path}/out/"
     ended = mover.rsync(*ends, "--delete", "-y")
     assert ended.code == 1, ended
     assert ended.report["withheld"] == "nothing was deleted, because 1 task failed"
     assert (ended.copied, ended.failed, ended.report["objects"]["deleted"]) == (1, 1, 0)
-    assert read_tree(tmp_path / "out") == {"a": b"1", "x": b"extra", "d/y": b"extra"}
+    assert read_tree(tmp_path / "out") == {"a": b"1", "x": b"extra"}
     told = mover.run("rsync", *ends, "--delete", "-y")
     assert "nothing was deleted, because 1 task failed" in told.stderr
+
+
+@pytest.mark.parametrize("delete", [False, True])
+async def test_nothing_at_all_to_a_directory_that_is_not_there(
+    delete: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    ends = f"{tmp_path}/in/", f"{tmp_path}/out/"
+    environment = {"MOVER_STATE": str(tmp_path / "state")}
+    report = await copy_here(*ends, environment=environment, delete=delete)
+    assert (report.exit_code, report.tally, report.withheld) == (0, Tally(), "")
 
 
 def test_a_folder_marker_goes_alone(mover: Mover, seaweed_bucket: Bucket, tmp_path: Path) -> None:
@@ -149,16 +163,46 @@ def _shape(root: Path) -> dict[str, bytes | None]:
     }
 
 
+def _crowded_tree(root: Path, rng: random.Random) -> None:
+    """Files and directories of the same few names, so that two trees are in each other's way."""
+    for _ in range(20):
+        path = root.joinpath(*(rng.choice("abc") for _ in range(rng.randrange(1, 4))))
+        if any(each.is_file() for each in [path, *path.parents]) or path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if rng.random() < 0.2:
+            path.mkdir()
+        else:
+            path.write_bytes(rng.randbytes(rng.randrange(9)))
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("exclude", [(), ("--exclude", "*.tmp"), ("--exclude", "/ad/")])
 def test_rsync_makes_the_same_tree(
     seed: int, exclude: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _beside_rsync(_random_tree, seed, exclude, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rsync_makes_way_in_the_same_way(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _beside_rsync(_crowded_tree, seed, (), tmp_path, monkeypatch)
+
+
+def _beside_rsync(
+    grow: Callable[[Path, random.Random], None],
+    seed: int,
+    exclude: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from mover import cli
 
     rng = random.Random(seed)
-    _random_tree(tmp_path / "in", rng)
-    _random_tree(tmp_path / "theirs", rng)
+    grow(tmp_path / "in", rng)
+    grow(tmp_path / "theirs", rng)
     shutil.copytree(tmp_path / "theirs", tmp_path / "ours")
     # Equal sizes and times would hide a difference from both.
     command = ["rsync", "-a", "--checksum", "--delete", *exclude, f"{tmp_path}/in/"]
@@ -267,20 +311,21 @@ async def test_a_fleet_deletes(
 def test_a_fleet_deletes_nothing_behind_a_failure_and_all_of_it_after_the_retry(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
-    fill_bucket(seaweed_bucket, {"s/a": b"1", "s/d": b"file"})
-    write_tree(tmp_path / "out", {"x": b"extra", "d/in the way": b"extra"})
+    fill_bucket(seaweed_bucket, {"s/a": b"1", "s/d/y": b"a link is in its way"})
+    write_tree(tmp_path / "out", {"x": b"extra"})
+    (tmp_path / "out/d").symlink_to(tmp_path)
     fleet.start_worker()
     ends = seaweed_bucket.location("s/"), f"{tmp_path}/out/"
     ended = fleet.rsync(*ends, "--delete", "-y")
     assert (ended.code, ended.failed) == (1, 1), ended
     assert "nothing was deleted" in ended.report["withheld"]
-    assert read_tree(tmp_path / "out").keys() == {"a", "x", "d/in the way"}
-    shutil.rmtree(tmp_path / "out/d")
+    assert read_tree(tmp_path / "out").keys() == {"a", "x"}
+    (tmp_path / "out/d").unlink()
     job = ended.report["job"]
     fleet.command("retry", job, "--json")
     shown = fleet.wait_for_end(job)
     assert shown["state"] == "done"
-    assert read_tree(tmp_path / "out") == {"a": b"1", "d": b"file"}
+    assert read_tree(tmp_path / "out") == {"a": b"1", "d/y": b"a link is in its way"}
 
 
 def test_a_fleet_without_a_source_deletes_nothing(

@@ -12,6 +12,7 @@ from mover.delta_choosing import (
     first_bytes,
     is_another,
     may_be_sent,
+    may_go_as_difference,
     saved_usd,
     sends_difference,
     single_bytes,
@@ -62,6 +63,7 @@ def test_before_anybody_has_looked(
 ) -> None:
     wish = spec(delta, sides=sides, optimise=optimise)
     assert sends_difference(wish, entry(size), entry(size), link) is sends
+    assert may_go_as_difference(wish) or not sends
 
 
 @pytest.mark.parametrize(

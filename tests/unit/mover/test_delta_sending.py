@@ -310,13 +310,13 @@ async def test_a_worker_may_be_killed_at_any_call(after: bool) -> None:
         await pair.run(pair.ends())
         result = await pair.result()
         assert (pair.made == NEW, result.failures) == (True, []), deaths
-        assert pair.is_clean() or await _is_cleaned(pair), deaths
+        assert pair.is_clean() or await is_cleaned(pair), deaths
         assert result.tally.copied_objects == 1
         assert result.tally.patched_objects == 1, deaths
     assert deaths > 25
 
 
-async def _is_cleaned(pair: Pair) -> bool:
+async def is_cleaned(pair: Pair) -> bool:
     """Whether the end of the job removes what is left; no upload may be."""
     assert not pair.target.store.uploads
     await clean_up(pair.ends())
@@ -340,11 +340,11 @@ async def test_each_task_may_run_twice() -> None:
     assert pair.is_clean()
 
 
-def replaced(store: MemoryTransport, data: bytes) -> None:
-    """Replace the object, as somebody else does who does not wait for us."""
+def replaced(store: MemoryTransport, data: bytes, key: str = "big") -> None:
+    """Replace an object, as somebody else does who does not wait for us."""
 
     def put() -> None:
-        asyncio.run(fill(store, {"big": data}))
+        asyncio.run(fill(store, {key: data}))
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(put).result()

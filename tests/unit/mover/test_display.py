@@ -234,6 +234,17 @@ def test_an_interrupted_report_counts_what_is_there(last: Progress | None, line:
     assert report_lines(report, last=last) == [line, "next: the same command goes on from here"]
 
 
+@pytest.mark.parametrize(("renamed", "told"), [(0, "patched,"), (2, "patched (2 of other names),")])
+def test_objects_made_of_other_names_are_told(renamed: int, told: str) -> None:
+    tally = Tally(copied_objects=3, patched_objects=3, renamed_objects=renamed)
+    (line,) = [
+        line
+        for line in report_lines(make_report(State.DONE, tally))
+        if line.startswith("differences")
+    ]
+    assert line.startswith(f"differences: 3 of them {told}")
+
+
 def test_many_failures_are_cut_and_the_rest_has_a_file() -> None:
     failures = [Failure(f"k{number}", "Denied", "no") for number in range(100)]
     tally = Tally(failed_objects=5000)

@@ -12,6 +12,7 @@ from mover.manifest import (
     SEGMENT_BYTES_MAX,
     DamagedSegment,
     Deed,
+    DeltaRow,
     Header,
     Row,
     copied_row,
@@ -72,8 +73,9 @@ def full(key: str) -> Row:
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_every_name_comes_back(name: str) -> None:
-    rows = [full("plain"), full(name), Row(name, -1, Deed.FAILED, 0)]
-    assert decode_segment(encode_segment(header(3), rows)).rows == rows
+    made = Row("m", 1, Deed.COPIED, 0, delta=DeltaRow(1, 2, 3, 4, 0.5, name))
+    rows = [full("plain"), full(name), Row(name, -1, Deed.FAILED, 0), made]
+    assert decode_segment(encode_segment(header(4), rows)).rows == rows
     assert [decode_row(encode_row(row)) for row in rows] == rows
 
 
@@ -186,3 +188,11 @@ def test_failures_carry_what_their_task_knew() -> None:
     shard = SmallShard(copies=[], probes=[], refused=[refused])
     (row,) = failed_rows(shard, [refused], str, 1)
     assert (row.action, row.size, row.detail) == (Deed.REFUSED, -1, "dots")
+
+
+def test_a_base_whose_name_is_no_unicode() -> None:
+    """It is for people to read, so no form brings it back exactly."""
+    told = DeltaRow(1, 2, 3, 4, 0.5, direct=True, base="base/\udcff")
+    row = decode_row(encode_row(Row("m", 1, Deed.COPIED, 0, delta=told)))
+    assert row.delta is not None
+    assert row.delta.base == "base/\\udcff"

@@ -6,7 +6,18 @@ import msgspec
 import pytest
 import zstandard
 
-from mover.delta_tasks import Diff, Direct, Outline, Parcel, Patch, Prove, Sign, Spent
+from mover.delta_tasks import (
+    Diff,
+    Direct,
+    Outline,
+    Parcel,
+    Patch,
+    Prove,
+    Sample,
+    Seek,
+    Sign,
+    Spent,
+)
 from mover.errors import Rejected
 from mover.filtering import Rule, Selection
 from mover.model import (
@@ -48,6 +59,9 @@ PAYLOADS: list[Payload] = [
     Removal(entries=ENTRIES, failed=True),
     Chunk(entry=ENTRIES[3], upload_id="u", part_bytes=8, first=1, last=9),
     Assembly(entry=ENTRIES[0], upload_id="u", part_bytes=8, group="g"),
+    LargeObject(entry=ENTRIES[3], seeks=True),
+    Sample(entry=ENTRIES[3]),
+    Seek(entry=ENTRIES[3], told=(Checksum("md5", "0f"),), samples=b"\x00\xffsignature"),
     Direct(entry=ENTRIES[3], basis=ENTRIES[1], digest="0f", spent=Spent(gets=1)),
     Prove(entry=ENTRIES[3], basis=ENTRIES[1], again=True),
     Sign(
@@ -70,6 +84,16 @@ PAYLOADS: list[Payload] = [
         base="é, version 1",
         direct=True,
         changed_bytes=3,
+    ),
+    Patch(
+        entry=ENTRIES[0],
+        basis=ENTRIES[3],
+        delta=None,
+        ladder=None,
+        whole=Checksum("md5", "0f"),
+        literal_bytes=0,
+        matched_bytes=3,
+        spent=Spent(),
     ),
 ]
 

@@ -49,6 +49,26 @@ def test_a_page_as_a_whole_and_pair_by_pair(
 
 
 @pytest.mark.parametrize(
+    ("size", "kind", "there", "fuzzy", "seeks"),
+    [
+        (17 * MIB, Kind.OBJECT, None, True, True),
+        (17 * MIB, Kind.OBJECT, None, False, False),
+        (16 * MIB, Kind.OBJECT, None, True, False),  # it is moved in a shard
+        (-1, Kind.OBJECT, None, True, False),
+        (17 * MIB, Kind.OBJECT, 5, True, False),  # its basis is what it replaces
+    ],
+)
+def test_what_may_be_made_of_another_name(
+    size: int, kind: Kind, there: int | None, fuzzy: bool, seeks: bool
+) -> None:
+    spec = CopySpec(source="s3://a/", target="s3://b/", fuzzy=fuzzy)
+    target = None if there is None else Entry("k", there, 0)
+    page = PairPage([Entry("k", size, 1_000, kind=kind)], [target], [], "k")
+    planned = Planner(Policy.of(spec, STORE, STORE, now_s=1e9)).feed(page)
+    assert [large.seeks for large in planned.large] == ([seeks] if size != 16 * MIB else [])
+
+
+@pytest.mark.parametrize(
     "selection", [Selection(size_max_bytes=10), Selection(size_min_bytes=12), Selection(newer="1h")]
 )
 def test_filters_are_not_passed_over(selection: Selection) -> None:

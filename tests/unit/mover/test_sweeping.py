@@ -9,6 +9,7 @@ import pytest
 
 from mover import listing, sweeping
 from mover.feeding import Checkpoint
+from mover.filtering import Rule, Selection
 from mover.manifest import Deed
 from mover.model import Delta, State, Sweep, Tally
 from mover.payloads import encode_payload
@@ -302,3 +303,98 @@ async def test_a_sweep_is_one_task_whoever_asks_for_it() -> None:
     store = MemoryTaskStore()
     assert await store.enqueue([sweep_task(1.0), sweep_task(1.0)]) == 1
     assert (await store.stats()).tasks[TaskState.PENDING] == 1
+
+
+# --- What stands in the way ---
+
+IN_THE_WAY = {
+    "a/file": b"where a directory is needed",
+    "d": b"the same, of a large object",
+    "small/x": b"where a file should be",
+    "big/x/y": b"where a large one should be",
+    "extra": b"",
+}
+OBSTRUCTED = {
+    "a/file/below": b"1",
+    "d/large": b"L" * 5000,
+    "small": b"2",
+    "big": b"B" * 5000,
+    "free": b"3",
+}
+
+
+def tree_of(root: Path) -> dict[str, bytes]:
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+async def obstructed(
+    tmp_path: Path, there: dict[str, bytes] = IN_THE_WAY, **wishes: Any
+) -> tuple[Report, dict[str, bytes]]:
+    """A job whose target has things of another kind in the way, and what it has afterwards."""
+    source = MemoryTransport()
+    await fill(source, OBSTRUCTED)
+    target = open_local(tmp_path / "out", token="0123456789abcdef", create=True)
+    await fill(target, there)
+    report = await rsync(source, target, tmp_path / "job", MemoryTaskStore(), **wishes)
+    await target.close()
+    return report, tree_of(tmp_path / "out")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "pause_s", lambda open_tasks: 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_is_in_the_way_goes_and_what_it_obstructed_comes(tmp_path: Path) -> None:
+    report, left = await obstructed(tmp_path)
+    assert (report.state, report.failures, report.withheld) == (State.DONE, [], "")
+    assert left == OBSTRUCTED
+    tally = report.tally
+    assert (tally.copied_objects, tally.deleted_objects, tally.failed_objects) == (5, 5, 0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"delete": False},
+        {"max_delete": 4},
+        {"selection": Selection(rules=(Rule(verdict="exclude", pattern="*"),))},
+    ],
+    ids=["no deletion", "too many", "excluded"],
+)
+async def test_what_may_not_go_stays(tmp_path: Path, wishes: dict[str, Any]) -> None:
+    report, left = await obstructed(tmp_path, **wishes)
+    assert left.items() >= IN_THE_WAY.items()
+    assert report.tally.deleted_objects == 0
+    assert {failure.error for failure in report.failures} <= {"Obstructed"}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_is_left_out_still_stands_in_the_way(tmp_path: Path) -> None:
+    """As with rsync: the directory cannot go, and the object that needs its name is named."""
+    there = IN_THE_WAY | {"small/kept.tmp": b"kept"}
+    rules = Selection(rules=(Rule(verdict="exclude", pattern="*.tmp"),))
+    report, left = await obstructed(tmp_path, there, selection=rules)
+    (failure,) = report.failures
+    assert (failure.key, failure.error, report.state) == ("small", "Obstructed", State.INCOMPLETE)
+    del (wanted := dict(OBSTRUCTED))["small"]
+    assert left == wanted | {"small/kept.tmp": b"kept"}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_behind_any_other_failure_what_is_in_the_way_stays(tmp_path: Path) -> None:
+    source = MemoryTransport()
+    await fill(source, OBSTRUCTED | {"denied": b"4"})
+    target = open_local(tmp_path / "out", token="0123456789abcdef", create=True)
+    await fill(target, IN_THE_WAY)
+    faults = Faults(
+        source, [Fault(verb="read_small", key="denied", times=9, error=Denied("denied"))]
+    )
+    report = await rsync(faults, target, tmp_path / "job", MemoryTaskStore())
+    await target.close()
+    assert report.tally.deleted_objects == 0
+    assert "nothing was deleted" in report.withheld
+    assert tree_of(tmp_path / "out").items() >= IN_THE_WAY.items()

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from transports.base import Transport
-from transports.errors import Changed, Denied, Invalid, NotFound, Permanent, TransportError
+from transports.errors import (
+    Changed,
+    Denied,
+    Invalid,
+    NotFound,
+    Obstructed,
+    Permanent,
+    TransportError,
+)
 from transports.local import LocalTransport, open_local
 from transports.local_files import DESCRIPTORS_MAX
 from transports.memory import MemoryTransport
@@ -143,7 +151,7 @@ async def test_files_and_directories_do_not_replace_each_other(
     cases = {"d": b"1", "empty": b"2", "file/below": b"3", "file/": b"", "file/a/b/c": b"4"}
     results = await write(local, *(blob(key, data) for key, data in cases.items()))
     for key, result in zip(cases, results, strict=True):
-        assert isinstance(result, Invalid), (key, result)
+        assert isinstance(result, Obstructed), (key, result)
         assert key in str(result)
     assert await contents(local) == {"file": b"f", "d/x": b"x", "empty/": b""}
 

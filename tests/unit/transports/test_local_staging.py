@@ -62,6 +62,13 @@ async def test_reading_and_listing_make_no_stage(tmp_path: Path) -> None:
     await transport.close()
 
 
+async def test_a_root_that_was_never_made_has_nothing_to_clean(tmp_path: Path) -> None:
+    transport = open_local(tmp_path / "new")
+    await transport.clean("job")
+    assert os.listdir(tmp_path) == []
+    await transport.close()
+
+
 async def test_stray_files_of_our_name_are_not_directories_to_clean(tmp_path: Path) -> None:
     (tmp_path / ".mover-stage-file").write_bytes(b"")
     (tmp_path / ".mover-stage-link").symlink_to("/")
