@@ -15,7 +15,7 @@ from bench import report
 from bench.delta_cases import write_pieces
 from bench.link_proxy import Line
 from bench.region_cases import CASES, Case
-from bench.regions import Regions, Sent, opened_regions
+from bench.regions import BASE_PREFIX, BUCKET, Regions, Sent, opened_regions
 from bench.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 MIB = 1024 * 1024
-COPIES = 5
-"""Both versions as files, both in stores, and what the stores keep of what was replaced."""
+COPIES = 6
+"""Both versions as files, both in stores, a base, and what the stores keep of what was replaced."""
 
-KEY = "tree/model.bin"
+NAME = "model.bin"
+KEY = f"tree/{NAME}"
 
 _HEADER = (
     "case", "wire bytes", "at most", "of the object", "written at target", "seconds",
@@ -90,10 +91,14 @@ async def _row(
         whole = await _otherwise(regions, old, new, regions.copy) if arguments.whole else None
         rclone = await _otherwise(regions, old, new, regions.rclone) if arguments.rclone else None
         await _renew(regions, old, new, *(["--sign-on-write"] if arguments.sign_on_write else []))
+        based: tuple[str, ...] = ()
+        if case.has_base:
+            await regions.put(old, "source", f"{BASE_PREFIX}{NAME}")
+            based = ("--base", f"s3://{BUCKET}/{BASE_PREFIX}")
         old.unlink()
         new.unlink()
         regions.start_workers()
-        sent = await regions.rsync("--delta", arguments.delta)
+        sent = await regions.rsync("--delta", arguments.delta, *based)
         tell(f"  {case.name}: {sent.wire_bytes:,} bytes in {sent.seconds:.1f} s")
         await regions.check()
     slowest = rclone or whole

@@ -17,16 +17,21 @@ SCATTERED_EDITS, EDIT_BYTES = 1000, 100
 CLUSTERS = 10
 APPENDED_BYTES = 10 * MB
 HEADER_BYTES = 8
+WEIGHTS_SIGMA = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A change, and the most that may cross the line for an object of so many bytes."""
+    """A change, and the most that may cross the line for an object of so many bytes.
+
+    With ``has_base`` the source's region has kept the old version.
+    """
 
     name: str
     old: Callable[[int], Iterator[bytes]]
     new: Callable[[int], Iterator[bytes]]
     wire_bytes_max: Callable[[int], float]
+    has_base: bool = False
 
 
 def unchanged(size: int) -> Iterator[bytes]:
@@ -71,6 +76,33 @@ def _tensors(header: int) -> Callable[[int], Iterator[bytes]]:
     return pieces
 
 
+def _byte_table(place: int) -> bytes:
+    """What byte of a weight a random byte stands for: their shares are those of normal ones."""
+    source = random.Random(5)
+    weights = (struct.pack("<f", source.gauss(0, WEIGHTS_SIGMA)) for _ in range(256 * 64))
+    return bytes(sorted(weight[2 + place] for weight in weights)[32::64])
+
+
+def weights(size: int) -> Iterator[bytes]:
+    """Weights as bf16: two bytes each, little-endian, drawn apart from each other."""
+    low, high = _byte_table(0), _byte_table(1)
+    for piece in randoms(OLD_SEED, size):
+        half = len(piece) // 2
+        made = bytearray(2 * half)
+        made[0::2], made[1::2] = piece[:half].translate(low), piece[half : 2 * half].translate(high)
+        yield bytes(made)
+
+
+def _trained(size: int) -> Iterator[bytes]:
+    """Every hundredth of them, anywhere, replaced by any two bytes."""
+    source = random.Random(6)
+    for piece in weights(size):
+        data = bytearray(piece)
+        for place in source.sample(range(0, len(data), 2), len(data) // 200):
+            data[place : place + 2] = source.randbytes(2)
+        yield bytes(data)
+
+
 CASES = (
     Case("1 byte inserted", unchanged, _inserted, lambda _: 60_000),
     Case("1,000 edits of 100 B", unchanged, _scattered, lambda _: 5 * MB),
@@ -78,6 +110,7 @@ CASES = (
     Case("10 MB appended", unchanged, _appended, lambda _: 10.1 * MB),
     Case("all different", unchanged, _different, lambda size: 1.005 * size),
     Case("header 8 bytes longer", _tensors(4096), _tensors(4104), lambda _: 100_000),
+    Case("bf16, 1 %, known base", weights, _trained, lambda size: 0.03 * size, has_base=True),
 )
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE_POOL, TARGET_POOL = "us", "eu"
 BUCKET = "models"
+BASE_PREFIX = "base/"
+"""Where the source's region keeps old versions, below the same names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

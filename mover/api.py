@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
+from mover.actions import Action
 from mover.checking import Difference
 from mover.deleting import Survey
 from mover.delta.costing import Optimise
@@ -20,7 +21,7 @@ from mover.errors import Rejected
 from mover.filtering import Selection
 from mover.fleet_api import jobs, limit, retry, serve, show, steer, submit_spec, watch, work
 from mover.jobs import JobDirectory
-from mover.model import Action, Compare, CopySpec, Delta, Links, Report, Verify
+from mover.model import Compare, CopySpec, Delta, Links, Report, Verify
 from mover.progress import Monitor, Silent
 from mover.queues import is_fleet, jobs_directory
 from mover.stopping import Stop
@@ -75,23 +76,22 @@ def specification(
     fuzzy: bool = False,
     source_pool: str = "",
     target_pool: str = "",
+    base: str = "",
+    base_versions: bool = False,
 ) -> CopySpec:
     """Make the specification of a copy. Raises ``Rejected`` for values that make no sense.
 
-    ``delete`` removes, once all else is done, what only the target has: never anything behind a
-    failure, never more than ``max_delete`` objects, and never all because the source is empty,
-    unless ``allow_empty_source``. What is withheld so is told in the report. ``sign_on_write`` leaves a
-    signature of each large object at the target, by which a later difference need not read it.
-
-    ``delta`` other than ``never`` sends changed large objects as differences where that pays
-    (``auto``) or wherever it can be done (``always``). ``fuzzy`` makes large objects that the target
-    lacks of like ones that it has under other names. ``source_pool`` and ``target_pool`` are the
-    workers of a fleet near each end; give both, and ``pool`` is the source's unless it is given.
+    ``delete`` removes, once all else is done, what only the target has: never anything behind a failure,
+    never more than ``max_delete`` objects, and never all because the source is empty, unless
+    ``allow_empty_source``; what is withheld so is told in the report. ``sign_on_write`` leaves signatures of
+    large objects at the target, for later differences. ``delta`` other than ``never`` sends changed large
+    objects as differences where that pays (``auto``) or wherever it can be done (``always``), and ``fuzzy``
+    makes new ones of like ones that have other names. ``source_pool`` and ``target_pool`` are workers near
+    each end; give both, and ``pool`` is the source's unless it is given. ``base`` is an older copy of the
+    source near it, ``base_versions`` says that its bucket keeps some; both are for differences.
     """
-    _check_sides(source_pool, target_pool)
-    if source_pool and pool == ANY_POOL:
-        pool = source_pool
     try:
+        _check_base(source, base, delta, versions=base_versions)
         return CopySpec(
             source=_text(source),
             target=_text(target),
@@ -107,7 +107,7 @@ def specification(
             sign_on_write=sign_on_write,
             manifest=_text(manifest) if manifest else "",
             rate_links=tuple(sorted(rate_links)),
-            pool=pool,
+            pool=_check_sides(pool, source_pool, target_pool),
             delete=delete,
             max_delete=max_delete,
             allow_empty_source=allow_empty_source,
@@ -116,12 +116,15 @@ def specification(
             fuzzy=fuzzy,
             source_pool=source_pool,
             target_pool=target_pool,
+            base=_text(base) if base else "",
+            base_versions=base_versions,
         )
     except ValueError as error:
         raise Rejected(str(error)) from error
 
 
-def _check_sides(source_pool: str, target_pool: str) -> None:
+def _check_sides(pool: str, source_pool: str, target_pool: str) -> str:
+    """The pool of what is done at no side in particular. Raises ``Rejected`` for half of a link."""
     if bool(source_pool) != bool(target_pool):
         raise Rejected(
             "the two sides of a link are named together: give both --source-pool and --target-pool"
@@ -129,6 +132,22 @@ def _check_sides(source_pool: str, target_pool: str) -> None:
     if ANY_POOL in (source_pool, target_pool):
         raise Rejected(
             f"{ANY_POOL} is every worker's pool and near nothing: name a pool for each side"
+        )
+    return source_pool if source_pool and pool == ANY_POOL else pool
+
+
+def _check_base(source: End, base: str, delta: Delta | str, *, versions: bool) -> None:
+    if (base or versions) and delta == Delta.NEVER:
+        raise Rejected(
+            "a base is for differences: leave out --base and --base-versions, or --delta"
+        )
+    if not versions:
+        return
+    location = parse_location(source) if isinstance(source, str) else None
+    if location is None or location.scheme != "s3" or location.options.get("engine"):
+        raise Rejected(
+            "--base-versions is for a SOURCE in S3, whose bucket keeps versions: give an older copy"
+            " with --base"
         )
 
 

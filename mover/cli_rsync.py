@@ -32,6 +32,7 @@ Examples:
   mover rsync s3://a/d/ s3://b/d/ --delete -y --exclude '*.tmp' --queue redis://host/0
   mover rsync s3://a/d/ s3://b/d/ --source-pool us --target-pool eu --queue redis://host/0
   mover rsync s3://a/d/ s3://b/d/ --fuzzy --delete -y --source-pool us --target-pool eu --queue redis://host/0
+  mover rsync s3://a/v2/ s3://b/d/ --base s3://a/v1/ --delta always    # TARGET has v1
 """
 
 _IN_PLACE: Final = (
@@ -40,7 +41,9 @@ _IN_PLACE: Final = (
 )
 
 _DELETING: Final = ("max_delete", "allow_empty_source")
-_SENDING: Final = ("delta", "optimise", "fuzzy", "source_pool", "target_pool")
+_SENDING: Final = (
+    "delta", "optimise", "fuzzy", "source_pool", "target_pool", "base", "base_versions",
+)  # fmt: skip
 
 
 def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
@@ -91,6 +94,18 @@ def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
     help="The workers of the fleet near SOURCE; differences are taken between them and --target-pool.",
 )
 @_option("--target-pool", default="", metavar="NAME", help="The workers of the fleet near TARGET.")
+@_option(
+    "--base",
+    default="",
+    type=Location(empty=True),
+    metavar="LOCATION",
+    help="An older copy of SOURCE's tree near it, for differences without a signature where TARGET has just that.",
+)
+@_option(
+    "--base-versions",
+    is_flag=True,
+    help="Look for such older copies among the versions that SOURCE's bucket keeps.",
+)
 @click.option("--inplace", is_flag=True, hidden=True)  # a habit that deserves an answer
 @transfer_options
 @output_options

@@ -18,6 +18,8 @@ from mover.delta.costing import (
     Rates,
     Way,
     choose,
+    delta_cost,
+    direct_cost,
     full_cost,
 )
 from mover.delta_tasks import Spent
@@ -27,6 +29,9 @@ from transports.model import Capabilities, Entry, Kind
 
 CHANGED: Final = 0.05
 """The share of an object that is expected to differ before anybody has looked."""
+
+CHANGED_DIRECT: Final = CHANGED / 2
+"""The same beside a base, which is compared in blocks of 2 KiB and element by element: a guess."""
 
 EDITS: Final = 100
 FEW_EDITS: Final = 30
@@ -68,6 +73,31 @@ def sends_difference(spec: CopySpec, entry: Entry, basis: Entry, known: Measured
         return False
     job = _job(entry, basis, changed=CHANGED, edits=EDITS)
     return choose(job, rates_of(known), optimise=spec.optimise) is Way.DELTA
+
+
+def way_of(
+    spec: CopySpec, entry: Entry, basis: Entry, known: Measured, *, proven: bool | None
+) -> Way:
+    """How an object that may be sent as a difference shall go, where a base may be near the source.
+
+    ``proven`` says whether it is known to be the target's old version, None that there is none. Who
+    says ``always`` has given the base to be used.
+    """
+    if proven is not None and spec.delta is Delta.ALWAYS:
+        return Way.DIRECT
+    sends = sends_difference(spec, entry, basis, known)
+    other = Way.DELTA if sends else Way.FULL
+    if proven is None or spec.delta is Delta.NEVER or not spec.has_sides:
+        return other
+    job, rates, prices = _job(entry, basis, changed=CHANGED, edits=EDITS), rates_of(known), Prices()
+    from_base = _job(entry, basis, changed=CHANGED_DIRECT, edits=EDITS)
+    direct = direct_cost(from_base, rates, prices, proven=proven)
+    if not direct.saves(full_cost(job, rates, prices), spec.optimise):
+        return other
+    by_signature = delta_cost(job, rates, prices)
+    if sends and by_signature.measure(spec.optimise) < direct.measure(spec.optimise):
+        return other
+    return Way.DIRECT
 
 
 def still_pays(

@@ -13,6 +13,7 @@ from typing import Final
 
 from mover.delta import tensors
 from mover.delta.aligning import Changed, Pair, Regions, Window, told, windows
+from mover.delta.block_sizes import known_block_bytes
 from mover.delta.checksums import StepSums, Witness, whole_digest
 from mover.delta.delta_format import DeltaHead, DeltaWriter
 from mover.delta.model import Op
@@ -23,7 +24,6 @@ from mover.delta_inputs import FileInput, Input, spooled
 from mover.delta_signing import Outcome, SignWish, Watch, sign
 from mover.seeing_out import in_thread
 
-BLOCK_BYTES_MIN: Final = 2048
 BLOCKS_MAX: Final = 1024 * 1024
 """Blocks of the old version that are indexed, which takes some 60 MB."""
 
@@ -61,14 +61,6 @@ async def _filed(given: Input, stack: AsyncExitStack) -> FileInput:
     return given if isinstance(given, FileInput) else await spooled(given, stack)
 
 
-def known_block_bytes(size: int) -> int:
-    """Blocks as small as they pay, and few enough to be indexed."""
-    block_bytes = BLOCK_BYTES_MIN
-    while size > block_bytes * BLOCKS_MAX:
-        block_bytes *= 2
-    return block_bytes
-
-
 def _unwatched(done: int, size: int | None) -> None:
     """Signing takes a small part of the time."""
 
@@ -88,7 +80,7 @@ class _Difference:
     async def begin(self) -> None:
         """Sign the old version, and write the delta's head."""
         size, whole = self._before.size, whole_digest()
-        wish = SignWish(block_bytes=known_block_bytes(size), full=True)
+        wish = SignWish(block_bytes=known_block_bytes(size, blocks_max=BLOCKS_MAX), full=True)
         signature = await sign(
             self._before, wish, threads=self._threads, watch=_unwatched, whole=whole
         )

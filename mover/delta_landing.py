@@ -18,6 +18,7 @@ from mover.delta_parcels import object_prefix, remove_hidden
 from mover.delta_patches import Counts
 from mover.delta_patches import Patch as Plan
 from mover.delta_patching import Fill, Patcher
+from mover.delta_proving import is_same
 from mover.delta_receiving import read_ladder, received
 from mover.delta_tasks import OpenUpload, Patch, Spent
 from mover.ends import Ends
@@ -90,7 +91,7 @@ class Lander:
         except NotFound:
             return None
         found, entry = info.entry, task.entry
-        is_basis = task.basis.key == key and _is_same(found, task.basis)
+        is_basis = task.basis.key == key and is_same(found, task.basis)
         if is_basis or found.size != entry.size:
             return None
         known = next((c.hex for c in info.checksums if c.algorithm == task.whole.algorithm), "")
@@ -126,11 +127,12 @@ class Lander:
             patched = await patcher.run(plan)
             return patched.receipt, patched.counts
         ladder = await read_ladder(near, task.ladder)
-        receiving = received(near, task.delta, size=entry.size, basis_size=task.basis.size)
+        receiving = received(near, task.delta, size=entry.size, basis=task.basis)
         async with receiving as delta:
             patcher = dataclasses.replace(patcher, literals=delta.literals.fill)
             plan = dataclasses.replace(plan, ops=delta.ops, ladder=ladder)
             patched = await patcher.run(plan)
+            patched.counts.requests += delta.literals.requests
         return patched.receipt, patched.counts
 
     async def _replaces(self, task: Patch, key: str) -> Entry | Presence:
@@ -148,7 +150,7 @@ class Lander:
             if in_place:
                 raise
             return Presence.ANY
-        if not in_place or not _is_same(there, task.basis):
+        if not in_place or not is_same(there, task.basis):
             raise Changed(f"{near.location}{key}")
         return Presence.ANY
 
@@ -201,6 +203,9 @@ class Lander:
                 spent.requests,
                 round(saved, 6),
                 basis,
+                task.direct,
+                task.changed_bytes,
+                task.base,
             )
             rows.append(replace(row, delta=delta))
         tally = finished_tally(entry.size, made.proof)
@@ -209,6 +214,7 @@ class Lander:
         tally.wire_bytes = counts.resent_bytes
         tally.delta_wire_bytes = spent.wire_bytes
         tally.literal_bytes, tally.matched_bytes = task.literal_bytes, task.matched_bytes
+        tally.direct_objects, tally.changed_bytes = int(task.direct), task.changed_bytes
         tally.delta_requests = spent.requests
         tally.saved_usd_e6 = round(saved * 1e6)
         return TaskResult(tally=tally)
@@ -217,14 +223,6 @@ class Lander:
 def _reads(task: Patch) -> int:
     """The requests that the parcels of an object took."""
     return sum(parcel.reads for parcel in (task.delta, task.ladder) if parcel is not None)
-
-
-def _is_same(found: Entry, wanted: Entry) -> bool:
-    """Whether an object is still the one that was planned, by all that is known of both."""
-    return found.size == wanted.size and all(
-        one == other or not (one and other)
-        for one, other in ((found.etag, wanted.etag), (found.version, wanted.version))
-    )
 
 
 class QueueKeeper(Keeper):

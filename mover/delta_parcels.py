@@ -13,10 +13,11 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from mover.beside import first_leaf
-from mover.delta_tasks import Parcel, piece_name
+from mover.delta_tasks import Parcel, Spent, piece_name
 from mover.ends import Ends
 from mover.model import Delta
 from mover.naming import HIDDEN
+from scheduler.model import Lease
 from transports.base import Transport
 from transports.errors import Changed, NotFound, TransportError
 from transports.model import NO_ATTRIBUTES, Blob, Entry, Proof
@@ -96,6 +97,31 @@ async def parcel_writer(target: Transport, name: str) -> AsyncGenerator[ParcelWr
             yield ParcelWriter(target, name, group)
     except ExceptionGroup as error:
         raise first_leaf(error) from error
+
+
+class Step:
+    """A step of one object, for a lease; ``spent`` is what the object took so far."""
+
+    def __init__(self, ends: Ends, lease: Lease, spent: Spent) -> None:
+        self._ends = ends
+        self._lease = lease
+        self._spent = spent
+
+    def _name(self, entry: Entry, what: str) -> str:
+        """The name of a parcel that nobody else writes: another holder has another generation."""
+        prefix = object_prefix(self._ends.token, self._ends.target_key(entry.key))
+        return f"{prefix}{self._lease.task_id}-{self._lease.generation}.{what}"
+
+    def _spend(self, **counts: int) -> None:
+        self._spent = self._spent.plus(Spent(**counts))
+
+    async def _leave(self, entry: Entry, what: str, data: bytes) -> Parcel:
+        """Leave something small for the other side. Raises ``TransportError``."""
+        async with parcel_writer(self._ends.target, self._name(entry, what)) as writer:
+            await writer.write(data)
+            parcel = await writer.finish()
+        self._spend(wire_bytes=parcel.size, puts=parcel.count)
+        return parcel
 
 
 async def pour_parcel(store: Transport, parcel: Parcel, take: Take) -> None:

@@ -1,19 +1,22 @@
 """Read a delta that the other side has left: its operations, and its literals to be read anywhere.
 
 Literals of more than a few MiB wait in a temporary file of this host (``TMPDIR``): parts of an upload
-are made side by side, and a patch whose store turns out to copy nothing begins anew.
+are made side by side, and a patch whose store turns out to copy nothing begins anew. What a delta tells of
+elements that changed waits there as well, and makes their bytes of the basis when they are asked for.
 """
 
 import os
 import struct
 import tempfile
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import IO, Final
+from functools import partial
+from typing import IO, Final, NamedTuple
 
 from mover import packing
+from mover.delta import elements
 from mover.delta.checksums import SUM_BYTES, section_sum
 from mover.delta.delta_reading import DeltaReader
 from mover.delta.garbled import Garbled
@@ -23,10 +26,16 @@ from mover.delta_tasks import Parcel
 from mover.seeing_out import in_thread
 from transports.base import Transport
 from transports.errors import NoSpace
-from transports.model import ByteRange
+from transports.model import ByteRange, Entry
+
+Read = Callable[[ByteRange, memoryview], Awaitable[None]]
+"""Fills a buffer with these bytes of the basis."""
 
 KEPT_BYTES: Final = 8 * 1024 * 1024
 """Literals that stay in memory."""
+
+RUN_BYTES: Final = 8 * 1024 * 1024
+"""What is read of the basis at a time for elements that changed."""
 
 STEP_BYTES: Final = 8
 
@@ -35,37 +44,125 @@ OUTLINE_BYTES_MAX: Final = 64 * 1024 * 1024
 """What an outline may unpack to: two million operations."""
 
 
-class Literals:
-    """The literals of one delta. ``fill`` is what a ``Patcher`` asks."""
+class _Spot(NamedTuple):
+    """Bytes ``start`` to ``stop`` of the new object: what makes them is at ``at`` in the file.
 
-    def __init__(self) -> None:
+    That is these bytes, or with an ``origin`` in the basis ``told`` bytes that say which elements changed.
+    """
+
+    start: int
+    stop: int
+    at: int
+    told: int = 0
+    origin: int = -1
+
+
+class Literals:
+    """What one delta brings. ``fill`` is what a ``Patcher`` asks; ``read`` reads the basis.
+
+    ``requests`` counts the reads of the basis for elements that changed.
+    """
+
+    def __init__(self, read: Read) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(KEPT_BYTES)  # noqa: SIM115 - closed
-        self._starts: list[int] = []
-        self._places: list[int] = []
-        self._end = 0
+        self._read = read
+        self._spots: list[_Spot] = []
         self.size = 0
+        self.requests = 0
 
     def add(self, start: int, data: memoryview) -> None:
         """Take the bytes of a literal from ``start`` on, in the order of the object."""
-        if not self._starts or start != self._end:
-            self._starts.append(start)
-            self._places.append(self.size)
+        last = self._spots[-1] if self._spots else None
+        if last is not None and last.origin < 0 and last.stop == start:
+            self._spots[-1] = last._replace(stop=start + len(data))
+        else:
+            self._spots.append(_Spot(start, start + len(data), self.size))
+        self._keep(data)
+
+    def add_changes(self, op: Op, told: memoryview) -> None:
+        """Take what is told of copied bytes of which elements are changed, in the same order."""
+        self._spots.append(_Spot(op.start, op.stop, self.size, len(told), op.origin))
+        self._keep(told)
+
+    def _keep(self, data: memoryview) -> None:
         try:
             self._file.write(data)
         except OSError as error:
             raise NoSpace(tempfile.gettempdir(), os.strerror(error.errno or 0)) from error
         self.size += len(data)
-        self._end = start + len(data)
 
     async def fill(self, span: ByteRange, buffer: memoryview) -> None:
-        """Fill a buffer with bytes that are in one literal."""
-        place = bisect_right(self._starts, span.start) - 1
-        at = self._places[place] + span.start - self._starts[place]
+        """Fill a buffer with bytes that the delta brings, all of them.
+
+        Raises ``Spoiled`` for changes that cannot be, and what reading the basis raises.
+        """
+        index = bisect_right(self._spots, span.start, key=_start) - 1
+        changed: list[_Spot] = []
+        while index < len(self._spots) and (spot := self._spots[index]).start < span.stop:
+            index += 1
+            if spot.origin >= 0:
+                changed.append(spot)
+                continue
+            first, last = max(spot.start, span.start), min(spot.stop, span.stop)
+            part = buffer[first - span.start : last - span.start]
+            part[:] = self._at(spot.at + first - spot.start, len(part))
+        for run in _runs(changed, span):
+            await self._fill_changed(run, span, buffer)
+
+    async def _fill_changed(
+        self, run: Sequence[_Spot], span: ByteRange, buffer: memoryview
+    ) -> None:
+        """Read windows that follow each other together, in their place, and change them there."""
+        start, stop, origin = run[0].start, run[-1].stop, run[0].origin
+        first, last = max(start, span.start), min(stop, span.stop)
+        part = buffer[first - span.start : last - span.start]
+        is_whole = last - first == stop - start
+        room = part if is_whole else memoryview(bytearray(stop - start))
+        told = [self._at(spot.at, spot.told) for spot in run]
+        self.requests += 1
+        await self._read(ByteRange(origin, origin + len(room)), room)
+        await in_thread(_change, room, run, told)
+        if not is_whole:
+            part[:] = room[first - start : last - start]
+
+    def _at(self, at: int, length: int) -> bytes:
         self._file.seek(at)
-        buffer[:] = self._file.read(len(span))
+        return self._file.read(length)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _start(spot: _Spot) -> int:
+    return spot.start
+
+
+def _runs(spots: Sequence[_Spot], span: ByteRange) -> Iterator[list[_Spot]]:
+    """Spots in runs that one read of at most ``RUN_BYTES`` serves; one that leaves the span is alone."""
+    run: list[_Spot] = []
+    for spot in spots:
+        if run:
+            moved = spot.start - run[0].start
+            follows = run[-1].stop == spot.start and spot.origin - run[0].origin == moved
+            is_cut = run[0].start < span.start or spot.stop > span.stop
+            if not follows or is_cut or spot.stop - run[0].start > RUN_BYTES:
+                yield run
+                run = []
+        run.append(spot)
+    if run:
+        yield run
+
+
+def _change(room: memoryview, run: Sequence[_Spot], told: Sequence[bytes]) -> None:
+    """Make the new bytes of a run of the old ones, in place."""
+    for spot, changes in zip(run, told, strict=True):
+        first, last = spot.start - run[0].start, spot.stop - run[0].start
+        window = bytearray(room[first:last])
+        try:
+            elements.apply(changes, window)
+        except ValueError as error:
+            raise Spoiled(f"what it tells of changes makes no sense: {error}") from error
+        room[first:last] = window
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +175,25 @@ class Received:
 
 @asynccontextmanager
 async def received(
-    store: Transport, parcel: Parcel, *, size: int, basis_size: int
+    store: Transport, parcel: Parcel, *, size: int, basis: Entry
 ) -> AsyncGenerator[Received, None]:
-    """Read the delta of an object of ``size`` bytes.
+    """Read the delta of an object of ``size`` bytes; ``store`` has the parcel and the basis.
 
     Raises ``Spoiled`` where it is not there or not what was written, ``TransportError``.
     """
-    reader, literals = DeltaReader(), Literals()
+    reader = DeltaReader()
+    literals = Literals(partial(store.read_into, basis))
     ops: list[Op] = []
 
     def feed(piece: memoryview) -> None:
         for op, data in reader.feed(piece):
-            ops.append(op)
             if op.kind is OpKind.LITERAL:
                 literals.add(op.start, data)
+            elif len(data):
+                # No store can make them by itself, so to who plans parts they are literals.
+                literals.add_changes(op, data)
+                op = Op(op.start, op.start, op.length, OpKind.LITERAL)
+            ops.append(op)
 
     try:
         try:
@@ -99,7 +201,7 @@ async def received(
             end = reader.finish()
         except Garbled as error:
             raise Spoiled(str(error)) from error
-        if end.new_size != size or reader.head is None or reader.head.basis_size != basis_size:
+        if end.new_size != size or reader.head is None or reader.head.basis_size != basis.size:
             raise Spoiled("it is the delta of another object")
         packed = await in_thread(lambda: pack_ops(joined(ops)))
         yield Received(packed, literals)

@@ -90,7 +90,7 @@ async def scan(index: kernel.Index, new: Input, size: int) -> Scanned | None:
 
     Raises ``TransportError``, maybe in groups. A cancel leaves nothing.
     """
-    scanning = _Scanning(index, size)
+    scanning = _Scanning(index, size, gives_up)
     try:
         await new.pour(scanning.take)
     except ExceptionGroup as group:
@@ -99,6 +99,13 @@ async def scan(index: kernel.Index, new: Input, size: int) -> Scanned | None:
         return None
     except _GivenUp:
         return None
+    return await in_thread(scanning.finish)
+
+
+async def scan_all(index: kernel.Index, new: Input, size: int) -> Scanned:
+    """The same to the end, whatever matches: elements that changed hide in blocks that did not."""
+    scanning = _Scanning(index, size, lambda **_: False)
+    await new.pour(scanning.take)
     return await in_thread(scanning.finish)
 
 
@@ -120,7 +127,8 @@ class _GivenUp(Exception):
 
 
 class _Scanning:
-    def __init__(self, index: kernel.Index, size: int) -> None:
+    def __init__(self, index: kernel.Index, size: int, stops: Callable[..., bool]) -> None:
+        self._stops = stops
         self._scanner = kernel.Scanner(index)
         self._size = size
         self._digest = whole_digest()
@@ -130,7 +138,7 @@ class _Scanning:
 
     async def take(self, piece: memoryview) -> None:
         await in_thread(self._feed, piece)
-        if gives_up(
+        if self._stops(
             scanned_bytes=self._scanner.stats.scanned,
             matched_bytes=self._matched_bytes,
             size_bytes=self._size,
@@ -214,7 +222,7 @@ async def write_delta(
     for batch in batches(unpack_ops(ops)):
         spans = read_spans(batch)
         requests += len(spans)
-        source = _source(spans, await read_all(new, spans))
+        source = source_of(spans, await read_all(new, spans))
         for section in delta.add(batch, source):
             await writer.write(section)
     for section in delta.end(digest):
@@ -247,19 +255,22 @@ def batches(ops: Iterable[Op]) -> Iterator[list[Op]]:
 
 def read_spans(ops: Iterable[Op]) -> list[Span]:
     """The ranges to read for the literals of a batch; those near to each other come together."""
+    return near_spans((op.start, op.stop) for op in ops if op.kind is OpKind.LITERAL)
+
+
+def near_spans(wanted: Iterable[Span]) -> list[Span]:
+    """The ranges to read for some bytes, in any order; those near to each other come together."""
     spans: list[Span] = []
-    for op in ops:
-        if op.kind is not OpKind.LITERAL:
-            continue
-        if spans and op.start - spans[-1][1] <= GAP_BYTES:
-            spans[-1] = (spans[-1][0], op.stop)
+    for start, stop in sorted(wanted):
+        if spans and start - spans[-1][1] <= GAP_BYTES:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], stop))
         else:
-            spans.append((op.start, op.stop))
+            spans.append((start, stop))
     return spans
 
 
-def _source(spans: list[tuple[int, int]], found: list[bytes]) -> Callable[[int, int], memoryview]:
-    """Gives bytes of the new object out of what was read."""
+def source_of(spans: list[tuple[int, int]], found: list[bytes]) -> Callable[[int, int], memoryview]:
+    """Gives bytes of an object out of what was read."""
     starts = [start for start, _ in spans]
 
     def give(start: int, stop: int) -> memoryview:

@@ -21,18 +21,16 @@ from mover.delta_choosing import finer_bytes, first_bytes, is_another, single_by
 from mover.delta_diffing import index_of
 from mover.delta_inputs import RANGE_BYTES, RANGES, Input, StoreInput
 from mover.delta_levels import Row, literal_spans, refined, unmatched_spans
-from mover.delta_parcels import Spoiled, object_prefix, parcel_writer, pour_parcel
+from mover.delta_parcels import Spoiled, Step, parcel_writer, pour_parcel
 from mover.delta_receiving import OUTLINE_BYTES_MAX, ladder_bytes, outline_bytes, read_outline
 from mover.delta_scanning import RowInput, scan, scan_row, write_delta
 from mover.delta_signing import SignWish, sign
 from mover.delta_stored import stored_signature
 from mover.delta_tasks import Diff, Outline, Parcel, Patch, Sign, Spent
-from mover.ends import Ends
 from mover.errors import MoverError
 from mover.measuring import Measured
 from mover.model import CopySpec, LargeObject
 from mover.seeing_out import in_thread
-from scheduler.model import Lease
 from transports.model import Checksum, Entry
 
 READ_BYTES = (RANGES + 1) * RANGE_BYTES
@@ -77,38 +75,24 @@ def _open_rows(ops: bytes, basis_size: int) -> tuple[Row, Row]:
 
 
 def first_sign(spec: CopySpec, task: LargeObject, basis: Entry, known: Measured) -> Sign:
-    """The task that an object which is to be sent as a difference begins with."""
+    """The task that an object which is to be sent by signature begins with."""
     block_bytes = first_bytes(spec, basis.size, known.link)
     return Sign(entry=task.entry, basis=basis, block_bytes=block_bytes, again=task.again)
 
 
-class Sender:
-    """Runs the steps of one object up to its delta, for a lease.
+class Sender(Step):
+    """Runs the steps of one object from its signature to its delta.
 
     Raises ``TransportError``, maybe in groups (``Changed`` where source or basis are no longer those
     that were planned), and ``Spoiled`` where the other side's parcel is no good. A cancel leaves parcels,
     which the object's end or the job's end removes.
     """
 
-    def __init__(self, ends: Ends, lease: Lease) -> None:
-        self._ends = ends
-        self._lease = lease
-        self._spent = Spent()
-
-    def _name(self, entry: Entry, what: str) -> str:
-        """The name of a parcel that nobody else writes: another holder has another generation."""
-        prefix = object_prefix(self._ends.token, self._ends.target_key(entry.key))
-        return f"{prefix}{self._lease.task_id}-{self._lease.generation}.{what}"
-
-    def _spend(self, **counts: int) -> None:
-        self._spent = self._spent.plus(Spent(**counts))
-
     # -- sign ----------------------------------------------------------------------------------
 
     async def sign(self, task: Sign) -> Diff:
         """Sign the basis, or what of it nothing has matched."""
         ends, basis = self._ends, task.basis
-        self._spent = task.spent
         async with ends.budget.reserve(READ_BYTES):
             if task.outline is None:
                 signature = await self._sign_all(task)
@@ -128,6 +112,7 @@ class Sender:
             outline=task.outline,
             spent=self._spent,
             again=task.again,
+            base=task.base,
         )
 
     async def _sign_all(self, task: Sign) -> Signature:
@@ -163,7 +148,6 @@ class Sender:
     async def diff(self, task: Diff) -> Patch | Sign | Whole:
         """Scan the object; leave a delta where that pays, or an outline for a finer signature."""
         ends, entry, known = self._ends, task.entry, await self._ends.rates()
-        self._spent = task.spent
         await pin(ends, entry)
         signature = await self._signature(task.signature)
         block_bytes = signature.head.block_bytes
@@ -271,6 +255,7 @@ class Sender:
             outline=outline,
             spent=self._spent,
             again=task.again,
+            base=task.base,
         )
 
     async def _send(self, task: Diff, found: _Found, new: StoreInput) -> Patch:
@@ -291,18 +276,11 @@ class Sender:
             matched_bytes=entry.size - literal_bytes,
             spent=self._spent,
             again=task.again,
+            base=task.base,
         )
 
     async def _leave_ladder(self, entry: Entry, ladder: list[int]) -> Parcel:
         return await self._leave(entry, "ladder", ladder_bytes(ladder))
-
-    async def _leave(self, entry: Entry, what: str, data: bytes) -> Parcel:
-        """Leave something small for the other side."""
-        async with parcel_writer(self._ends.target, self._name(entry, what)) as writer:
-            await writer.write(data)
-            parcel = await writer.finish()
-        self._spend(wire_bytes=parcel.size, puts=parcel.count)
-        return parcel
 
 
 def _reads(size: int) -> int:

@@ -1,9 +1,10 @@
 """The tasks that send one object as a difference, and what they hand on. Plain data.
 
 *Sign* runs near the target, *diff* near the source, *patch* near the target again; each is enqueued
-by the one before, in the step that ends it. What is too large for a queue (signatures, deltas) lies
-at the target as parcels. An object that the target lacks begins with *sample* near the source and
-*seek* near the target, which looks for a basis under another name.
+by the one before, in the step that ends it. Where the source may have a base, *direct* comes first, near
+the source, and *prove* where the target must be asked. What is too large for a queue (signatures,
+deltas) lies at the target as parcels. An object that the target lacks begins with *sample* near the
+source and *seek* near the target, which looks for a basis under another name.
 """
 
 from dataclasses import dataclass, field
@@ -79,6 +80,30 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Direct:
+    """Look near the source for a base, an older version that is ``basis``, and take the difference from it.
+
+    ``digest`` is the XXH3-128 of ``basis`` in hex, where the target was asked for it. ``again`` as in ``Sign``.
+    """
+
+    entry: Entry
+    basis: Entry
+    digest: str = ""
+    spent: Spent = field(default_factory=Spent)
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prove:
+    """Take the XXH3-128 of ``basis``, for a base that nothing else proves to be equal."""
+
+    entry: Entry
+    basis: Entry
+    spent: Spent = field(default_factory=Spent)
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """Look at ``entry``, which the target lacks, for what may be like it there."""
 
@@ -106,6 +131,7 @@ class Sign:
 
     With an ``outline`` only of what nothing has matched yet; ``level`` counts the signatures before.
     ``again`` is set when one of the two objects changed meanwhile and is planned a second time.
+    ``base`` says why no base was used, "" where none was looked for.
     """
 
     entry: Entry
@@ -115,6 +141,7 @@ class Sign:
     outline: Outline | None = None
     spent: Spent = field(default_factory=Spent)
     again: bool = False
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +155,7 @@ class Diff:
     outline: Outline | None = None
     spent: Spent = field(default_factory=Spent)
     again: bool = False
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +171,8 @@ class Patch:
     """Make ``entry`` of ``basis`` and the delta. ``whole`` is its checksum, ``ladder`` of each MiB.
 
     Without a delta all of the basis is the object, as their checksums say.
+    A ``direct`` delta was taken from a base, which ``base`` names; ``changed_bytes`` of what matched are told
+    as changes of elements.
     ``upload`` is what an earlier holder of the task has left open.
     """
 
@@ -155,9 +185,12 @@ class Patch:
     matched_bytes: int
     spent: Spent
     again: bool = False
+    base: str = ""
+    direct: bool = False
+    changed_bytes: int = 0
     upload: OpenUpload | None = None
 
 
-DeltaTask = Sign | Diff | Patch
+DeltaTask = Direct | Prove | Sign | Diff | Patch
 
 SeekTask = Sample | Seek

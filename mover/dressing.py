@@ -52,6 +52,14 @@ class Dressed:
     target: Transport
     unmetered_source: Transport | None
     unmetered_target: Transport | None
+    at_source: "_Dress"
+
+    async def put_on_base(self, opens: Callable[[], Awaitable[Transport]]) -> Transport:
+        """An older copy of the source, dressed as the source is; who is near it is bound by no rate."""
+        base = await opens()
+        rates = None if base.capabilities.local else self.at_source.rates
+        plain = replace(self.at_source, rates=rates, brake=None, timed=None)
+        return plain.put_on(base, metered=self.unmetered_source is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +110,7 @@ class Wardrobe:
             target=at_target.put_on(target),
             unmetered_source=at_source.put_on(source, metered=False) if has_sides else None,
             unmetered_target=at_target.put_on(target, metered=False) if has_sides else None,
+            at_source=at_source,
         )
 
 

@@ -35,6 +35,8 @@ class Ends:
     the same stores for workers that are near them, without a rate on bytes; None where there is no
     such rate, or no such side. ``gauge`` has what this process has measured between two sides, ``rates``
     tells what all processes of the job know by now.
+    ``base`` opens the store of older copies near the source, once; it raises ``TransportError``,
+    ``MoverError`` or ``ValueError`` where it cannot. None where there is none.
     """
 
     spec: CopySpec
@@ -49,6 +51,7 @@ class Ends:
     unmetered_target: Transport | None = None
     rates: Callable[[], Awaitable[Measured]] = nothing_measured
     gauge: Gauge | None = None
+    base: Callable[[], Awaitable[Transport]] | None = None
 
     @property
     def near_source(self) -> Transport:

@@ -24,12 +24,12 @@ from mover.copying_large import (
     pin,
 )
 from mover.copying_streamed import copy_streamed
-from mover.delta_choosing import may_be_sent, sends_difference
+from mover.delta_directing import Director, first_step
 from mover.delta_landing import Lander, QueueKeeper
 from mover.delta_parcels import Spoiled, object_prefix, remove_hidden
 from mover.delta_seeking import Seeker
-from mover.delta_sending import Sender, first_sign
-from mover.delta_tasks import DeltaTask, Patch, Sample, SeekTask, Sign
+from mover.delta_sending import Sender, Whole
+from mover.delta_tasks import DeltaTask, Direct, Patch, Prove, Sample, SeekTask, Sign
 from mover.ends import Ends
 from mover.feeding import found, sweep_task
 from mover.letters import (
@@ -231,15 +231,16 @@ class Executor:
         try:
             if repeated:
                 await self._drop_uploads(entry, lease)
-            sign = await self._sign_of(task)
-            if ends.copies_in_store and (sign is None or ends.spec.delta is not Delta.ALWAYS):
+            first = await first_step(ends, task)
+            if ends.copies_in_store and (first is None or ends.spec.delta is not Delta.ALWAYS):
                 receipt = await copy_in_store(ends, entry)
                 if rows is not None:
                     rows.append(copied_in_store_row(ends, entry, receipt))
                 return done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
-            if sign is not None and info.ranges:
-                return handed_on(sign, ends.spec.near_target)
+            if first is not None and info.ranges:
+                is_near = isinstance(first, Direct)
+                return handed_on(first, ends.spec.near_source if is_near else ends.spec.near_target)
             if entry.size < 0 or not info.ranges:
                 return done(await copy_streamed(ends, entry, info, fence, rows))
             chunks, assembly = await open_object(
@@ -289,17 +290,6 @@ class Executor:
                 await abandon(ends, ends.target_key(entry.key), task.upload_id)
             return _failed(entry, error, lease)
 
-    async def _sign_of(self, task: LargeObject) -> Sign | None:
-        """The first step of an object that is to be sent as a difference."""
-        ends, entry, basis = self._ends, task.entry, task.basis
-        source, target = ends.source.capabilities, ends.target.capabilities
-        if basis is None or not may_be_sent(entry, basis, source, target):
-            return None
-        known = await ends.rates()
-        if not sends_difference(ends.spec, entry, basis, known):
-            return None
-        return first_sign(ends.spec, task, basis, known)
-
     async def _seek(self, task: SeekTask, lease: Lease) -> Outcome:
         """One step of an object that may be made of one with another name, which enqueues the next."""
         made: Payload
@@ -320,23 +310,27 @@ class Executor:
 
     async def _delta(self, task: DeltaTask, lease: Lease, rows: list[Row] | None) -> Outcome:
         """One step of an object that is sent as a difference, which enqueues the next."""
-        spec, sender = self._ends.spec, Sender(self._ends, lease)
+        spec = self._ends.spec
+        director = Director(self._ends, lease, task.spent)
+        sender = Sender(self._ends, lease, task.spent)
         try:
             if isinstance(task, Sign):
                 return handed_on(await alone(sender.sign(task)), spec.near_source)
+            if isinstance(task, Prove):
+                return handed_on(await alone(director.prove(task)), spec.near_source)
             if isinstance(task, Patch):
                 keeper = QueueKeeper(self._store, lease, task)
                 lander = Lander(self._ends, functools.partial(self._still_held, lease), keeper)
                 patching = lander.patch(task, repeated=lease.generation > 1, rows=rows)
                 return done(await alone(patching))
-            made = await alone(sender.diff(task))
+            comparing = director.direct(task) if isinstance(task, Direct) else sender.diff(task)
+            made = await alone(comparing)
             sent = Tally(wire_bytes=made.spent.wire_bytes - task.spent.wire_bytes)
-            if isinstance(made, Patch | Sign):
+            if not isinstance(made, Whole):
                 weight = task.entry.size if isinstance(made, Patch) else 0
                 return handed_on(made, spec.near_target, weight=weight, tally=sent)
             await self._remove_parcels(task.entry)
-            whole = LargeObject(entry=task.entry, again=task.again)
-            return handed_on(whole, spec.pool, tally=sent)
+            return handed_on(LargeObject(entry=task.entry, again=task.again), spec.pool, tally=sent)
         except (Changed, NotFound, AlreadyExists) as error:
             return await self._again(task, lease, error)
         except (Corrupt, Spoiled, Unsupported):

@@ -51,6 +51,9 @@ class DeltaRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What it took to send an object as a difference; ``wire_bytes`` crossed between the sides.
 
     ``basis`` is what the target's object was called of which it was made, "" where it had its name.
+    A ``direct`` one was taken from the older version that ``base`` names, without a signature; else ``base``
+    says why that was not done, "" where no base was given. ``changed_bytes`` of what matched came as changes
+    of elements.
     """
 
     wire_bytes: int
@@ -59,6 +62,9 @@ class DeltaRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     requests: int
     saved_usd: float
     basis: str = ""
+    direct: bool = False
+    changed_bytes: int = 0
+    base: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -339,6 +345,9 @@ def _escaped(row: Row) -> Row:
         for name in ("source_etag", "source_version", "target_etag", "target_version", "error")
     }
     texts["detail"] = _readable(row.detail)
+    if row.delta is not None and not _is_unicode(row.delta.base):
+        told = msgspec.structs.replace(row.delta, base=_readable(row.delta.base))
+        row = msgspec.structs.replace(row, delta=told)
     names = (row.key, row.source_key, row.delta.basis if row.delta else "")
     if all(map(_is_unicode, names)):
         return msgspec.structs.replace(row, **texts)

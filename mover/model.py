@@ -65,6 +65,9 @@ class CopySpec:
     old version of it; ``optimise`` is what a difference must save to be worth it. ``fuzzy`` looks for
     a basis of a large object that the target lacks among the target's other ones. ``source_pool`` and
     ``target_pool`` name the workers near each end, "" for those of ``pool``.
+    ``base`` is the location of an older copy of the source's tree near it, "" for none; with
+    ``base_versions`` the older versions that the source itself keeps are looked at too. Differences are taken
+    from what of these is the target's old version.
     """
 
     source: str
@@ -91,6 +94,13 @@ class CopySpec:
     fuzzy: bool = False
     source_pool: str = ""
     target_pool: str = ""
+    base: str = ""
+    base_versions: bool = False
+
+    @property
+    def has_base(self) -> bool:
+        """Whether older versions may be near the source."""
+        return bool(self.base) or self.base_versions
 
     @property
     def pools(self) -> frozenset[str]:
@@ -111,50 +121,6 @@ class CopySpec:
     def has_sides(self) -> bool:
         """Whether each end has workers of its own, with the link between them."""
         return self.near_source != self.near_target
-
-
-class Copy(NamedTuple):
-    """Bring one object over. ``basis`` is the target's version, if it may help; or it ``seeks`` one."""
-
-    entry: Entry
-    basis: Entry | None = None
-    seeks: bool = False
-
-    def __str__(self) -> str:
-        return f"copy {self.entry.key} ({max(self.entry.size, 0)} bytes)"
-
-
-class Probe(NamedTuple):
-    """Listings could not tell whether these two are equal: ask the stores, then copy or skip."""
-
-    source: Entry
-    target: Entry
-
-    def __str__(self) -> str:
-        return f"compare {self.source.key}, then copy if it differs ({self.source.size} bytes)"
-
-
-class Refuse(NamedTuple):
-    """Do not move a name that the target cannot hold, and say why. It counts as failed."""
-
-    key: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"refuse {self.key}: {self.reason}"
-
-
-class Delete(NamedTuple):
-    """Remove one extra object of the target."""
-
-    entry: Entry
-
-    def __str__(self) -> str:
-        return f"delete {self.entry.key} ({max(self.entry.size, 0)} bytes)"
-
-
-Action = Copy | Probe | Refuse | Delete
-"""What a plan is made of; a pair that needs nothing makes no action and is only counted."""
 
 
 class Failure(NamedTuple):
@@ -248,7 +214,8 @@ class Tally:
     Bytes are payload bytes. ``wire_bytes`` are those that crossed a network, repeats included; of
     patched objects, which are copied objects too, those that crossed between the two sides
     (``delta_wire_bytes`` without repeats). ``renamed_objects`` are patched ones whose basis had another
-    name. ``saved_usd_e6`` is what differences saved, in millionths of a US dollar.
+    name, ``direct_objects`` those compared with a base near the source; ``changed_bytes`` came as changes of
+    elements. ``saved_usd_e6`` is what differences saved, in millionths of a US dollar.
     """
 
     planned_objects: int = 0
@@ -267,6 +234,8 @@ class Tally:
     retries: int = 0
     planned_deletes: int = 0
     delta_wire_bytes: int = 0
+    direct_objects: int = 0
+    changed_bytes: int = 0
     literal_bytes: int = 0
     matched_bytes: int = 0
     delta_requests: int = 0
@@ -375,6 +344,8 @@ class Report:
                 "matched": tally.matched_bytes,
                 "requests": tally.delta_requests,
                 "saved_usd": tally.saved_usd_e6 / 1e6,
+                "direct": tally.direct_objects,
+                "changed": tally.changed_bytes,
             },
             "seconds": round(self.seconds, 3),
             "verified": {

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mover.delta_tasks import Diff, Patch, Sample, Seek, Sign
+from mover.delta_tasks import Diff, Direct, Patch, Prove, Sample, Seek, Sign
 from mover.errors import Rejected
 from mover.model import (
     Assembly,
@@ -35,6 +35,8 @@ Payload = (
     | Listing
     | Sweep
     | Removal
+    | Direct
+    | Prove
     | Sample
     | Seek
     | Sign
@@ -52,6 +54,8 @@ _TAGS: dict[str, type[Any]] = {
     "listing": Listing,
     "sweep": Sweep,
     "removal": Removal,
+    "direct": Direct,
+    "prove": Prove,
     "sample": Sample,
     "seek": Seek,
     "sign": Sign,

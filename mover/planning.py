@@ -10,19 +10,15 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import attrgetter
 
+from mover.actions import Action, Copy, Delete, Probe, Refuse
 from mover.comparing import Verdict, compare
 from mover.listing import PairPage
 from mover.model import (
-    Action,
-    Copy,
     CopySpec,
-    Delete,
     Delta,
     Failure,
     LargeObject,
     Links,
-    Probe,
-    Refuse,
     SmallShard,
     Tally,
 )

@@ -6,21 +6,22 @@
 4. A single object goes to the exact name of the target, or under it where the target is a tree.
 """
 
+import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mover.ends import Single, closing_pages
-from mover.errors import Rejected
+from mover.errors import MoverError, Rejected
 from mover.model import CopySpec, Links
 from mover.recording import ManifestWriter
 from transports.base import Transport
-from transports.errors import NotFound, TransportError
+from transports.errors import NotFound, Transient, TransportError
 from transports.location import Location, local_location, parse_location, same_or_inside
 from transports.model import Kind
 from transports.opening import decorate, from_filesystem, open_transport
@@ -164,6 +165,76 @@ async def open_manifest(
     if bare.capabilities.local:
         stack.push_async_callback(_clean_quietly, bare, token)
     return ManifestWriter(decorate(bare), job=job, source=spec.source, target=spec.target)
+
+
+async def open_base(
+    spec: CopySpec, job: str, environment: Mapping[str, str], stack: AsyncExitStack
+) -> Transport:
+    """Open the older copy of the source's tree, with the source's credentials, undecorated.
+
+    Raises as ``resolve`` does; ``Rejected`` also where nothing is there: most likely it is mistyped.
+    """
+    location = parse_location(spec.base).as_tree()
+    opener = Opener(spec=spec, job=job, environment=environment, stack=stack)
+    base = await opener.at(location, "source")
+    if not await _has_content(base):
+        raise Rejected(f"--base {location.text} does not exist, or has nothing in it")
+    return base
+
+
+async def base_of(
+    spec: CopySpec,
+    job: str,
+    environment: Mapping[str, str],
+    stack: AsyncExitStack,
+    target: Transport,
+    *,
+    at_once: bool,
+) -> "Once | None":
+    """What opens the base of a job, if it has one.
+
+    Not ``at_once`` in a fleet: of its workers only those near the source need see it. Raises as
+    ``open_base``, and ``Rejected`` for a base that the job would delete.
+    """
+    if not spec.base:
+        return None
+    base = Once(lambda: open_base(spec, job, environment, stack))
+    if at_once:
+        opened, location = await base(), parse_location(spec.base).as_tree()
+        if spec.delete and _share_store(opened, target):
+            _refuse_doomed(location, spec)
+    return base
+
+
+def _refuse_doomed(base: Location, spec: CopySpec) -> None:
+    if same_or_inside(_real(base), _real(parse_location(spec.target))):
+        raise Rejected(
+            f"--base {base.text} lies inside the target {spec.target}, and --delete would remove it;"
+            " keep it elsewhere"
+        )
+
+
+class Once:
+    """Opens a store when it is first asked for; what cannot be is not tried again, unless it may pass."""
+
+    def __init__(self, opens: Callable[[], Awaitable[Transport]]) -> None:
+        self._opens = opens
+        self._turn = asyncio.Lock()
+        self._opened: Transport | Exception | None = None
+
+    async def __call__(self) -> Transport:
+        """The store. Raises what opening it raises."""
+        async with self._turn:
+            if self._opened is None:
+                try:
+                    self._opened = await self._opens()
+                except Transient:
+                    raise
+                except (TransportError, MoverError, ValueError) as error:
+                    self._opened = error
+        if isinstance(self._opened, Exception):
+            raise self._opened
+        return self._opened
 
 
 async def _clean_quietly(transport: Transport, token: str) -> None:

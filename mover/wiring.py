@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from mover.actions import Action
 from mover.beside import first_leaf
 from mover.budget import ByteBudget
 from mover.checking import DifferenceSink, check_ends
@@ -23,12 +24,12 @@ from mover.errors import Incomplete, MoverError, Rejected
 from mover.feeding import pair_pages
 from mover.jobs import JobDirectory
 from mover.measuring import Gauge
-from mover.model import Action, CopySpec, Report, State, Tally
+from mover.model import CopySpec, Report, State, Tally
 from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
 from mover.rating import open_rates
 from mover.rechecking import recheck
-from mover.resolving import End, open_manifest, resolve, resolve_recorded
+from mover.resolving import End, Once, base_of, open_manifest, resolve, resolve_recorded
 from mover.running import Leader
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES
 from mover.stopping import Stop
@@ -97,6 +98,7 @@ async def open_job_ends(
             opening = resolve_recorded if recorded else resolve
             source, target, single = await opening(spec, job, environment, given, stack)
             manifest = None
+            base = await base_of(spec, job, environment, stack, target, at_once=given is not None)
             if record_in is not None:
                 manifest = await open_manifest(spec, record_in, job, environment, stack)
         except Transient as error:
@@ -122,6 +124,7 @@ async def open_job_ends(
             unmetered_target=dressed.unmetered_target,
             rates=agreement(store, rates),
             gauge=gauge,
+            base=base and Once(lambda: dressed.put_on_base(base)),
             token=job,
             budget=resources.budget,
             live=live,

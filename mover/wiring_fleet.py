@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import replace
 
 from mover.budget import ByteBudget
@@ -26,6 +26,7 @@ from mover.queues import (
     worker_id,
 )
 from mover.ranging import first_listing
+from mover.resolving import open_base
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES, FLEET_POLICY
 from mover.stopping import Stop
 from mover.units import Malformed, Timetable, parse_request_rate
@@ -34,10 +35,14 @@ from mover.wiring import flat, open_job_ends, run_copy
 from scheduler.board import FleetBoard, JobBoard
 from scheduler.model import JOB_STATE, JobState
 from scheduler.store import TaskStore
+from transports.errors import TransportError
 from transports.location import parse_location
 
 CANCELLED_WAIT_S = 30.0
 """How long a new submit of a cancelled job waits for workers to settle what is left of it."""
+
+BASE_LOOK_S = 10.0
+"""How long a submit tries to see the base of a job: this host need not reach it."""
 
 SHARED_SCHEMES_REFUSED = frozenset({"memory"})
 
@@ -52,20 +57,23 @@ async def copy_by_fleet(
 ) -> Report:
     """Put a copy on a fleet's board, and watch it."""
     async with open_fleet_board(queue, environment) as board:
-        job, is_new = await _submit(board, spec)
+        job, is_new = await _submit(board, spec, environment)
         return await _watch(board, job, queue, monitor, environment, stop, resumed=not is_new)
 
 
 async def submit_to_fleet(spec: CopySpec, *, queue: str, environment: Mapping[str, str]) -> str:
     """Put a job on a fleet's board and return its name."""
     async with open_fleet_board(queue, environment) as board:
-        job, _ = await _submit(board, spec)
+        job, _ = await _submit(board, spec, environment)
         return job
 
 
-async def _submit(board: FleetBoard, spec: CopySpec) -> tuple[str, bool]:
+async def _submit(
+    board: FleetBoard, spec: CopySpec, environment: Mapping[str, str]
+) -> tuple[str, bool]:
     _refuse_nonsense(spec)
     job, now_s = job_id(spec), time.time()
+    await _refuse_missing_base(spec, job, environment)
     await _wait_for_cancelled(board, job)
     async with board.rates() as shared:
         for link in links_of(parse_links(spec.rate_links)):
@@ -239,7 +247,7 @@ async def run_server(
 def _refuse_nonsense(spec: CopySpec) -> None:
     """What can be known without opening a store: workers, not this host, must reach the stores."""
     try:
-        for text in (spec.source, spec.target):
+        for text in filter(None, (spec.source, spec.target, spec.base)):
             if (scheme := parse_location(text).scheme) in SHARED_SCHEMES_REFUSED:
                 raise Rejected(
                     f"{text}: a {scheme} store is in one process and no fleet can share it"
@@ -250,3 +258,15 @@ def _refuse_nonsense(spec: CopySpec) -> None:
             parse_request_rate(spec.limit_requests, what="--limit-requests")
     except ValueError as error:
         raise Rejected(str(error)) from error
+
+
+async def _refuse_missing_base(spec: CopySpec, job: str, environment: Mapping[str, str]) -> None:
+    """Raise ``Rejected`` for a base in a store that has nothing there.
+
+    What is on disks of workers, or in a store that this host cannot reach, they will see for themselves.
+    """
+    if not spec.base or parse_location(spec.base).scheme == "file":
+        return
+    with suppress(TransportError, ValueError, TimeoutError):
+        async with asyncio.timeout(BASE_LOOK_S), AsyncExitStack() as stack:
+            await open_base(spec, job, environment, stack)

@@ -125,6 +125,15 @@ class Transport(ABC):
     async def head(self, key: str) -> ObjectInfo:
         """Return what the store knows of one object. Raises ``NotFound``."""
 
+    async def older_versions(self, key: str, size: int) -> Sequence[ObjectInfo]:
+        """Return what the store knows of older versions of an object, those of ``size`` bytes.
+
+        Newest first, the current one left out; a bounded number, so some may be missing. The
+        ``version`` of their entries is what reading pins. [] where none are kept, as here. May be
+        repeated; raises what ``list`` raises.
+        """
+        return []
+
     @abstractmethod
     async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
         """Read whole small objects; the result has one item per entry, in order.

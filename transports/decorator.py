@@ -53,6 +53,9 @@ class Decorator(Transport):
     async def head(self, key: str) -> ObjectInfo:
         return await self.inner.head(key)
 
+    async def older_versions(self, key: str, size: int) -> Sequence[ObjectInfo]:
+        return await self.inner.older_versions(key, size)
+
     async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
         return await self.inner.read_small(entries)
 

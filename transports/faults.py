@@ -106,6 +106,12 @@ class Faults(Decorator):
         _raise_after(fault)
         return info
 
+    async def older_versions(self, key: str, size: int) -> Sequence[ObjectInfo]:
+        fault = await self._before("older_versions", key)
+        found = await self.inner.older_versions(key, size)
+        _raise_after(fault)
+        return found
+
     async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
         return await self._each(
             "read_small", entries, [e.key for e in entries], self.inner.read_small, _spoil

@@ -249,6 +249,9 @@ class Limit(Decorator):
     async def head(self, key: str) -> ObjectInfo:
         return await self._held(lambda: self.inner.head(key), 0)
 
+    async def older_versions(self, key: str, size: int) -> Sequence[ObjectInfo]:
+        return await self._held(lambda: self.inner.older_versions(key, size), 0)
+
     async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
         size_bytes = sum(entry.size for entry in entries)
         return await self._held_batch(

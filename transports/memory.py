@@ -100,13 +100,12 @@ class MemoryTransport(Transport):
 
     async def head(self, key: str) -> ObjectInfo:
         await asyncio.sleep(0)
-        stored = self._stored(key)
-        return ObjectInfo(
-            entry=self._entry(key, stored),
-            attributes=stored.attributes,
-            checksums=(Checksum("xxh3", digests.xxh3_hex(stored.data)),),
-            parts=stored.parts,
-        )
+        return self._info(key, self._stored(key))
+
+    async def older_versions(self, key: str, size: int) -> Sequence[ObjectInfo]:
+        await asyncio.sleep(0)
+        older = self.store.older.get(self._prefix + key, [])
+        return [self._info(key, each) for each in reversed(older) if len(each.data) == size]
 
     async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
         await asyncio.sleep(0)
@@ -274,7 +273,7 @@ class MemoryTransport(Transport):
     async def delete(self, keys: Sequence[str]) -> Sequence[TransportError | None]:
         await asyncio.sleep(0)
         for key in keys:
-            self.store.objects.pop(self._prefix + key, None)
+            self.store.drop(self._prefix + key)
         return [None] * len(keys)
 
     # -- housekeeping --------------------------------------------------------------------------
@@ -309,6 +308,9 @@ class MemoryTransport(Transport):
         return stored
 
     def _pinned(self, entry: Entry) -> StoredObject:
+        for older in self.store.older.get(self._prefix + entry.key, ()):
+            if entry.version == older.version:
+                return older
         stored = self._stored(entry.key)
         if (entry.version and entry.version != stored.version) or (
             entry.etag and entry.etag != stored.etag
@@ -340,6 +342,14 @@ class MemoryTransport(Transport):
                 expected=expected.hex,
                 actual=actual.hex,
             )
+
+    def _info(self, key: str, stored: StoredObject) -> ObjectInfo:
+        return ObjectInfo(
+            entry=self._entry(key, stored),
+            attributes=stored.attributes,
+            checksums=(Checksum("xxh3", digests.xxh3_hex(stored.data)),),
+            parts=stored.parts,
+        )
 
     @staticmethod
     def _entry(key: str, stored: StoredObject) -> Entry:

@@ -34,11 +34,16 @@ class StoredUpload:
 class MemoryStore:
     """What a bucket is elsewhere; any number of transports may look at one.
 
-    ``uploads`` and ``objects`` are open to tests, which may look at and damage what lies there.
+    ``uploads`` and ``objects`` are open to tests, which may look at and damage what lies there. With
+    ``keeps_versions`` what is replaced or deleted stays, in ``older``.
     """
 
-    def __init__(self, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, *, now_ns: Callable[[], int] = time.time_ns, keeps_versions: bool = False
+    ) -> None:
         self.objects: dict[str, StoredObject] = {}
+        self.keeps_versions = keeps_versions
+        self.older: dict[str, list[StoredObject]] = {}  # newest last
         self.uploads: dict[str, StoredUpload] = {}
         self.finished: dict[str, str] = {}  # upload id -> version that it made
         self.now_ns = now_ns
@@ -60,8 +65,15 @@ class MemoryStore:
             written_ns=self.now_ns(),
             parts=parts,
         )
+        self.drop(key)
         self.objects[key] = stored
         return Receipt(key, len(data), etag, Proof.WEAK, version=stored.version)
+
+    def drop(self, key: str) -> None:
+        """Let go of the object at ``key``, if there is one."""
+        stored = self.objects.pop(key, None)
+        if stored is not None and self.keeps_versions:
+            self.older.setdefault(key, []).append(stored)
 
 
 _NAMED_STORES: Final[dict[str, MemoryStore]] = {}

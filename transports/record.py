@@ -91,6 +91,10 @@ class Record(Decorator):
         self.log.add("head", key)
         return await self.inner.head(key)
 
+    async def older_versions(self, key: str, size: int) -> Sequence[ObjectInfo]:
+        self.log.add("older_versions", key)
+        return await self.inner.older_versions(key, size)
+
     async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
         size = sum(max(entry.size, 0) for entry in entries)
         self.log.add("read_small", *(entry.key for entry in entries), size_bytes=size)

@@ -111,6 +111,10 @@ class Retry(Decorator):
     async def head(self, key: str) -> ObjectInfo:
         return await self._call("head", lambda: self.inner.head(key), key=key, patient=True)
 
+    async def older_versions(self, key: str, size: int) -> Sequence[ObjectInfo]:
+        look = partial(self.inner.older_versions, key, size)
+        return await self._call("older_versions", look, key=key, patient=True)
+
     async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
         return await self._batch(
             "read_small", entries, self.inner.read_small, lambda entry: entry.key

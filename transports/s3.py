@@ -1,7 +1,7 @@
 """S3 and its many relatives: the transport, key-exact and verified.
 
 Made of: ``s3_requests`` (one bucket's requests, by the lean lane or by aiohttp), ``s3_listing``
-(order), ``s3_proofs`` (checksums), ``s3_uploads``, ``s3_copies``, and the pure ``s3_xml``,
+(order), ``s3_looks`` (heads and versions), ``s3_proofs`` (checksums), ``s3_uploads``, ``s3_copies``, and the pure ``s3_xml``,
 ``s3_headers``, ``s3_errors``, ``s3_options``. ``docs/s3.md`` says which stores do what.
 """
 
@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from transports.base import Pace, Sink, Transport, check_received
-from transports.errors import Changed, Invalid, NotFound, TransportError, Truncated
+from transports.errors import Changed, Invalid, TransportError, Truncated
 from transports.model import (
     NO_ATTRIBUTES,
     Attributes,
@@ -21,7 +21,6 @@ from transports.model import (
     Capabilities,
     Checksum,
     Entry,
-    Kind,
     ObjectInfo,
     PartReceipt,
     PartSpec,
@@ -32,9 +31,10 @@ from transports.model import (
 from transports.s3_auth import CredentialSource, credential_source
 from transports.s3_copies import Copies
 from transports.s3_deletes import BATCH_KEYS, Deleter, NameGuard
-from transports.s3_headers import attributes_of, date_ns, etag_kind, headers_for
+from transports.s3_headers import attributes_of, headers_for
 from transports.s3_lean import Pour
 from transports.s3_listing import Lister
+from transports.s3_looks import CHECKSUMS, Looks, pin_headers, pin_query
 from transports.s3_options import S3Options, parse_options, write_headers
 from transports.s3_pages import below
 from transports.s3_proofs import Prover
@@ -45,8 +45,6 @@ from transports.s3_uploads import Uploads
 
 BUFFER_BYTES: Final = 8 * 1024 * 1024
 """What a range is fetched in where it cannot be poured; one for each range under way."""
-
-_CHECKSUMS: Final = ("x-amz-checksum-mode", "ENABLED")
 
 
 class S3Transport(Transport):
@@ -92,6 +90,7 @@ class S3Transport(Transport):
         self._extra = write_headers(options)
         self._lister = Lister(self._client, order=options.list_order)
         self._prover = Prover(self._client)
+        self._looks = Looks(self._client, self._prover, prefix)
         self._uploads = Uploads(self._client, self._prover, extra=self._extra)
         self._copies = Copies(self._client, self._uploads, extra=self._extra)
         self._names = NameGuard(self._client)
@@ -146,21 +145,10 @@ class S3Transport(Transport):
         return [name[len(root) :] for name in names]
 
     async def head(self, key: str) -> ObjectInfo:
-        reply = await self._client.send("HEAD", self._full(key), (), (_CHECKSUMS,))
-        etag = reply.etag
-        if key.endswith("/") and etag.endswith("-0"):
-            # SeaweedFS answers for a directory without a marker; no upload has zero parts.
-            raise NotFound(self._client.location_of(self._root + key))
-        modified_ns = date_ns(reply.text(b"last-modified"))
-        size = int(reply.text(b"content-length") or -1)
-        kind = Kind.DIRECTORY if key.endswith("/") and not size else Kind.OBJECT
-        parts = reply.text(b"x-amz-mp-parts-count")
-        return ObjectInfo(
-            entry=Entry(key, size, modified_ns, etag, "", kind, modified_ns),
-            attributes=attributes_of(reply.headers),
-            checksums=self._prover.known_of(reply),
-            parts=int(parts) if parts.isdecimal() else etag_kind(etag).parts,
-        )
+        return await self._looks.at(self._full(key))
+
+    async def older_versions(self, key: str, size: int) -> Sequence[ObjectInfo]:
+        return await self._looks.older(self._full(key), size)
 
     async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
         results: list[Blob | TransportError] = []
@@ -173,9 +161,9 @@ class S3Transport(Transport):
 
     async def _read_whole(self, entry: Entry) -> Blob:
         key = self._full(entry.key)
-        headers = (("if-match", f'"{entry.etag}"'), _CHECKSUMS) if entry.etag else (_CHECKSUMS,)
-        reply = await self._client.send("GET", key, (), headers)
-        reply, seal = await self._prover.judge_read(key, headers, reply)
+        query, headers = pin_query(entry), (*pin_headers(entry), CHECKSUMS)
+        reply = await self._client.send("GET", key, query, headers)
+        reply, seal = await self._prover.judge_read(key, query, headers, reply)
         if 0 <= entry.size != reply.received_bytes:
             check_received(
                 self._client.location_of(key),
@@ -191,7 +179,7 @@ class S3Transport(Transport):
         key = self._full(entry.key)
         try:
             reply = await self._client.send(
-                "GET", key, (), _range_headers(entry, span), into=buffer
+                "GET", key, pin_query(entry), pin_headers(entry, span), into=buffer
             )
         except WrongLength as error:
             whole = span.start == 0 and error.announced_bytes == entry.size
@@ -205,9 +193,10 @@ class S3Transport(Transport):
         rest = ByteRange(span.start + sink.taken_bytes, span.stop)
         if not len(rest):
             return
-        headers = _range_headers(entry, rest)
+        query, headers = pin_query(entry), pin_headers(entry, rest)
         try:
-            reply = await self._client.send("GET", key, (), headers, into=Pour(sink, len(rest)))
+            pour = Pour(sink, len(rest))
+            reply = await self._client.send("GET", key, query, headers, into=pour)
         except NotPourable:
             await self._read_by_buffer(entry, rest, sink)
         else:
@@ -384,9 +373,3 @@ async def open_s3(
         account=account,
         tls=tls_context(settings) if settings.endpoint_url[:5] != "http:" else None,
     )
-
-
-def _range_headers(entry: Entry, span: ByteRange) -> list[tuple[str, str]]:
-    """A range, pinned to the object that was listed."""
-    wanted = ("range", f"bytes={span.start}-{span.stop - 1}")
-    return [("if-match", f'"{entry.etag}"'), wanted] if entry.etag else [wanted]

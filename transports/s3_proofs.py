@@ -57,7 +57,9 @@ class Prover:
             return found
         return (*found, Checksum("md5", md5))
 
-    async def judge_read(self, key: str, headers: Pairs, reply: Reply) -> tuple[Reply, Seal]:
+    async def judge_read(
+        self, key: str, query: Pairs, headers: Pairs, reply: Reply
+    ) -> tuple[Reply, Seal]:
         """Compare a whole object's body with what came along; may read it once more.
 
         Raises ``Corrupt`` on a mismatch.
@@ -82,7 +84,7 @@ class Prover:
             return reply, Seal(Proof.STRONG, Checksum("md5", md5), md5)
         if self.etag_is_md5 is None:
             # A broken body, or a store whose ETags only look like MD5s: a second body tells.
-            again = await self._client.send("GET", key, (), headers)
+            again = await self._client.send("GET", key, query, headers)
             if digests.md5_hex(again.body) == actual_md5 and self._believes(key):
                 return again, WEAK._replace(md5=actual_md5)
         raise self._corrupt(key, "md5", md5, actual_md5)

@@ -200,6 +200,45 @@ def parse_uploads(body: bytes) -> tuple[list[ListedUpload], tuple[str, str] | No
     )
 
 
+class ListedVersion(NamedTuple):
+    """A version of an object; ``is_latest`` is the current one."""
+
+    key: str
+    version: str
+    size: int
+    is_latest: bool
+
+
+def parse_versions(body: bytes) -> tuple[list[ListedVersion], tuple[str, str] | None]:
+    """Versions, and the markers (key, version id) of the next page. Raises ``GarbledAnswer``.
+
+    The marks of deletions are left out.
+    """
+    root = parse_root(body, ("ListVersionsResult", "ListObjectVersionsResult"))
+    fields = fields_of(root)
+    decode = fields.get("EncodingType") == "url"
+    versions = []
+    for child in root:
+        if local_name(child.tag) == "Version":
+            version = fields_of(child)
+            key = version.get("Key", "")
+            versions.append(
+                ListedVersion(
+                    unquoted(key) if decode else key,
+                    version.get("VersionId", ""),
+                    _whole(version, "Size"),
+                    version.get("IsLatest", "").lower() == "true",
+                )
+            )
+    if fields.get("IsTruncated", "").lower() != "true":
+        return versions, None
+    key_marker = fields.get("NextKeyMarker", "")
+    return versions, (
+        unquoted(key_marker) if decode else key_marker,
+        fields.get("NextVersionIdMarker", ""),
+    )
+
+
 def _whole(fields: dict[str, str], name: str) -> int:
     try:
         return int(fields.get(name, ""))

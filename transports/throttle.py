@@ -107,6 +107,10 @@ class Throttle(Decorator):
         await self._request()
         return await self.inner.head(key)
 
+    async def older_versions(self, key: str, size: int) -> Sequence[ObjectInfo]:
+        await self._request()
+        return await self.inner.older_versions(key, size)
+
     async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
         results: list[Blob | TransportError] = []
         for group in self._groups(entries, [entry.size for entry in entries]):

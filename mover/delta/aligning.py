@@ -4,12 +4,15 @@ A scan of two known versions leaves *regions* that are dirty: literals, and shor
 A region is cut where a tensor begins or ends. For each piece the places where its old bytes may be are
 tried on samples: where the tensor was, where the neighbours were copied from, the same offset, the same
 distance from the end. What remains is encoded window by window, and stays literal where that is less.
+
+Who has both versions in memory asks ``windows`` and ``told``. Who reads them by ranges lets ``find_pieces``
+ask for the samples, and then asks ``cut`` and ``tell``.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from mover import packing
 from mover.delta import elements
@@ -19,6 +22,9 @@ from mover.delta.tensors import Place, place_at
 
 JOIN_BYTES: Final = 256 * 1024
 """A shorter copy between two literals belongs to their region: to tell of it takes a few bytes."""
+
+REGION_OPS_MAX: Final = 50_000
+"""A region is cut after so many operations: they are in memory together."""
 
 SAMPLE_BYTES: Final = 16 * 1024
 SAMPLES: Final = 4
@@ -65,6 +71,44 @@ class Changed:
     told: bytes
 
 
+class Look(NamedTuple):
+    """Bytes that are asked for: ``length`` of the new version from ``start``, of the old from ``origin``."""
+
+    start: int
+    origin: int
+    length: int
+
+
+Seen = tuple[memoryview, memoryview]
+"""The old and the new bytes of a look."""
+
+T = TypeVar("T")
+Asking = Generator[list[Look], list[Seen], T]
+"""Asks for samples of both versions, a few at a time, and comes to something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of both versions in bytes, and where the tensors of the new one were."""
+
+    old_size: int
+    new_size: int
+    places: Sequence[Place] = ()
+
+
+class Piece(NamedTuple):
+    """Bytes ``start`` to ``stop`` of the new object, whole elements, to be told as changes of those ``shift`` on.
+
+    ``share`` is what samples took, as a share of themselves.
+    """
+
+    start: int
+    stop: int
+    shift: int
+    way: Way
+    share: float
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Both versions in memory, and where the tensors of the new one were."""
@@ -72,6 +116,14 @@ class Pair:
     old: memoryview
     new: memoryview
     places: Sequence[Place] = ()
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(len(self.old), len(self.new), self.places)
+
+    def see(self, look: Look) -> Seen:
+        start, origin, length = look
+        return self.old[origin : origin + length], self.new[start : start + length]
 
 
 class Regions:
@@ -90,6 +142,9 @@ class Regions:
             if op.kind is OpKind.LITERAL or (held and is_short):
                 held.append(op)
                 inner = inner if shift is None else shift
+                if len(held) == REGION_OPS_MAX:
+                    yield from self._settled(held, inner, None)
+                    held = []
                 continue
             yield from self._settled(held, inner, shift)
             held, inner = [], None
@@ -111,12 +166,61 @@ class Regions:
 
 def windows(region: Region, pair: Pair) -> Iterator[Op | Window]:
     """A region as what is left as it is, and windows to be tried. Together they make all of it."""
-    if not region.shifts:
+    asking, seen = find_pieces(region, pair.shape), list[Seen]()
+    try:
+        looks = next(asking)
+        while True:
+            seen = [pair.see(look) for look in looks]
+            looks = asking.send(seen)
+    except StopIteration as end:
+        yield from cut(region, end.value)
+
+
+def find_pieces(region: Region, shape: Shape) -> Asking[list[Piece]]:
+    """Those pieces of a region that are old elements with changes, in their order."""
+    found: list[Piece] = []
+    if region.shifts:
+        at, stop = region.ops[0].start, region.ops[-1].stop
+        for start, end, place in _cut_at_places(at, stop, shape.places):
+            piece = yield from _piece(region, start, end, place, shape)
+            if piece is not None:
+                found.append(piece)
+    return found
+
+
+def cut(region: Region, pieces: Iterable[Piece]) -> Iterator[Op | Window]:
+    """A region as operations, with the pieces in windows."""
+    at = region.ops[0].start
+    for piece in pieces:
+        yield from _cut(region.ops, at, piece.start)
+        at = piece.start
+        while at < piece.stop:
+            end = min(at + elements.BYTES_MAX, piece.stop)
+            ops = tuple(_cut(region.ops, at, end))
+            if _literal_bytes(ops) < LITERAL_BYTES_MIN:
+                yield from ops
+            else:
+                yield Window(at, end, at + piece.shift, piece.way, ops)
+            at = end
+    if at == region.ops[0].start:
         yield from region.ops
-        return
-    at, stop = region.ops[0].start, region.ops[-1].stop
-    for start, end, place in _cut_at_places(at, stop, pair.places):
-        yield from _piece(region, start, end, place, pair)
+    else:
+        yield from _cut(region.ops, at, region.ops[-1].stop)
+
+
+def saved_bytes(region: Region, pieces: Iterable[Piece]) -> int:
+    """How many literal bytes of a region the pieces are expected to save, going by their samples."""
+    return sum(
+        max(
+            0,
+            _literal_bytes(_cut(region.ops, p.start, p.stop)) - round(p.share * (p.stop - p.start)),
+        )
+        for p in pieces
+    )
+
+
+def _literal_bytes(ops: Iterable[Op]) -> int:
+    return sum(op.length for op in ops if op.kind is OpKind.LITERAL)
 
 
 def _cut_at_places(
@@ -131,33 +235,24 @@ def _cut_at_places(
 
 
 def _piece(
-    region: Region, start: int, stop: int, place: Place | None, pair: Pair
-) -> Iterator[Op | Window]:
-    """One piece of a region: its edges are not whole elements, the rest is cut into windows."""
-    shifts = (*region.shifts, 0, len(pair.old) - len(pair.new))
+    region: Region, start: int, stop: int, place: Place | None, shape: Shape
+) -> Asking[Piece | None]:
+    """One piece of a region, without its edges that are no whole elements."""
+    if stop - start < LITERAL_BYTES_MIN:
+        return None
+    shifts = (*region.shifts, 0, shape.old_size - shape.new_size)
     if place is not None:
         shifts = (place.shift,)
-    is_short = stop - start < LITERAL_BYTES_MIN
-    found = None if is_short else _best(start, stop, dict.fromkeys(shifts), place, pair)
-    if found is None:
-        yield from _cut(region.ops, start, stop)
-        return
-    shift, way = found
-    first, last = _whole(start, stop, shift, way.width, place, pair)
-    yield from _cut(region.ops, start, first)
-    while first < last:
-        end = min(first + elements.BYTES_MAX, last)
-        ops = tuple(_cut(region.ops, first, end))
-        if sum(op.length for op in ops if op.kind is OpKind.LITERAL) < LITERAL_BYTES_MIN:
-            yield from ops
-        else:
-            yield Window(first, end, first + shift, way, ops)
-        first = end
-    yield from _cut(region.ops, last, stop)
+    best = yield from _best(start, stop, dict.fromkeys(shifts), place, shape)
+    if best is None:
+        return None
+    share, shift, way = best
+    first, last = _whole(start, stop, shift, way.width, place, shape)
+    return Piece(first, last, shift, way, share) if first < last else None
 
 
 def _whole(
-    start: int, stop: int, shift: int, width: int, place: Place | None, pair: Pair
+    start: int, stop: int, shift: int, width: int, place: Place | None, shape: Shape
 ) -> tuple[int, int]:
     """The whole elements between two offsets that the basis has with this shift; none as (stop, stop).
 
@@ -166,43 +261,49 @@ def _whole(
     base = 0 if place is None else place.start + shift
     first = max(start, -shift)
     first += (base - first - shift) % width
-    last = min(stop, len(pair.old) - shift)
+    last = min(stop, shape.old_size - shift)
     last -= (last - first) % width
     return (first, last) if first < last else (stop, stop)
 
 
 def _best(
-    start: int, stop: int, shifts: Iterable[int], place: Place | None, pair: Pair
-) -> tuple[int, Way] | None:
-    """The shift and the way that tell samples of these bytes in the least; None where none is good."""
+    start: int, stop: int, shifts: Iterable[int], place: Place | None, shape: Shape
+) -> Asking[tuple[float, int, Way] | None]:
+    """The share, the shift and the way that tell samples of these bytes in the least; None for none."""
     ways = [way for way in WAYS if place is None or place.width in (0, way.width)]
+    widest = max(way.width for way in ways)
     best: tuple[float, int, Way] | None = None
     for shift in shifts:
+        # Whole elements of the widest are whole ones of all: one set of samples serves all ways.
+        first, last = _whole(start, stop, shift, widest, place, shape)
+        if last - first < (stop - start) // 2 or first == last:
+            continue
+        seen = yield _looks(first, last, shift, widest)
         for way in ways:
-            first, last = _whole(start, stop, shift, way.width, place, pair)
-            if last - first < (stop - start) // 2 or first == last:
-                continue
-            share = _share(first, last, shift, way, pair)
+            share = _share(seen, way)
             if share < WORTH and (best is None or share < best[0]):
                 best = share, shift, way
         if best is not None and best[0] < SURELY_WORTH:
             break
-    return None if best is None else (best[1], best[2])
+    return best
 
 
-def _share(first: int, last: int, shift: int, way: Way, pair: Pair) -> float:
-    """How much samples take to tell, as a share of themselves."""
-    told = sampled = 0
+def _looks(first: int, last: int, shift: int, width: int) -> list[Look]:
+    """Samples of the elements between two offsets, from end to end."""
     each = min(SAMPLE_BYTES, last - first)
     count = min(SAMPLES, (last - first) // each)
+    looks = []
     for number in range(count):
         at = first + (last - first - each) * number // max(count - 1, 1)
-        at -= (at - first) % way.width
-        length = each - each % way.width
-        old, new = pair.old[at + shift : at + shift + length], pair.new[at : at + length]
-        told += len(elements.encode(old, new, 0, way))
-        sampled += length
-    return told / sampled
+        at -= (at - first) % width
+        looks.append(Look(at, at + shift, each - each % width))
+    return looks
+
+
+def _share(seen: Sequence[Seen], way: Way) -> float:
+    """How much samples take to tell, as a share of themselves."""
+    told = sum(len(elements.encode(old, new, 0, way)) for old, new in seen)
+    return told / sum(len(new) for _, new in seen)
 
 
 def _cut(ops: Sequence[Op], start: int, stop: int) -> Iterator[Op]:
@@ -220,8 +321,14 @@ def told(window: Window, pair: Pair) -> Changed | tuple[Op, ...]:
     """A window as changes, or as it was where that is less."""
     length = window.stop - window.start
     old = pair.old[window.origin : window.origin + length]
-    found = elements.encode(old, pair.new[window.start : window.stop], window.origin, window.way)
-    changed = Changed(Op(window.start, window.origin, length, OpKind.COPY), found)
+    return tell(window, old, pair.new[window.start : window.stop])
+
+
+def tell(window: Window, old: memoryview, new: memoryview) -> Changed | tuple[Op, ...]:
+    """The same, of the bytes of the window alone."""
+    found = elements.encode(old, new, window.origin, window.way)
+    op = Op(window.start, window.origin, window.stop - window.start, OpKind.COPY)
+    changed = Changed(op, found)
     literals = [op for op in window.ops if op.kind is OpKind.LITERAL]
     literal_bytes = sum(op.length for op in literals)
     takes = len(found) + SECTION_BYTES
@@ -229,6 +336,6 @@ def told(window: Window, pair: Pair) -> Changed | tuple[Op, ...]:
         return changed
     if takes >= literal_bytes:
         return window.ops
-    plain = b"".join(pair.new[op.start : op.stop] for op in literals)
+    plain = b"".join(new[op.start - window.start : op.stop - window.start] for op in literals)
     packed = packing.pack_if_smaller(plain, level=1)
     return changed if takes < len(plain if packed is None else packed) else window.ops

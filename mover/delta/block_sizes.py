@@ -94,3 +94,11 @@ def _power(wish: float, least: int, most: int) -> int:
     if wish <= least:
         return least
     return int(min(most, 1 << round(math.log2(wish))))
+
+
+def known_block_bytes(size_bytes: int, *, blocks_max: int) -> int:
+    """Blocks for a basis that is at hand: as small as they pay, and few enough to be indexed."""
+    block_bytes = BLOCK_MIN
+    while size_bytes > block_bytes * blocks_max:
+        block_bytes *= 2
+    return block_bytes

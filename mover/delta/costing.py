@@ -38,6 +38,7 @@ class Way(StrEnum):
 
     FULL = "full"
     DELTA = "delta"
+    DIRECT = "direct"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,14 @@ class Cost:
     money: float
     link_bytes: int
 
+    def measure(self, optimise: Optimise) -> float:
+        """What of it is to be small."""
+        return self.time_s if optimise is Optimise.TIME else self.money
+
+    def saves(self, full: "Cost", optimise: Optimise) -> bool:
+        """Whether it saves more than ``SAVING_MIN`` of the copy in full."""
+        return self.measure(optimise) < (1 - SAVING_MIN) * full.measure(optimise)
+
 
 def full_cost(job: Job, rates: Rates, prices: Prices) -> Cost:
     """A copy in full: every byte crosses the link, reading and writing beside it."""
@@ -171,6 +180,30 @@ def delta_cost(job: Job, rates: Rates, prices: Prices) -> Cost:
     return Cost(time_s, sent / GB * prices.link_per_gb + requests + core, sent)
 
 
+def direct_cost(job: Job, rates: Rates, prices: Prices, *, proven: bool) -> Cost:
+    """A difference from a base near the source: both versions are read there, no signature crosses.
+
+    Unless it is ``proven``, the target's old version is read as well, for its digest.
+    """
+    power = rates.scan * rates.cores
+    proving_s = 0.0 if proven else rates.rtt_s + job.basis_bytes / min(rates.target_read, power)
+    indexing_s = job.basis_bytes / min(rates.source_read, power)
+    comparing_s = max(
+        job.size_bytes / min(rates.source_read, power), job.literal_bytes / rates.link
+    )
+    near = max(0, job.mixed_bytes - job.literal_bytes)
+    patching_s = near / rates.target_read + job.mixed_bytes / rates.target_write
+    hashed = job.size_bytes + job.basis_bytes * (1 if proven else 2)
+    parts = _calls(job.mixed_bytes, job.full_part_bytes) + 2 * job.ranges + 1
+    requests = _requests(prices, gets=_calls(hashed + near, job.request_bytes), puts=parts + 2)
+    core = hashed / rates.scan / 3600 * prices.core_per_hour
+    return Cost(
+        proving_s + indexing_s + rates.rtt_s + comparing_s + patching_s,
+        job.literal_bytes / GB * prices.link_per_gb + requests + core,
+        job.literal_bytes,
+    )
+
+
 def choose(
     job: Job, rates: Rates, prices: Prices | None = None, *, optimise: Optimise = Optimise.TIME
 ) -> Way:
@@ -182,11 +215,12 @@ def choose(
         return Way.FULL
     prices = prices or Prices()
     full, delta = full_cost(job, rates, prices), delta_cost(job, rates, prices)
-    if optimise is Optimise.TIME:
-        saves = delta.time_s < (1 - SAVING_MIN) * full.time_s
-    else:
-        saves = delta.money < (1 - SAVING_MIN) * full.money
-    return Way.DELTA if saves else Way.FULL
+    return Way.DELTA if delta.saves(full, optimise) else Way.FULL
+
+
+def bail_out_bytes(size_bytes: int) -> int:
+    """How much of an object is scanned before it may be said that nothing of it matches."""
+    return max(BAIL_OUT_BYTES, round(BAIL_OUT_SHARE * size_bytes))
 
 
 def gives_up(*, scanned_bytes: int, matched_bytes: int, size_bytes: int) -> bool:
@@ -196,7 +230,7 @@ def gives_up(*, scanned_bytes: int, matched_bytes: int, size_bytes: int) -> bool
     last: to scan for nothing costs little beside the link, but an object whose head is new is often
     the old one behind it. Then less than half a percent must have matched.
     """
-    enough = max(BAIL_OUT_BYTES, round(BAIL_OUT_SHARE * size_bytes))
+    enough = bail_out_bytes(size_bytes)
     return scanned_bytes >= enough and matched_bytes < BAIL_OUT_MATCHED * scanned_bytes
 
 

@@ -7,7 +7,7 @@ from transports.errors import Changed, Corrupt
 from transports.memory import MemoryTransport, open_memory
 from transports.memory_store import MemoryStore, damage
 from transports.model import Blob, Checksum, Proof
-from transports.testing import TransportContract, blob, contents, listed, put
+from transports.testing import TransportContract, VersionsContract, blob, contents, listed, put
 
 
 class TestMemory(TransportContract):
@@ -16,6 +16,15 @@ class TestMemory(TransportContract):
     @pytest.fixture
     async def transport(self) -> AsyncIterator[Transport]:
         transport = MemoryTransport(name="t", prefix="root/")
+        yield transport
+        await transport.close()
+
+
+class TestMemoryWithVersions(VersionsContract):
+    @pytest.fixture
+    async def transport(self) -> AsyncIterator[Transport]:
+        store = MemoryStore(keeps_versions=True)
+        transport = MemoryTransport(store, name="t", prefix="root/")
         yield transport
         await transport.close()
 

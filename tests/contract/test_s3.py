@@ -11,7 +11,7 @@ import pytest
 from tests.servers.buckets import Bucket
 from transports.errors import Changed, TransportError
 from transports.s3 import S3Transport, open_s3
-from transports.testing import TransportContract, put
+from transports.testing import TransportContract, VersionsContract, put
 from transports.testing.support import pinned
 
 if TYPE_CHECKING:
@@ -33,6 +33,22 @@ def seaweed_bucket(seaweed: SeaweedServer) -> Iterator[Bucket]:
 @pytest.fixture(scope="module")
 def moto_bucket(moto_server: MotoServer) -> Iterator[Bucket]:
     bucket = Bucket.create(moto_server)
+    yield bucket
+    bucket.destroy()
+
+
+@pytest.fixture(scope="module")
+def seaweed_versions(seaweed: SeaweedServer) -> Iterator[Bucket]:
+    bucket = Bucket.create(seaweed)
+    bucket.keep_versions()
+    yield bucket
+    bucket.destroy()
+
+
+@pytest.fixture(scope="module")
+def moto_versions(moto_server: MotoServer) -> Iterator[Bucket]:
+    bucket = Bucket.create(moto_server)
+    bucket.keep_versions()
     yield bucket
     bucket.destroy()
 
@@ -93,3 +109,17 @@ class TestMoto(TransportContract):
         assert await transport.list_uploads() == []
         with pytest.raises(TransportError):
             await transport.list_parts("x", upload_id)
+
+
+class TestSeaweedWithVersions(VersionsContract):
+    @pytest.fixture
+    async def transport(self, seaweed_versions: Bucket) -> AsyncIterator[S3Transport]:
+        async with opened(seaweed_versions) as transport:
+            yield transport
+
+
+class TestMotoWithVersions(VersionsContract):
+    @pytest.fixture
+    async def transport(self, moto_versions: Bucket) -> AsyncIterator[S3Transport]:
+        async with opened(moto_versions) as transport:
+            yield transport

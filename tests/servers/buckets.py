@@ -55,6 +55,16 @@ class Bucket:
         endpoint = quote(endpoint_url or self.server.endpoint_url, safe=":/")
         return f"s3://{self.name}/{prefix}?endpoint_url={endpoint}&region={self.server.region}"
 
+    def keep_versions(self) -> None:
+        """Let the server keep what is replaced or deleted."""
+        space = _NAMESPACE.strip("{}")
+        status = "<Status>Enabled</Status>"
+        body = f'<VersioningConfiguration xmlns="{space}">{status}</VersioningConfiguration>'
+        answer = self.server.raw.call(
+            "PUT", f"/{self.name}", query={"versioning": ""}, body=body.encode()
+        )
+        assert answer.status == 200, answer
+
     def put(self, key: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> RawAnswer:
         return self.server.raw.put(self.name, key, body, headers=headers)
 
@@ -101,6 +111,11 @@ class Bucket:
             raw.call("DELETE", f"/{self.name}/{key}", query={"uploadId": number})
         for key in self.list_keys():
             self.delete(key)
+        versions = self._xml({"versions": ""})
+        for version in [*_all(versions, "Version"), *_all(versions, "DeleteMarker")]:
+            key = version.findtext(f"{_NAMESPACE}Key", "")
+            number = version.findtext(f"{_NAMESPACE}VersionId", "")
+            raw.call("DELETE", f"/{self.name}/{key}", query={"versionId": number})
         raw.delete_bucket(self.name)
 
     def _listed(self, prefix: str) -> Iterator[str]:

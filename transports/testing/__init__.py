@@ -13,7 +13,8 @@ that yields a fresh, empty, writable transport (and closes it):
 A store that cannot do everything composes the contracts that apply, instead of skipping tests:
 ``ListingContract`` and ``ReadingContract`` for a read-only one (it overrides ``seed``), plus
 ``WritingContract``, ``NamesContract``, ``UploadContract`` (multipart), ``CopyContract``
-(``server_copy``), ``CopyPartContract`` (``copies_parts``) and ``ConditionalFinishContract``. Needs pytest with pytest-asyncio in auto mode.
+(``server_copy``), ``CopyPartContract`` (``copies_parts``) and ``ConditionalFinishContract``. A store that
+can keep older versions runs ``VersionsContract`` beside them, on a root where it does. Needs pytest with pytest-asyncio in auto mode.
 """
 
 from transports.testing.assembly import ConditionalFinishContract, CopyPartContract
@@ -21,6 +22,7 @@ from transports.testing.names import NamesContract
 from transports.testing.reading import ListingContract, ReadingContract
 from transports.testing.support import Subject, blob, contents, listed, put
 from transports.testing.uploads import CopyContract, UploadContract
+from transports.testing.versions import VersionsContract
 from transports.testing.writing import WritingContract
 
 
@@ -47,6 +49,7 @@ __all__ = [
     "Subject",
     "TransportContract",
     "UploadContract",
+    "VersionsContract",
     "WritingContract",
     "blob",
     "contents",

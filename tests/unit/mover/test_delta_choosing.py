@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mover.delta.costing import Optimise
+from mover.delta.costing import Optimise, Way
 from mover.delta_choosing import (
     finer_bytes,
     first_bytes,
@@ -17,6 +17,7 @@ from mover.delta_choosing import (
     sends_difference,
     single_bytes,
     still_pays,
+    way_of,
 )
 from mover.delta_tasks import Spent
 from mover.measuring import Measured
@@ -172,3 +173,36 @@ def test_what_jobs_hide_is_no_data(key: str, hidden: bool) -> None:
     page = [entry(1), Entry(key, 1, 0)]
     assert is_hidden(key) is hidden
     assert len(visible(page)) == 2 - hidden
+
+
+@pytest.mark.parametrize(
+    ("delta", "sides", "size", "link", "proven", "way"),
+    [
+        (Delta.NEVER, True, GIB, SLOW, True, Way.FULL),
+        (Delta.ALWAYS, False, 20 * MIB, FAST, None, Way.DELTA),
+        (Delta.ALWAYS, False, 20 * MIB, FAST, False, Way.DIRECT),
+        (Delta.AUTO, False, GIB, SLOW, True, Way.FULL),
+        (Delta.AUTO, True, GIB, SLOW, None, Way.DELTA),
+        (Delta.AUTO, True, GIB, SLOW, True, Way.DIRECT),
+        (Delta.AUTO, True, GIB, SLOW, False, Way.DIRECT),
+        # Where the link is quick, one more reading of the old version costs more than it saves,
+        (Delta.AUTO, True, GIB, 125e6, True, Way.DIRECT),
+        (Delta.AUTO, True, GIB, 125e6, False, Way.DELTA),
+        # and where it is quicker than a store any difference does.
+        (Delta.AUTO, True, GIB, FAST, True, Way.FULL),
+    ],
+)
+def test_beside_a_base(
+    delta: Delta, sides: bool, size: int, link: float, proven: bool | None, way: Way
+) -> None:
+    wish = spec(delta, sides=sides)
+    known = Measured(out=link)
+    assert way_of(wish, entry(size), entry(size), known, proven=proven) is way
+
+
+@pytest.mark.parametrize("size", [20 * MIB, GIB, 100 * GIB])
+@pytest.mark.parametrize("link", [None, SLOW, FAST])
+def test_money_always_speaks_for_a_base_that_is_proven(size: int, link: float | None) -> None:
+    wish = spec(Delta.AUTO, optimise=Optimise.COST)
+    known = Measured(out=link)
+    assert way_of(wish, entry(size), entry(size), known, proven=True) is Way.DIRECT

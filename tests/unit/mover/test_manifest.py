@@ -188,3 +188,11 @@ def test_failures_carry_what_their_task_knew() -> None:
     shard = SmallShard(copies=[], probes=[], refused=[refused])
     (row,) = failed_rows(shard, [refused], str, 1)
     assert (row.action, row.size, row.detail) == (Deed.REFUSED, -1, "dots")
+
+
+def test_a_base_whose_name_is_no_unicode() -> None:
+    """It is for people to read, so no form brings it back exactly."""
+    told = DeltaRow(1, 2, 3, 4, 0.5, direct=True, base="base/\udcff")
+    row = decode_row(encode_row(Row("m", 1, Deed.COPIED, 0, delta=told)))
+    assert row.delta is not None
+    assert row.delta.base == "base/\\udcff"

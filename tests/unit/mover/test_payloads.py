@@ -6,7 +6,18 @@ import msgspec
 import pytest
 import zstandard
 
-from mover.delta_tasks import Diff, Outline, Parcel, Patch, Sample, Seek, Sign, Spent
+from mover.delta_tasks import (
+    Diff,
+    Direct,
+    Outline,
+    Parcel,
+    Patch,
+    Prove,
+    Sample,
+    Seek,
+    Sign,
+    Spent,
+)
 from mover.errors import Rejected
 from mover.filtering import Rule, Selection
 from mover.model import (
@@ -51,6 +62,8 @@ PAYLOADS: list[Payload] = [
     LargeObject(entry=ENTRIES[3], seeks=True),
     Sample(entry=ENTRIES[3]),
     Seek(entry=ENTRIES[3], told=(Checksum("md5", "0f"),), samples=b"\x00\xffsignature"),
+    Direct(entry=ENTRIES[3], basis=ENTRIES[1], digest="0f", spent=Spent(gets=1)),
+    Prove(entry=ENTRIES[3], basis=ENTRIES[1], again=True),
     Sign(
         entry=ENTRIES[3],
         basis=ENTRIES[1],
@@ -68,6 +81,9 @@ PAYLOADS: list[Payload] = [
         literal_bytes=1,
         matched_bytes=2,
         spent=Spent(wire_bytes=7),
+        base="é, version 1",
+        direct=True,
+        changed_bytes=3,
     ),
     Patch(
         entry=ENTRIES[0],

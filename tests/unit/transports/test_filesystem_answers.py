@@ -12,6 +12,7 @@ from transports.errors import (
     Invalid,
     NoSpace,
     NotFound,
+    Obstructed,
     Throttled,
     TimedOut,
     TransportError,
@@ -134,8 +135,8 @@ class LibraryError(Exception):
     [
         (FileNotFoundError("x"), NotFound),
         (PermissionError("x"), Denied),
-        (IsADirectoryError("x"), Invalid),
-        (NotADirectoryError("x"), Invalid),
+        (IsADirectoryError("x"), Obstructed),
+        (NotADirectoryError("x"), Obstructed),
         (FileExistsError("x"), AlreadyExists),
         (TimeoutError(), TimedOut),
         (OSError(errno.ENOSPC, "full"), NoSpace),
