@@ -17,7 +17,7 @@ from mover.delta.aligning import Changed, Look, Seen, Shape, Window, tell
 from mover.delta.block_sizes import known_block_bytes
 from mover.delta.checksums import whole_digest
 from mover.delta.costing import bail_out_bytes
-from mover.delta.delta_format import DeltaHead, DeltaWriter, Source
+from mover.delta.delta_format import LEVEL_FAR, DeltaHead, DeltaWriter, Source
 from mover.delta.kernel import Index
 from mover.delta.model import Op, OpKind, pack_ops
 from mover.delta.surveying import Survey, in_batches, survey, windowed
@@ -115,7 +115,8 @@ class Pairing:
         delta = DeltaWriter(
             DeltaHead(
                 basis_size=self._base_bytes, new_size=self._new_bytes, basis_whole=base_digest
-            )
+            ),
+            level=LEVEL_FAR,
         )
         await writer.write(delta.begin())
         batches = in_batches(

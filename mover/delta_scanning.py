@@ -14,7 +14,7 @@ from mover.beside import first_leaf
 from mover.delta import kernel
 from mover.delta.checksums import whole_digest
 from mover.delta.costing import gives_up
-from mover.delta.delta_format import DeltaHead, DeltaWriter
+from mover.delta.delta_format import LEVEL_FAR, DeltaHead, DeltaWriter
 from mover.delta.model import Op, OpKind, unpack_ops
 from mover.delta_inputs import Input, Take
 from mover.delta_levels import Row, Span
@@ -216,7 +216,8 @@ async def write_delta(
 
     Raises ``TransportError``, alone or in groups. A cancel leaves what was written so far.
     """
-    delta = DeltaWriter(DeltaHead(basis_size=basis_size, new_size=new.size))
+    head = DeltaHead(basis_size=basis_size, new_size=new.size)
+    delta = DeltaWriter(head, level=LEVEL_FAR)
     requests = 0
     await writer.write(delta.begin())
     for batch in batches(unpack_ops(ops)):

@@ -26,6 +26,7 @@ EDITS: Final = 100
 BLOCK_MIN: Final = 2 * KIB
 """Smaller blocks often have no anchor, and cost more in rows than they save in literals."""
 
+KNOWN_MIN: Final = 512
 SINGLE_MAX: Final = MIB
 NEXT_MAX: Final = 16 * MIB
 COARSE_MIN: Final = 64 * KIB
@@ -97,8 +98,11 @@ def _power(wish: float, least: int, most: int) -> int:
 
 
 def known_block_bytes(size_bytes: int, *, blocks_max: int) -> int:
-    """Blocks for a basis that is at hand: as small as they pay, and few enough to be indexed."""
-    block_bytes = BLOCK_MIN
+    """Blocks for a basis that is at hand: as small as they pay, and few enough to be indexed.
+
+    No row of theirs travels, so even those pay of which many have no anchor.
+    """
+    block_bytes = KNOWN_MIN
     while size_bytes > block_bytes * blocks_max:
         block_bytes *= 2
     return block_bytes

@@ -31,6 +31,8 @@ OPS_BYTES_MAX: Final = 64 * 1024
 
 OP_BYTES_MAX: Final = 2 * varints.BYTES_MAX
 LEVEL: Final = 3
+LEVEL_FAR: Final = 9
+"""Of zstd: a fifth less than with the third level for some 70 MB/s of a processor, which is more than most links carry."""
 
 HEAD: Final = struct.Struct("<8sHHIQQ")
 SECTION: Final = struct.Struct("<B3sI")
@@ -103,10 +105,12 @@ class DeltaWriter:
 
     All methods return or yield the bytes to write, at most a section each. ``written_bytes``,
     ``literal_bytes``, ``copied_bytes``, ``filled_bytes`` and ``changed_bytes`` count what has come so far.
+    ``level`` is how hard zstd tries.
     """
 
-    def __init__(self, head: DeltaHead) -> None:
+    def __init__(self, head: DeltaHead, *, level: int = LEVEL) -> None:
         self._head = head
+        self._level = level
         self._sections = 0
         self._ops = bytearray()
         self._literals: list[tuple[int, int]] = []
@@ -200,7 +204,7 @@ class DeltaWriter:
             self._ops.clear()
         if source is not None:
             for block in _blocks(self._literals, source):
-                packed = packing.pack_if_smaller(block, level=LEVEL)
+                packed = packing.pack_if_smaller(block, level=self._level)
                 yield (
                     self._section(RAW_SECTION, block)
                     if packed is None
