@@ -54,6 +54,7 @@ bench: $(STAMPS)/bench ## Run the mover and its peers side by side; BENCH='small
 
 soak: $(STAMPS)/test $(STAMPS)/rsync ## Run the tests that take minutes
 	$(PYTHON) -m pytest -q -m soak --timeout=3600
+	$(PYTHON) -m pytest -q tests/property --hypothesis-profile=thorough --timeout=3600
 
 clean: ## Remove the environment, caches and build results
 	rm -rf mover/delta/_native.c mover/delta/_native*.so transports/_pages.c transports/_pages*.so

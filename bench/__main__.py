@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import delta_files, delta_regions, kernel, report
+from bench import delta_files, delta_regions, kernel, releases, report
 from bench.datasets import total
 from bench.fleet_commands import add_fleet_commands, scale_fleet, scale_listing
 from bench.floor_tool import Floor
@@ -55,6 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     delta_regions.add_arguments(
         commands.add_parser("regions", help="keep two regions in step over a line that is counted")
+    )
+    releases.add_arguments(
+        commands.add_parser("releases", help="two releases of a package as tars, beside rsync -z")
     )
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
@@ -147,6 +150,8 @@ def main() -> int:
                 text = delta_files.run(arguments, _tell)
             case "regions":
                 text = delta_regions.run(arguments, _tell)
+            case "releases":
+                text = releases.run(arguments, _tell)
             case "simulate":
                 text = simulation.run(arguments)
             case _:

@@ -39,8 +39,10 @@ pytest.register_assert_rewrite("transports.testing", "scheduler.testing", "tests
 
 # The same examples every time, so that a red run is red again; machines under load are slow.
 settings.register_profile(
-    "house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "thorough", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
+# `make test` has to end before one's patience; `make soak` asks for the thorough ones.
+settings.register_profile("house", settings.get_profile("thorough"), max_examples=40)
 settings.load_profile("house")
 
 
