@@ -31,7 +31,7 @@ CHANGED: Final = 0.05
 """The share of an object that is expected to differ before anybody has looked."""
 
 CHANGED_DIRECT: Final = CHANGED / 2
-"""The same beside a base, which is compared in blocks of 2 KiB and element by element: a guess."""
+"""The same beside a base, which is compared in small blocks and element by element: a guess."""
 
 EDITS: Final = 100
 FEW_EDITS: Final = 30
