@@ -7,6 +7,7 @@ target has at the end is compared by checksums of all its bytes.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace, tell: Callable[[str], None]) -> str:
             root = workspace.root / str(number)
             root.mkdir()
             rows.append(asyncio.run(_row(case, size, root, line, arguments, tell)))
+            shutil.rmtree(root)  # the next one has no room beside it
     return f"an object of {arguments.mib:,} MiB\n\n{report.table(_HEADER, rows)}\n"
 
 

@@ -17,7 +17,6 @@ from tests.e2e.support import (
     Ended,
     Mover,
     assert_equal_trees,
-    environment_for,
     fill_bucket,
     leftovers,
     make_objects,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
-    from bench.stores import SeaweedServer
     from tests.servers.buckets import Bucket
 
 ROUNDS = 3
@@ -46,13 +44,6 @@ ARGUMENTS = ("--workers", "2", "--part-size", "5MiB")
 def objects() -> dict[str, bytes]:
     large = {"large/one.bin": 32 * MIB + 1, "zlarge.bin": 40 * MIB}
     return make_objects(1200, seed=20, large=large)
-
-
-@pytest.fixture
-def mover(seaweed: SeaweedServer, tmp_path: Path) -> Iterator[Mover]:
-    mover = Mover(environment=environment_for(tmp_path / "state", seaweed))
-    yield mover
-    mover.close()
 
 
 def _crew(leader: subprocess.Popen[str]) -> list[psutil.Process]:

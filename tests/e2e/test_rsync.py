@@ -41,13 +41,6 @@ if TYPE_CHECKING:
 SLOW = "tests.e2e.slow_deletes"
 
 
-@pytest.fixture
-def mover(seaweed: SeaweedServer, tmp_path: Path) -> Iterator[Mover]:
-    mover = Mover(environment=environment_for(tmp_path / "state", seaweed))
-    yield mover
-    mover.close()
-
-
 def old_and_new() -> tuple[dict[str, bytes], dict[str, bytes]]:
     """What a source has, and what a target has of it: some, some of another version, and more."""
     new = make_objects(400, seed=31, large={"large.bin": 21 * MIB})

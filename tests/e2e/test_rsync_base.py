@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.redis_process import RedisProcess
 from mover.manifest import decode_segment
-from tests.e2e.fleet import Fleet
 from tests.e2e.support import (
     MIB,
     Mover,
     assert_equal_trees,
-    environment_for,
     fill_bucket,
     leftovers,
     read_bucket,
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.stores import SeaweedServer
+    from tests.e2e.fleet import Fleet
 
 SIDES = ("--source-pool", "us", "--target-pool", "eu")
 ALWAYS = ("--delta", "always", "--no-server-copy")
@@ -55,32 +53,6 @@ OTHER = random.Random(2).randbytes(17 * MIB)
 SOURCE = {"d/weights.bin": NEW, "small": b"1", "other.bin": OTHER[:MIB] + b"new" + OTHER[MIB:]}
 BASE = {"d/weights.bin": OLD, "small": b"0", "other.bin": OTHER[::-1]}
 TARGET = {"d/weights.bin": OLD, "small": b"0", "other.bin": OTHER}
-
-
-@pytest.fixture
-def mover(seaweed: SeaweedServer, tmp_path: Path) -> Iterator[Mover]:
-    mover = Mover(environment=environment_for(tmp_path / "state", seaweed))
-    yield mover
-    mover.close()
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisProcess]:
-    with RedisProcess() as redis:
-        yield redis
-
-
-@pytest.fixture(scope="module")
-def fleet(
-    redis: RedisProcess, seaweed: SeaweedServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    """A worker in each of two pools, for all jobs of this module."""
-    state = tmp_path_factory.mktemp("fleet")
-    fleet = Fleet(redis=redis, environment=environment_for(state, seaweed))
-    for pool in ("us", "eu"):
-        fleet.start_worker("--pool", pool)
-    yield fleet
-    fleet.close()
 
 
 def rows_of(root: Path) -> dict[str, Any]:

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.redis_process import RedisProcess
 from mover.manifest import decode_segment
 from tests.e2e.fleet import Fleet
 from tests.e2e.support import (
     MIB,
     Mover,
     assert_equal_trees,
-    environment_for,
     fill_bucket,
     leftovers,
     read_bucket,
@@ -26,10 +24,9 @@ from tests.e2e.support import (
 from tests.faults.script import Answer, Drip, Rule, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from bench.stores import SeaweedServer
     from tests.conftest import ProxyFactory
     from tests.servers.buckets import Bucket
 
@@ -48,32 +45,6 @@ def versions(size: int = 24 * MIB, seed: int = 4) -> tuple[bytes, bytes]:
 OLD, NEW = versions()
 SOURCE = {"big.bin": NEW, "d/small": b"1", "same": b"same"}
 TARGET = {"big.bin": OLD, "extra": b"extra", "same": b"same"}
-
-
-@pytest.fixture
-def mover(seaweed: SeaweedServer, tmp_path: Path) -> Iterator[Mover]:
-    mover = Mover(environment=environment_for(tmp_path / "state", seaweed))
-    yield mover
-    mover.close()
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisProcess]:
-    with RedisProcess() as redis:
-        yield redis
-
-
-@pytest.fixture(scope="module")
-def fleet(
-    redis: RedisProcess, seaweed: SeaweedServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Fleet]:
-    """A worker in each of two pools, for all jobs of this module."""
-    state = tmp_path_factory.mktemp("fleet")
-    fleet = Fleet(redis=redis, environment=environment_for(state, seaweed))
-    for pool in ("us", "eu"):
-        fleet.start_worker("--pool", pool)
-    yield fleet
-    fleet.close()
 
 
 def rows_of(state: Path, job: str) -> list[Any]:

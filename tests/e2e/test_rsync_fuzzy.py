@@ -7,16 +7,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from bench.redis_process import RedisProcess
 from mover.manifest import decode_segment
-from tests.e2e.fleet import Fleet
 from tests.e2e.support import (
     MIB,
     Mover,
     assert_equal_trees,
-    environment_for,
     fill_bucket,
     read_bucket,
     read_tree,
@@ -24,9 +19,7 @@ from tests.e2e.support import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from bench.stores import SeaweedServer
+    from tests.e2e.fleet import Fleet
     from tests.servers.buckets import Bucket
 
 SIDES = ("--source-pool", "us", "--target-pool", "eu", "--no-server-copy")
@@ -36,25 +29,6 @@ OLD = DRAW.randbytes(20 * MIB)
 NEW = b"\x00new\x00new" + OLD[: 9 * MIB] + DRAW.randbytes(40_000) + OLD[9 * MIB + 30_000 :]
 SAME = DRAW.randbytes(18 * MIB)
 DECOY, OTHER = DRAW.randbytes(17 * MIB), DRAW.randbytes(17 * MIB)
-
-
-@pytest.fixture
-def mover(seaweed: SeaweedServer, tmp_path: Path) -> Iterator[Mover]:
-    mover = Mover(environment=environment_for(tmp_path / "state", seaweed))
-    yield mover
-    mover.close()
-
-
-@pytest.fixture(scope="module")
-def fleet(seaweed: SeaweedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A worker in each of two pools, for all jobs of this module."""
-    state = tmp_path_factory.mktemp("fleet")
-    with RedisProcess() as redis:
-        fleet = Fleet(redis=redis, environment=environment_for(state, seaweed))
-        for pool in ("us", "eu"):
-            fleet.start_worker("--pool", pool)
-        yield fleet
-        fleet.close()
 
 
 def made_of(state: Path | str, job: str) -> dict[str, Any]:
