@@ -26,7 +26,7 @@ EDITS: Final = 100
 BLOCK_MIN: Final = 2 * KIB
 """Smaller blocks often have no anchor, and cost more in rows than they save in literals."""
 
-KNOWN_MIN: Final = 512
+KNOWN_MIN: Final = 1024
 SINGLE_MAX: Final = MIB
 NEXT_MAX: Final = 16 * MIB
 COARSE_MIN: Final = 64 * KIB
@@ -100,7 +100,8 @@ def _power(wish: float, least: int, most: int) -> int:
 def known_block_bytes(size_bytes: int, *, blocks_max: int) -> int:
     """Blocks for a basis that is at hand: as small as they pay, and few enough to be indexed.
 
-    No row of theirs travels, so even those pay of which many have no anchor.
+    No row of theirs travels. Of smaller ones than ``KNOWN_MIN`` some stay equal between scattered changes
+    of elements, and those are told in fewer bytes without such gaps.
     """
     block_bytes = KNOWN_MIN
     while size_bytes > block_bytes * blocks_max:

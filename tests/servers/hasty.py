@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from unittest.mock import patch
 
-from mover import letters, wiring
+from mover import dressing, letters
 from mover.__main__ import main
 from transports.retry_policy import RetryPolicy
 
@@ -18,7 +18,7 @@ IMPATIENT = RetryPolicy(attempts_max=2, base_s=0.01)
 
 if __name__ == "__main__":
     with (
-        patch.object(wiring, "DEFAULT_POLICY", IMPATIENT),
+        patch.object(dressing, "DEFAULT_POLICY", IMPATIENT),
         patch.object(letters, "OBJECT_ATTEMPTS_MAX", ATTEMPTS),
     ):
         sys.exit(main())
