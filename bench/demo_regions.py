@@ -47,7 +47,7 @@ async def _show(root: Path, tell: Callable[[str], None]) -> None:
         await regions.put(new, "source", "tree/model.bin")
         regions.start_workers()
         tree = f"s3://{BUCKET}/tree/"
-        # The limit says how quick the line is; what nobody has told it takes for a gigabit.
+        # The limit says how quick the line is; a guess stands for what nobody has told.
         fleet = ("--source-pool", SOURCE_POOL, "--target-pool", TARGET_POOL, "--limit", "12MB/s")
         arguments = ("rsync", tree, tree, *fleet, "--queue", regions.redis.url)
         tell(f"\nOne percent of an object of 256 MiB has changed\n$ mover {' '.join(arguments)}")

@@ -68,7 +68,7 @@ def _threads_option(command: F) -> F:
         "--threads",
         type=click.IntRange(1, THREADS_MAX),
         metavar="N",
-        help="Threads that work on a local file.  [default: one for each 4 GiB, at most one a core]",
+        help="Threads that work on a local file.  [default: one, and one more for each 4 GiB, up to one a core]",
     )(command)
 
 
