@@ -5,6 +5,7 @@ from typing import Final
 
 from mover.delta.block_sizes import (
     LEVELS_MAX,
+    MENDED_ROW_BYTES,
     ROUND_BYTES,
     next_block_bytes,
     single_block_bytes,
@@ -34,7 +35,7 @@ CHANGED_DIRECT: Final = CHANGED / 2
 """The same beside a base, which is compared in small blocks and element by element: a guess."""
 
 EDITS: Final = 100
-FEW_EDITS: Final = 30
+FEW_EDITS: Final = 100
 """What is expected of an object while a finer signature may still follow: being wrong costs one more
 of those, a first one with small blocks costs its bytes whatever has changed."""
 
@@ -44,7 +45,7 @@ ROUND_S: Final = 0.5
 PART_MIN: Final = 5 * 1024 * 1024
 """The least that a part of an upload has where stores ask for it."""
 
-BLOCK_MIN: Final = 8 * 1024
+BLOCK_MIN: Final = 4 * 1024
 """Smaller blocks would make the signature more than 0.3 % of the object, also where nothing matches."""
 
 
@@ -126,7 +127,7 @@ def is_another(*, literal_bytes: int, size_bytes: int) -> bool:
 
 def single_bytes(size_bytes: int) -> int:
     """The blocks of a signature that nothing finer follows."""
-    return max(single_block_bytes(size_bytes), BLOCK_MIN)
+    return max(single_block_bytes(size_bytes, row_bytes=MENDED_ROW_BYTES), BLOCK_MIN)
 
 
 def first_bytes(spec: CopySpec, size_bytes: int, link: float | None) -> int:
@@ -136,17 +137,26 @@ def first_bytes(spec: CopySpec, size_bytes: int, link: float | None) -> int:
 
 
 def finer_bytes(
-    spec: CopySpec, *, open_bytes: int, edits: int, level: int, link: float | None
+    spec: CopySpec,
+    *,
+    open_bytes: int,
+    edits: int,
+    level: int,
+    link: float | None,
+    packed: float = 1.0,
 ) -> int | None:
     """The blocks of the next signature, of ``open_bytes`` that nothing has matched; None for none.
 
-    ``edits`` are expected in them; ``level`` signatures came before this one.
+    ``edits`` are expected in them; ``level`` signatures came before this one. ``packed`` is how much a
+    byte of them takes that is sent as it is, once it is packed.
     """
     levels = LEVELS_MAX - level
     if levels <= 0:
         return None
     round_bytes = _round_bytes(spec, link)
-    return next_block_bytes(open_bytes, edits, round_bytes=round_bytes, levels=levels)
+    return next_block_bytes(
+        open_bytes, edits, round_bytes=round_bytes, levels=levels, packed=packed
+    )
 
 
 def _round_bytes(spec: CopySpec, link: float | None) -> int:

@@ -69,9 +69,10 @@ def anchors(data: bytes | memoryview, bits: int) -> list[int]:
     return [at for at, value in enumerate(folded[:positions]) if (0x7FFF - value) & 0xFFFF < limit]
 
 
-def key_of(window: bytes | memoryview, seed: int) -> int:
-    """The key of an anchor, of the 64 bytes at it."""
-    return xxhash.xxh3_64_intdigest(window, seed)
+def key_of(window: bytes | memoryview, head: SignatureHead) -> int:
+    """What is kept of the key of an anchor, of the 64 bytes at it."""
+    whole: int = xxhash.xxh3_64_intdigest(window, head.seed)
+    return whole & ((1 << 8 * head.key_bytes) - 1)
 
 
 def slow_digest(strong: Strong) -> Callable[[bytes | memoryview], bytes]:

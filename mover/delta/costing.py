@@ -14,7 +14,7 @@ from mover.delta.parting import MIB
 
 GB: Final = 1_000_000_000
 
-SIGNATURE_BYTES_PER_BLOCK: Final = 28
+SIGNATURE_BYTES_PER_BLOCK: Final = 10
 """An anchor, a key and a whole digest: what a block of a signature takes on its way."""
 
 SAVING_MIN: Final = 0.05

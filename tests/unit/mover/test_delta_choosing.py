@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from mover.delta.block_sizes import MENDED_ROW_BYTES
 from mover.delta.costing import Optimise, Way
 from mover.delta_choosing import (
     finer_bytes,
@@ -116,16 +117,16 @@ def test_another_object() -> None:
 
 @pytest.mark.parametrize("size", [16 * MIB, 64 * MIB, GIB, 1 << 40])
 def test_a_signature_is_next_to_nothing_beside_its_object(size: int) -> None:
-    assert size / single_bytes(size) * 24 <= 0.003 * size
+    assert size / single_bytes(size) * MENDED_ROW_BYTES <= 0.003 * size
 
 
 @pytest.mark.parametrize(
     ("optimise", "link", "first", "finer"),
     [
-        (Optimise.TIME, None, 2 * 1024 * 1024, True),  # nobody knows the link: bytes count
-        (Optimise.COST, SLOW, 2 * 1024 * 1024, True),
-        (Optimise.TIME, SLOW, 32 * 1024, False),
-        (Optimise.TIME, FAST, 16 * 1024, False),
+        (Optimise.TIME, None, 1024 * 1024, True),  # nobody knows the link: bytes count
+        (Optimise.COST, SLOW, 1024 * 1024, True),
+        (Optimise.TIME, SLOW, 8 * 1024, False),
+        (Optimise.TIME, FAST, 8 * 1024, False),
     ],
 )
 def test_how_large_blocks_are(
@@ -135,7 +136,7 @@ def test_how_large_blocks_are(
     assert first_bytes(wish, GIB, link) == first
     asked = finer_bytes(wish, open_bytes=first, edits=1, level=1, link=link)
     assert (asked is not None) is finer
-    assert finer_bytes(wish, open_bytes=GIB, edits=99, level=3, link=None) is None
+    assert finer_bytes(wish, open_bytes=GIB, edits=99, level=4, link=None) is None
     assert finer_bytes(wish, open_bytes=0, edits=0, level=1, link=None) is None
 
 
