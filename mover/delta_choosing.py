@@ -13,6 +13,7 @@ from mover.delta.block_sizes import (
 from mover.delta.costing import (
     BAIL_OUT_MATCHED,
     GB,
+    MISSED,
     Job,
     Optimise,
     Prices,
@@ -22,6 +23,7 @@ from mover.delta.costing import (
     delta_cost,
     direct_cost,
     full_cost,
+    looking_cost,
 )
 from mover.delta_tasks import Spent
 from mover.measuring import LINK_PRIOR, Measured
@@ -74,6 +76,21 @@ def sends_difference(spec: CopySpec, entry: Entry, basis: Entry, known: Measured
         return False
     job = _job(entry, basis, changed=CHANGED, edits=EDITS)
     return choose(job, rates_of(known), optimise=spec.optimise) is Way.DELTA
+
+
+def asks_samples(spec: CopySpec, entry: Entry, basis: Entry, known: Measured) -> bool:
+    """Whether to look at samples before the basis is signed: if none matches, the object goes whole.
+
+    It is asked where finding out by a signature costs more than a difference that would be missed so.
+    """
+    if spec.delta is Delta.ALWAYS:
+        return False
+    job, rates, prices = _job(entry, basis, changed=CHANGED, edits=EDITS), rates_of(known), Prices()
+    full, delta, looking = (
+        cost(job, rates, prices).measure(spec.optimise)
+        for cost in (full_cost, delta_cost, looking_cost)
+    )
+    return MISSED * (full - delta) < looking
 
 
 def way_of(

@@ -9,6 +9,7 @@ import pytest
 from mover.delta.block_sizes import MENDED_ROW_BYTES
 from mover.delta.costing import Optimise, Way
 from mover.delta_choosing import (
+    asks_samples,
     finer_bytes,
     first_bytes,
     is_another,
@@ -89,6 +90,25 @@ def test_before_anybody_has_looked(
 )
 def test_a_slow_link_turns_the_choice_and_so_do_slow_stores(known: Measured, sends: bool) -> None:
     assert sends_difference(spec(Delta.AUTO), entry(GIB), entry(GIB), known) is sends
+
+
+@pytest.mark.parametrize(
+    ("delta", "optimise", "known", "asks"),
+    [
+        (Delta.AUTO, Optimise.TIME, Measured(), True),
+        (Delta.AUTO, Optimise.TIME, Measured(out=125e6), True),
+        (Delta.AUTO, Optimise.TIME, Measured(out=SLOW), True),
+        (Delta.AUTO, Optimise.TIME, Measured(out=2.5e6), False),  # minutes to be saved
+        (Delta.AUTO, Optimise.TIME, Measured(out=SLOW, target_read=5e9), False),
+        (Delta.AUTO, Optimise.COST, Measured(out=125e6), False),  # to read near by is cheap
+        (Delta.ALWAYS, Optimise.TIME, Measured(out=125e6), False),
+    ],
+)
+def test_samples_are_asked_where_a_signature_takes_longer_than_it_may_save(
+    delta: Delta, optimise: Optimise, known: Measured, asks: bool
+) -> None:
+    wish = spec(delta, optimise=optimise)
+    assert asks_samples(wish, entry(GIB), entry(GIB), known) is asks
 
 
 @pytest.mark.parametrize(
