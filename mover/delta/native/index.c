@@ -8,7 +8,7 @@ uint32_t dk_anchor_bits(uint32_t block) {
     uint32_t width = 0;
     for (uint32_t rest = block - DK_KEY_BYTES + 1; rest; rest >>= 1)
         width++;
-    return width < 4 ? 0 : width - 4 > 10 ? 10 : width - 4;
+    return width < 3 ? 0 : width - 3 > 10 ? 10 : width - 3;
 }
 
 static int has_key(const dk_index *index, uint32_t block) {
