@@ -4,7 +4,7 @@ An object is read once, from start to end, and a bounded part of it is in memory
 longer than a moment runs in threads, so that signals and progress are seen.
 """
 
-import secrets
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -81,7 +81,7 @@ class SignWish:
             strong=self.strong,
             strong_bytes=widths.strong_bytes,
             key_bytes=widths.key_bytes,
-            seed=secrets.randbits(64) if self.strong is Strong.XXH3_128 else 0,
+            seed=int.from_bytes(os.urandom(8), "little") if self.strong is Strong.XXH3_128 else 0,
         )
 
     def _widths(self, size: int, block_bytes: int) -> Widths:

@@ -21,7 +21,6 @@ block. A block is known by its first anchor: its offset in the block, and its ke
 up at the anchors of the new bytes only, and asks the digest of the whole block before it believes.
 """
 
-import hashlib
 import importlib
 from collections.abc import Callable
 from typing import Final
@@ -79,6 +78,8 @@ def key_of(window: bytes | memoryview, head: SignatureHead) -> int:
 def slow_digest(strong: Strong) -> Callable[[bytes | memoryview], bytes]:
     """The whole digest of a kind that is not XXH3-128. Raises ``ValueError`` where none is here."""
     if strong is Strong.SHA256:
+        import hashlib  # brings a library of its own, which few need
+
         return lambda block: hashlib.sha256(block).digest()
     if strong is not Strong.BLAKE3:
         raise ValueError(f"{strong.name} is no slow digest")
