@@ -81,7 +81,7 @@ class SignWish:
             strong=self.strong,
             strong_bytes=widths.strong_bytes,
             key_bytes=widths.key_bytes,
-            seed=int.from_bytes(os.urandom(8), "little") if self.strong is Strong.XXH3_128 else 0,
+            seed=random_seed() if self.strong is Strong.XXH3_128 else 0,
         )
 
     def _widths(self, size: int, block_bytes: int) -> Widths:
@@ -90,6 +90,11 @@ class SignWish:
         if self.mended:
             return mended_widths(size, block_bytes)
         return Widths(KEY_BYTES_MAX, wire_strong_bytes(size, block_bytes, self.strong))
+
+
+def random_seed() -> int:
+    """A seed of XXH3-128, that nobody knows before it is used."""
+    return int.from_bytes(os.urandom(8), "little")
 
 
 def refuse_unknown(head: SignatureHead) -> None:
