@@ -106,32 +106,22 @@ def cut(signature: Signature, widths: Widths) -> Signature:
     head = signature.head
     key_bytes = min(widths.key_bytes, head.key_bytes)
     strong_bytes = min(widths.strong_bytes, head.strong_bytes)
-    keys = _widened(_narrowed(signature.keys, KEY_BYTES_MAX, key_bytes), key_bytes, KEY_BYTES_MAX)
+    keys = _resized(_resized(signature.keys, KEY_BYTES_MAX, key_bytes), key_bytes, KEY_BYTES_MAX)
     return Signature(
         replace(head, key_bytes=key_bytes, strong_bytes=strong_bytes),
         signature.anchors,
         keys,
-        _narrowed(signature.digests, head.strong_bytes, strong_bytes),
+        _resized(signature.digests, head.strong_bytes, strong_bytes),
     )
 
 
-def _narrowed(column: bytes, wide: int, narrow: int) -> bytes:
-    """The first bytes of each row of a column."""
-    if narrow == wide:
+def _resized(column: bytes, old: int, new: int) -> bytes:
+    """The rows of a column in another width: only their first bytes, or with zeros behind them."""
+    if new == old:
         return column
-    rows = bytearray(len(column) // wide * narrow)
-    for place in range(narrow):
-        rows[place::narrow] = column[place::wide]
-    return bytes(rows)
-
-
-def _widened(column: bytes, narrow: int, wide: int) -> bytes:
-    """The same rows with zeros behind them."""
-    if narrow == wide:
-        return column
-    rows = bytearray(len(column) // narrow * wide)
-    for place in range(narrow):
-        rows[place::wide] = column[place::narrow]
+    rows = bytearray(len(column) // old * new)
+    for place in range(min(old, new)):
+        rows[place::new] = column[place::old]
     return bytes(rows)
 
 
@@ -173,7 +163,7 @@ def _group(signature: Signature, first: int, number: int) -> bytes:
         (
             _GROUP.pack(stop - first, len(anchors), coding, bytes(3)),
             anchors,
-            _narrowed(
+            _resized(
                 signature.keys[KEY_BYTES_MAX * first : KEY_BYTES_MAX * stop],
                 KEY_BYTES_MAX,
                 key_bytes,
@@ -294,7 +284,7 @@ class SignatureReader:
         planes, digests_at = body[:anchors_bytes], anchors_bytes + head.key_bytes * blocks
         if coding == _ZSTD:
             planes = self._unpack(planes, 4 * blocks)
-        keys = _widened(body[anchors_bytes:digests_at], head.key_bytes, KEY_BYTES_MAX)
+        keys = _resized(body[anchors_bytes:digests_at], head.key_bytes, KEY_BYTES_MAX)
         return _from_planes(planes), keys, body[digests_at:]
 
     def _unpack(self, packed: bytes, size: int) -> bytes:
