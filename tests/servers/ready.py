@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, Self
@@ -83,6 +84,8 @@ class ReadyProcess:
                 [its_input, its_output, its_errors, status],
             )
         self.returncode: int | None = None
+        # Whoever kills it waits for it too, beside the thread that waits already.
+        self._ending, self._draining = threading.Lock(), threading.Lock()
         self.pid = self._read_number()
 
     def __enter__(self) -> Self:
@@ -115,15 +118,17 @@ class ReadyProcess:
             waiting.register(self._status, select.POLLIN)
             if not waiting.poll(None if timeout is None else timeout * 1000):
                 raise subprocess.TimeoutExpired("mover", timeout or 0)
-            self.returncode = self._read_number()
-            os.close(self._status)
+            with self._ending:
+                if self.returncode is None:
+                    self.returncode = self._read_number()
+                    os.close(self._status)
         return self.returncode
 
     def communicate(
         self, input: bytes | None = None, timeout: float | None = None
     ) -> tuple[bytes, bytes]:
         """What it printed; it is killed when it takes longer than ``timeout`` seconds."""
-        with ThreadPoolExecutor(3) as crew:
+        with self._draining, ThreadPoolExecutor(3) as crew:
             out, errors = (crew.submit(_drain, stream) for stream in (self.stdout, self.stderr))
             fed = crew.submit(_feed, self.stdin, input or b"")
             try:
