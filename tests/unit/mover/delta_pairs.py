@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mover.beside import first_leaf
 from mover.delta_parcels import clean_up
+from mover.measuring import Measured
 from mover.model import Delta, LargeObject, Tally, TaskResult
 from mover.naming import is_hidden
 from mover.payloads import decode_payload, decode_result, encode_payload
@@ -130,6 +131,11 @@ class Pair:
     @property
     def made(self) -> bytes:
         return self.target.store.objects["big"].data
+
+
+async def slow_link() -> Measured:
+    """What a job knows of its link that has a limit."""
+    return Measured(limit=1e6)
 
 
 class Killed(BaseException):

@@ -10,8 +10,7 @@ import pytest
 from mover.delta_tasks import Diff, Patch, Sample, Seek, Sign
 from mover.model import Chunk, Delta, LargeObject
 from mover.payloads import decode_payload
-from tests.unit.mover.engine import make_executor
-from tests.unit.mover.test_delta_sending import (
+from tests.unit.mover.delta_pairs import (
     MIB,
     NEW,
     OTHER,
@@ -19,6 +18,7 @@ from tests.unit.mover.test_delta_sending import (
     replaced,
     slow_link,
 )
+from tests.unit.mover.engine import make_executor
 from transports.errors import Denied
 from transports.faults import Fault, Faults
 

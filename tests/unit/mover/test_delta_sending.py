@@ -12,7 +12,6 @@ from mover.delta.part_signing import part_head
 from mover.delta_keeping import Keeper
 from mover.delta_stored import PartSigner, StoredParts
 from mover.delta_tasks import Diff, Patch, Sign
-from mover.measuring import Measured
 from mover.model import Compare, Delta, LargeObject, SmallShard
 from mover.naming import is_hidden
 from mover.payloads import encode_payload
@@ -29,6 +28,7 @@ from tests.unit.mover.delta_pairs import (
     Replacing,
     is_cleaned,
     killed_at_every_call,
+    slow_link,
 )
 from tests.unit.mover.engine import entries_of, fill, make_executor
 from transports.errors import TransportError, Unavailable, Unsupported
@@ -146,10 +146,6 @@ async def test_what_matches_nothing_goes_whole_at_the_price_of_its_signature() -
     assert pair.is_clean()
     assert (tally.copied_objects, tally.patched_objects) == (1, 0)
     assert len(OTHER) < tally.wire_bytes <= 1.005 * len(OTHER)
-
-
-async def slow_link() -> Measured:
-    return Measured(limit=1e6)
 
 
 @pytest.mark.parametrize(
