@@ -14,20 +14,31 @@ from transports.model import Checksum, Entry, PartReceipt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """Bytes that a job hides at its target, in objects of ``piece_bytes``; the last may be smaller."""
+    """Bytes that a job hides at its target, in objects of ``piece_bytes``; the last may be smaller.
+
+    With ``at``, the address of a worker, that worker keeps them instead, but for the ``stored`` pieces that
+    it did not take.
+    """
 
     name: str
     size: int
     piece_bytes: int
+    at: str = ""
+    stored: int = 0
 
     @property
     def count(self) -> int:
         return -(-self.size // self.piece_bytes)
 
     @property
+    def puts(self) -> int:
+        """The requests to the store that writing it took."""
+        return self.stored if self.at else self.count
+
+    @property
     def reads(self) -> int:
-        """The requests that reading it takes: a look at each piece, and its bytes."""
-        return 2 * self.count
+        """The requests to the store that reading it takes: a look at each piece, and its bytes."""
+        return 2 * self.puts
 
     def piece(self, number: int) -> Entry:
         """The object with a piece of it; they count from 0."""
@@ -44,13 +55,15 @@ def piece_name(name: str, number: int) -> str:
 class Spent:
     """What a difference took so far. ``wire_bytes`` crossed between the sides.
 
-    ``gets`` and ``puts`` are requests, ``hashed_bytes`` went through a processor.
+    ``gets`` and ``puts`` are requests, ``hashed_bytes`` went through a processor. ``lost`` is the address of
+    a worker from which parcels were not got: the object began anew then, and leaves them at the target.
     """
 
     wire_bytes: int = 0
     gets: int = 0
     puts: int = 0
     hashed_bytes: int = 0
+    lost: str = ""
 
     @property
     def requests(self) -> int:
@@ -62,6 +75,7 @@ class Spent:
             gets=self.gets + other.gets,
             puts=self.puts + other.puts,
             hashed_bytes=self.hashed_bytes + other.hashed_bytes,
+            lost=other.lost or self.lost,
         )
 
 
@@ -194,3 +208,15 @@ class Patch:
 DeltaTask = Direct | Prove | Sign | Diff | Patch
 
 SeekTask = Sample | Seek
+
+
+def keepers_of(task: DeltaTask) -> set[str]:
+    """The workers that keep what an object has left so far."""
+    parcels: list[Parcel | None] = []
+    if isinstance(task, Sign | Diff) and task.outline is not None:
+        parcels += [task.outline.ops, task.outline.ladder]
+    if isinstance(task, Diff):
+        parcels.append(task.signature)
+    if isinstance(task, Patch):
+        parcels += [task.delta, task.ladder]
+    return {parcel.at for parcel in parcels if parcel is not None and parcel.at}

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from mover.budget import ByteBudget
+from mover.depots import Depot, Peers
 from mover.measuring import Gauge, Measured
 from mover.model import CopySpec, Tally, Verify
 from mover.recording import ManifestWriter
@@ -35,6 +36,7 @@ class Ends:
     the same stores for workers that are near them, without a rate on bytes; None where there is no
     such rate, or no such side. ``gauge`` has what this process has measured between two sides, ``rates``
     tells what all processes of the job know by now.
+    ``peers`` and ``unmetered_peers`` are the workers that keep parcels, in the same way; both None where none do.
     ``base`` opens the store of older copies near the source, once; it raises ``TransportError``,
     ``MoverError`` or ``ValueError`` where it cannot. None where there is none.
     """
@@ -52,6 +54,8 @@ class Ends:
     rates: Callable[[], Awaitable[Measured]] = nothing_measured
     gauge: Gauge | None = None
     base: Callable[[], Awaitable[Transport]] | None = None
+    peers: Peers | None = None
+    unmetered_peers: Peers | None = None
 
     @property
     def near_source(self) -> Transport:
@@ -62,6 +66,16 @@ class Ends:
     def near_target(self) -> Transport:
         """The target, for who is near it."""
         return self.unmetered_target or self.target
+
+    @property
+    def near_depot(self) -> Depot:
+        """Where parcels are, for who is near the target."""
+        return Depot(self.near_target, self.unmetered_peers or self.peers)
+
+    @property
+    def far_depot(self) -> Depot:
+        """Where parcels are, for who is near the source: their bytes cross the link."""
+        return Depot(self.target, self.peers)
 
     def at_target(self, entry: Entry) -> Entry:
         """The entry under its target key."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from mover.crew import read_beats
+from mover.depots import Meter
 from mover.measuring import Gauge, Measured, Way
 from mover.model import CopySpec
 from scheduler.errors import StoreUnavailable
@@ -50,6 +51,10 @@ class Stopwatches:
             writes=watches[Way.TARGET_WRITE],
             copies=watches[Way.TARGET_COPY],
         )
+
+    def on_link(self) -> Meter:
+        """What crosses between two workers, timed."""
+        return Meter(reads=self._watches[Way.BACK], writes=self._watches[Way.OUT])
 
 
 class Agreement:

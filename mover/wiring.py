@@ -116,6 +116,8 @@ async def open_job_ends(
         gauge = Gauge(time.monotonic) if spec.has_sides and store is not None else None
         wardrobe = Wardrobe(spec=spec, live=live, resources=resources, rates=rates, gauge=gauge)
         dressed = await wardrobe.dress(source, target, shared, stack)
+        if resources.peering is not None:
+            stack.enter_context(resources.peering.holding(job))
         yield Ends(
             spec=spec,
             source=dressed.source,
@@ -124,6 +126,8 @@ async def open_job_ends(
             unmetered_target=dressed.unmetered_target,
             rates=agreement(store, rates),
             gauge=gauge,
+            peers=dressed.peers,
+            unmetered_peers=dressed.unmetered_peers,
             base=base and Once(lambda: dressed.put_on_base(base)),
             token=job,
             budget=resources.budget,
