@@ -27,7 +27,6 @@ from mover.delta_receiving import ladder_bytes
 from mover.delta_scanning import Scanned
 from mover.delta_sending import READ_BYTES, Whole, first_sign
 from mover.delta_tasks import DeltaTask, Diff, Direct, Patch, Prove, Sign, Spent
-from mover.depots import NO_KEEPER
 from mover.ends import Ends
 from mover.errors import MoverError
 from mover.model import LargeObject
@@ -268,12 +267,12 @@ class Director(Step):
         found: Survey,
         digest: bytes,
     ) -> Patch:
-        entry = task.entry
-        async with parcel_writer(self._far, self._name(entry, "delta")) as writer:
+        entry, keeper = task.entry, await self._keeper()
+        async with parcel_writer(self._far, self._name(entry, "delta"), keeper=keeper) as writer:
             delta = await pairing.write(scanned, found, digest, writer)
             parcel = await writer.finish()
         self._spend(wire_bytes=parcel.size, gets=pairing.requests, puts=parcel.puts)
-        ladder = await self._leave(entry, "ladder", ladder_bytes(scanned.ladder), keeper=NO_KEEPER)
+        ladder = await self._leave(entry, "ladder", ladder_bytes(scanned.ladder), keeper=keeper)
         return Patch(
             entry=entry,
             basis=task.basis,

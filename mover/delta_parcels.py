@@ -15,8 +15,8 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from mover.beside import first_leaf
-from mover.delta_tasks import Parcel, Spent, piece_name
-from mover.depots import NO_KEEPER, Depot
+from mover.delta_tasks import Keeper, Parcel, Spent, choose_keeper, piece_name
+from mover.depots import Depot
 from mover.ends import Ends
 from mover.model import Delta
 from mover.naming import HIDDEN
@@ -58,10 +58,12 @@ class KeeperLost(Spoiled):
 class ParcelWriter:
     """Writes one parcel, piece by piece; ``parcel_writer`` makes it."""
 
-    def __init__(self, depot: Depot, name: str, group: asyncio.TaskGroup, keeper: str) -> None:
+    def __init__(
+        self, depot: Depot, name: str, group: asyncio.TaskGroup, keeper: Keeper | None
+    ) -> None:
         self._depot = depot
         self._name = name
-        self._keeper = keeper if depot.peers is not None else NO_KEEPER
+        self._keeper = keeper
         self._refused = False
         self._stored = 0
         self._group: asyncio.TaskGroup = group
@@ -89,7 +91,7 @@ class ParcelWriter:
             name=self._name,
             size=self._size,
             piece_bytes=PIECE_BYTES,
-            at=NO_KEEPER if is_stored else self._keeper,
+            at=None if is_stored else self._keeper,
             stored=0 if is_stored else self._stored,
         )
 
@@ -113,17 +115,17 @@ class ParcelWriter:
             raise receipt
 
     async def _is_kept(self, blob: Blob) -> bool:
-        peers = self._depot.peers
-        if peers is None or self._keeper == NO_KEEPER or self._refused:
+        peers = self._keeper and self._depot.peers_of(self._keeper)
+        if self._keeper is None or peers is None or self._refused:
             return False
-        is_kept = await peers.put(self._keeper, blob.entry.key, bytes(blob.data))
+        is_kept = await peers.put(self._keeper.address, blob.entry.key, bytes(blob.data))
         self._refused = self._refused or not is_kept
         return is_kept
 
 
 @asynccontextmanager
 async def parcel_writer(
-    depot: Depot, name: str, *, keeper: str = NO_KEEPER
+    depot: Depot, name: str, *, keeper: Keeper | None = None
 ) -> AsyncGenerator[ParcelWriter, None]:
     """A writer of a parcel. Errors come out alone; what was written then stays for the clean-up."""
     try:
@@ -147,14 +149,16 @@ class Step:
         prefix = object_prefix(self._ends.token, self._ends.target_key(entry.key))
         return f"{prefix}{self._lease.task_id}-{self._lease.generation}.{what}"
 
-    def _own_keeper(self) -> str:
-        """The address of this worker, near the target, if it keeps what the other side can get."""
-        if (peers := self._near.peers) is None:
-            return NO_KEEPER
+    async def _keeper(self, given: Keeper | None = None) -> Keeper | None:
+        """Who is to keep what the step leaves; ``given`` keeps what it has got. None: the store."""
+        peers = self._near.at_target
+        if peers is None:
+            return None
         if self._spent.lost:
             peers.lost(self._spent.lost)
-            return NO_KEEPER
-        return peers.own
+            return None
+        known = [each for each in await self._ends.keepers() if not peers.is_away(each.address)]
+        return choose_keeper(self._lease.task_id, given=given, own=peers.own, known=known)
 
     def _spend(
         self, *, wire_bytes: int = 0, gets: int = 0, puts: int = 0, hashed_bytes: int = 0
@@ -162,7 +166,9 @@ class Step:
         spent = Spent(wire_bytes=wire_bytes, gets=gets, puts=puts, hashed_bytes=hashed_bytes)
         self._spent = self._spent.plus(spent)
 
-    async def _leave(self, entry: Entry, what: str, data: bytes, *, keeper: str) -> Parcel:
+    async def _leave(
+        self, entry: Entry, what: str, data: bytes, *, keeper: Keeper | None
+    ) -> Parcel:
         """Leave something small for the other side. Raises ``TransportError``."""
         name = self._name(entry, what)
         async with parcel_writer(self._far, name, keeper=keeper) as writer:
@@ -189,18 +195,19 @@ async def pour_parcel(depot: Depot, parcel: Parcel, take: Take) -> None:
 async def _read_piece(depot: Depot, parcel: Parcel, number: int) -> bytes | bytearray | memoryview:
     """Read a piece from who keeps it, or from the store where that did not take all."""
     piece = parcel.piece(number)
-    if not parcel.at:
+    if parcel.at is None:
         return await _read_stored(depot.store, piece)
-    if depot.peers is not None:
-        data = await depot.peers.get(parcel.at, piece)
+    address, peers = parcel.at.address, depot.peers_of(parcel.at)
+    if peers is not None:
+        data = await peers.get(address, piece)
         if data is not None:
             return data
     if not parcel.stored:
-        raise KeeperLost(parcel.at, piece.key)
+        raise KeeperLost(address, piece.key)
     try:
         return await _read_stored(depot.store, piece)
     except Spoiled as error:
-        raise KeeperLost(parcel.at, piece.key) from error
+        raise KeeperLost(address, piece.key) from error
 
 
 async def _read_stored(store: Transport, wanted: Entry) -> bytes | bytearray | memoryview:
@@ -249,12 +256,12 @@ async def remove_hidden(target: Transport, prefix: str) -> None:
         await target.delete(sorted(directories, key=len, reverse=True))
 
 
-async def clear_object(ends: Ends, key: str, keepers: Iterable[str]) -> None:
+async def clear_object(ends: Ends, key: str, keepers: Iterable[Keeper]) -> None:
     """Remove what one object has hidden: at the target, and at workers. Raises ``TransportError``."""
-    prefix, peers = object_prefix(ends.token, key), ends.near_depot.peers
-    if peers is not None:
-        for keeper in keepers:
-            await peers.remove(keeper, prefix)
+    prefix = object_prefix(ends.token, key)
+    for keeper in keepers:
+        if (peers := ends.near_depot.peers_of(keeper)) is not None:
+            await peers.remove(keeper.address, prefix)
     await remove_hidden(ends.near_target, prefix)
 
 

@@ -99,7 +99,7 @@ class Sender(Step):
             else:
                 signature = await self._sign_rest(task, task.outline)
         file = SignatureFile(signature=signature, etag=basis.etag, version=basis.version)
-        name, keeper = self._name(task.entry, "signature"), self._own_keeper()
+        name, keeper = self._name(task.entry, "signature"), await self._keeper()
         async with parcel_writer(self._near, name, keeper=keeper) as writer:
             for piece in write_signature(file):
                 await writer.write(piece)
@@ -243,8 +243,8 @@ class Sender(Step):
     async def _ask(self, task: Diff, found: _Found, block_bytes: int) -> Sign:
         """Leave what is known so far, and ask for a finer signature of the rest."""
         ladder = found.sent_ladder or await self._leave_ladder(task, found.ladder)
-        packed = outline_bytes(found.ops)
-        ops = await self._leave(task.entry, "outline", packed, keeper=task.signature.at)
+        packed, keeper = outline_bytes(found.ops), await self._keeper(task.signature.at)
+        ops = await self._leave(task.entry, "outline", packed, keeper=keeper)
         outline = Outline(ops=ops, ladder=ladder, whole=found.whole, digest=found.digest.hex())
         return self._asked(task, block_bytes, outline)
 
@@ -261,7 +261,7 @@ class Sender(Step):
         )
 
     async def _send(self, task: Diff, found: _Found, new: StoreInput) -> Patch:
-        entry, keeper = task.entry, task.signature.at
+        entry, keeper = task.entry, await self._keeper(task.signature.at)
         name = self._name(entry, "delta")
         async with parcel_writer(self._far, name, keeper=keeper) as writer:
             gets = await write_delta(found.ops, found.digest, new, task.basis.size, writer)
@@ -283,7 +283,7 @@ class Sender(Step):
         )
 
     async def _leave_ladder(self, task: Diff, ladder: list[int]) -> Parcel:
-        keeper = task.signature.at
+        keeper = await self._keeper(task.signature.at)
         return await self._leave(task.entry, "ladder", ladder_bytes(ladder), keeper=keeper)
 
 

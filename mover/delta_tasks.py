@@ -7,23 +7,49 @@ deltas) lies at the target as parcels. An object that the target lacks begins wi
 source and *seek* near the target, which looks for a basis under another name.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from transports.model import Checksum, Entry, PartReceipt
+
+
+class Keeper(NamedTuple):
+    """A worker that keeps parcels: its address, and whether it is near the source, not the target."""
+
+    address: str
+    near_source: bool = False
+
+
+def choose_keeper(
+    number: int, *, given: Keeper | None, own: Keeper | None, known: Sequence[Keeper]
+) -> Keeper | None:
+    """Who is to keep a parcel: one near the target if there is one, else one near the source; or nobody.
+
+    That is who keeps what was ``given`` to the step, the worker of the step itself, or one of those that are
+    ``known`` in the job; ``number`` spreads objects over them.
+    """
+    if given is not None:
+        return given
+    for near_source in (False, True):
+        if own is not None and own.near_source is near_source:
+            return own
+        if there := sorted(keeper for keeper in known if keeper.near_source is near_source):
+            return there[number % len(there)]
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
     """Bytes that a job hides at its target, in objects of ``piece_bytes``; the last may be smaller.
 
-    With ``at``, the address of a worker, that worker keeps them instead, but for the ``stored`` pieces that
-    it did not take.
+    Where they are ``at`` a worker they are there instead, but for the ``stored`` pieces that it did not take.
     """
 
     name: str
     size: int
     piece_bytes: int
-    at: str = ""
+    at: Keeper | None = None
     stored: int = 0
 
     @property
@@ -210,7 +236,7 @@ DeltaTask = Direct | Prove | Sign | Diff | Patch
 SeekTask = Sample | Seek
 
 
-def keepers_of(task: DeltaTask) -> set[str]:
+def keepers_of(task: DeltaTask) -> set[Keeper]:
     """The workers that keep what an object has left so far."""
     parcels: list[Parcel | None] = []
     if isinstance(task, Sign | Diff) and task.outline is not None:

@@ -1,16 +1,14 @@
 """Where parcels are: in the store of the target, and on shelves of workers that keep them for others."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from mover.delta_tasks import Keeper
 from transports.base import Transport
 from transports.model import Entry
 from transports.timing import Stopwatch
-
-NO_KEEPER: Final = ""
-"""The address of nobody: the store keeps it."""
 
 
 class Peers(Protocol):
@@ -21,8 +19,11 @@ class Peers(Protocol):
     """
 
     @property
-    def own(self) -> str:
-        """The address of this worker; "" where it keeps nothing, or was not reached by others lately."""
+    def own(self) -> Keeper | None:
+        """The worker itself; None where it keeps nothing, or was not reached by others lately."""
+
+    def is_away(self, keeper: str) -> bool:
+        """Whether a keeper was not reached lately, and is let alone."""
 
     async def put(self, keeper: str, key: str, data: bytes) -> bool:
         """Leave a piece with a keeper; whether it has taken it."""
@@ -61,8 +62,11 @@ class Meter:
 class Peering(Protocol):
     """What one process has to do with parcels of other workers, for all of its jobs."""
 
-    def seen_from(self, meter: Meter | None = None) -> Peers:
-        """The keepers as somebody sees them whose bytes count with ``meter``; None: nowhere."""
+    def seen_from(self, meter: Meter | None = None, *, near_source: bool | None = None) -> Peers:
+        """The keepers of one side; what is between counts with ``meter``, or nowhere.
+
+        ``near_source`` says of which side this worker is itself, None: of neither.
+        """
 
     def holding(self, job: str) -> AbstractContextManager[None]:
         """Nothing that is kept for the job here is too old while the context lasts."""
@@ -83,7 +87,17 @@ class KeepWish:
 
 @dataclass(frozen=True, slots=True)
 class Depot:
-    """The places of parcels as seen from one side; ``peers`` is None where workers hand on nothing."""
+    """The places of parcels as seen from one side; no peers where workers hand on nothing."""
 
     store: Transport
-    peers: Peers | None = None
+    at_target: Peers | None = None
+    at_source: Peers | None = None
+
+    def peers_of(self, keeper: Keeper) -> Peers | None:
+        """The way to a keeper."""
+        return self.at_source if keeper.near_source else self.at_target
+
+
+async def no_keepers() -> Sequence[Keeper]:
+    """The keepers of a job in which nobody keeps parcels."""
+    return ()

@@ -12,9 +12,8 @@ from typing import Protocol
 from mover.beside import running_beside
 from mover.budget import ByteBudget
 from mover.depots import Meter, Peering, Peers
-from mover.ends import nothing_measured
 from mover.gauging import Agreement, Stopwatches
-from mover.measuring import Gauge, Measured
+from mover.measuring import Gauge
 from mover.model import CopySpec, Tally
 from mover.rating import Direction, Rates
 from scheduler.model import ANY_POOL
@@ -117,9 +116,16 @@ class Wardrobe:
             unmetered_source=at_source.put_on(source, metered=False) if has_sides else None,
             unmetered_target=at_target.put_on(target, metered=False) if has_sides else None,
             at_source=at_source,
-            peers=None if peering is None else peering.seen_from(self._meter(watches)),
-            unmetered_peers=None if peering is None else peering.seen_from(),
+            peers=None if peering is None else self._seen(peering, self._meter(watches)),
+            unmetered_peers=None if peering is None else self._seen(peering),
         )
+
+    def _seen(self, peering: Peering, meter: Meter | None = None) -> Peers:
+        at_target, at_source = (
+            pool in self.resources.pools for pool in (self.spec.near_target, self.spec.near_source)
+        )
+        near_source = not at_target if at_target or at_source else None
+        return peering.seen_from(meter, near_source=near_source)
 
     def _meter(self, watches: Stopwatches | None) -> Meter:
         """What parcels count against that cross between two workers: the same as at the target."""
@@ -130,11 +136,9 @@ class Wardrobe:
         return replace(meter, take=take, slice_bytes=slice_bytes)
 
 
-def agreement(store: TaskStore | None, rates: Rates | None) -> Callable[[], Awaitable[Measured]]:
-    """Tells what the processes of a job know of its rates together: ``Ends.rates``."""
-    if store is None or rates is None:
-        return nothing_measured
-    return Agreement(store, lambda: rates.link).rates
+def agreement(store: TaskStore | None, rates: Rates | None) -> Agreement | None:
+    """What the processes of a job know together; None where nobody says anything."""
+    return None if store is None or rates is None else Agreement(store, lambda: rates.link)
 
 
 async def _brake(

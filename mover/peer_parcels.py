@@ -15,7 +15,8 @@ from typing import Final, NamedTuple, TypeVar
 import aiohttp
 from yarl import URL
 
-from mover.depots import NO_KEEPER, Meter, Peering, Peers
+from mover.delta_tasks import Keeper
+from mover.depots import Meter, Peering, Peers
 from mover.peer_protocol import (
     ANSWER,
     DIGEST,
@@ -83,12 +84,12 @@ class HttpPeering(Peering):
     session: aiohttp.ClientSession
     environment: Mapping[str, str]
     shelf: Shelf | None = None
-    address: str = NO_KEEPER
+    address: str = ""
     clock: Callable[[], float] = time.time
     _away_until_s: dict[str, float] = field(default_factory=dict)
 
-    def seen_from(self, meter: Meter | None = None) -> Peers:
-        return _Seen(self, meter or Meter())
+    def seen_from(self, meter: Meter | None = None, *, near_source: bool | None = None) -> Peers:
+        return _Seen(self, meter or Meter(), near_source)
 
     def holding(self, job: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.shelf is None else self.shelf.holding(job)
@@ -154,14 +155,20 @@ def _has_bytes(answer: aiohttp.ClientResponse, size: int, said: Said) -> bool:
 class _Seen:
     """``Peers`` for one job and one side."""
 
-    def __init__(self, peering: HttpPeering, meter: Meter) -> None:
+    def __init__(self, peering: HttpPeering, meter: Meter, near_source: bool | None) -> None:
         self._peering = peering
         self._meter = meter
+        self._near_source = near_source
 
     @property
-    def own(self) -> str:
-        address = self._peering.address
-        return NO_KEEPER if self._peering.is_away(address) else address
+    def own(self) -> Keeper | None:
+        peering = self._peering
+        if self._near_source is None or peering.shelf is None or peering.is_away(peering.address):
+            return None
+        return Keeper(peering.address, self._near_source)
+
+    def is_away(self, keeper: str) -> bool:
+        return self._peering.is_away(keeper)
 
     # -- leaving -------------------------------------------------------------------------------
 
@@ -294,9 +301,10 @@ class _Seen:
             self._peering.shelf.remove_job(job)
 
     def lost(self, keeper: str) -> None:
-        if keeper == self._peering.address != NO_KEEPER:
-            _log.warning("parcels that were kept here were not got by others", extra={"at": keeper})
-            self._peering.leave_alone(keeper, UNREACHED_S)
+        is_own = keeper == self._peering.address
+        if is_own:
+            _log.warning("what was kept at %s could not be got by others", keeper)
+        self._peering.leave_alone(keeper, UNREACHED_S if is_own else AWAY_S)
 
     def _failed(self, keeper: str, failed: _Failed) -> None:
         if failed.is_away:
