@@ -86,13 +86,12 @@ class ParcelWriter:
             await self._send(len(self._held))
         for sending in self._sending:
             await sending
-        is_stored = self._stored == self._count  # also where a keeper was to have it
         return Parcel(
             name=self._name,
             size=self._size,
             piece_bytes=PIECE_BYTES,
-            at=None if is_stored else self._keeper,
-            stored=0 if is_stored else self._stored,
+            at=self._keeper,
+            stored=0 if self._keeper is None else self._stored,
         )
 
     async def _send(self, length: int) -> None:
@@ -195,7 +194,7 @@ async def pour_parcel(depot: Depot, parcel: Parcel, take: Take) -> None:
 async def _read_piece(depot: Depot, parcel: Parcel, number: int) -> bytes | bytearray | memoryview:
     """Read a piece from who keeps it, or from the store where that did not take all."""
     piece = parcel.piece(number)
-    if parcel.at is None:
+    if parcel.at is None or parcel.stored == parcel.count:
         return await _read_stored(depot.store, piece)
     address, peers = parcel.at.address, depot.peers_of(parcel.at)
     if peers is not None:

@@ -43,7 +43,8 @@ def choose_keeper(
 class Parcel:
     """Bytes that a job hides at its target, in objects of ``piece_bytes``; the last may be smaller.
 
-    Where they are ``at`` a worker they are there instead, but for the ``stored`` pieces that it did not take.
+    Where they are ``at`` a worker they are there instead, but for the ``stored`` pieces that it did not take;
+    these may be all, and it may still have something else of the object.
     """
 
     name: str

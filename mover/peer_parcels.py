@@ -265,8 +265,10 @@ class _Seen:
         answer = await peering.ask(keeper, said, None, stop - start)
         if answer.status == 404:
             raise FileNotFoundError
-        if answer.status not in {200, 206} or len(answer.body) != stop - start:
+        if answer.status not in {200, 206}:
             raise _Failed(_why(answer), is_away=True)
+        if len(answer.body) != stop - start:
+            raise _Failed("it has another piece of that name", is_away=False)
         proven = Said(
             verb=ANSWER,
             path=said.path,

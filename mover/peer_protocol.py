@@ -32,7 +32,7 @@ VALID_S: Final = 300
 ANSWER: Final = "ANSWER"
 """The verb of an answer's proof."""
 
-_SEGMENT: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,127}")
+_SEGMENT: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,79}")
 _SPAN: Final = re.compile(r"bytes=([0-9]{1,9})-([0-9]{1,9})")
 
 
@@ -58,24 +58,27 @@ class Name(NamedTuple):
 
 
 def name_at_target(key: str) -> Name:
-    """The name of a piece, or of an object's, by the key that it would have at the target."""
-    job, _, rest = key.removeprefix(HIDDEN).partition("/")
-    owner, _, piece = rest.partition("/")
-    return _checked(Name(job, owner, piece))
+    """The name of a piece, or of an object's prefix, by the key that it has at the target.
+
+    Raises ``Misnamed``.
+    """
+    if not key.startswith(HIDDEN):
+        raise Misnamed("the key names no parcel")
+    return _name(key.removeprefix(HIDDEN).removesuffix("/").split("/"))
 
 
 def name_in(path: str, *, is_piece: bool) -> Name:
     """The name in the path of a request. Raises ``Misnamed``."""
-    segments = path.removeprefix(PREFIX).split("/") if path.startswith(PREFIX) else []
-    if len(segments) != 2 + is_piece:
+    segments = path.removeprefix(PREFIX).split("/")
+    if not path.startswith(PREFIX) or len(segments) != 2 + is_piece:
         raise Misnamed("the path names no parcel")
-    return _checked(Name(*segments))
+    return _name(segments)
 
 
-def _checked(name: Name) -> Name:
-    if not all(_SEGMENT.fullmatch(segment) for segment in filter(None, name)) or not name.object:
+def _name(segments: list[str]) -> Name:
+    if len(segments) not in {2, 3} or not all(map(_SEGMENT.fullmatch, segments)):
         raise Misnamed("the path names no parcel")
-    return name
+    return Name(*segments)
 
 
 def span_text(start: int, stop: int) -> str:

@@ -136,7 +136,7 @@ class Shelf:
             self.expire()
 
     def _file(self, name: Name) -> Path:
-        return self._root / ".".join(name)
+        return self._root / "+".join(name)  # which is in no name
 
     def _touch(self, name: Name) -> None:
         self._touched_s[name._replace(piece="")] = self._clock()
