@@ -186,9 +186,9 @@ async def run_worker(
     name = worker_id()
     budget = ByteBudget(memory_bytes or BUDGET_BYTES)
     async with (
+        open_peers(parcels, environment, note) as peering,
         open_fleet_board(queue, environment) as board,
         board.rates() as shared,
-        open_peers(parcels, environment, note) as peering,
     ):
         resources = Resources(
             budget=budget,
