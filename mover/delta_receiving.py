@@ -24,8 +24,8 @@ from mover.delta.model import Op, OpKind, joined, pack_ops, unpack_ops
 from mover.delta.op_coding import OP_BYTES_MAX, decode_ops, encode_ops
 from mover.delta_parcels import Spoiled, pour_parcel, read_parcel
 from mover.delta_tasks import Parcel
+from mover.depots import Depot
 from mover.seeing_out import in_thread
-from transports.base import Transport
 from transports.errors import NoSpace
 from transports.model import ByteRange, Entry
 
@@ -176,14 +176,14 @@ class Received:
 
 @asynccontextmanager
 async def received(
-    store: Transport, parcel: Parcel, *, size: int, basis: Entry
+    depot: Depot, parcel: Parcel, *, size: int, basis: Entry
 ) -> AsyncGenerator[Received, None]:
-    """Read the delta of an object of ``size`` bytes; ``store`` has the parcel and the basis.
+    """Read the delta of an object of ``size`` bytes; the depot's store has the basis.
 
     Raises ``Spoiled`` where it is not there or not what was written, ``TransportError``.
     """
     reader = DeltaReader()
-    literals = Literals(partial(store.read_into, basis))
+    literals = Literals(partial(depot.store.read_into, basis))
     ops: list[Op] = []
 
     def feed(piece: memoryview) -> None:
@@ -198,7 +198,7 @@ async def received(
 
     try:
         try:
-            await pour_parcel(store, parcel, lambda piece: in_thread(feed, piece))
+            await pour_parcel(depot, parcel, lambda piece: in_thread(feed, piece))
             end = reader.finish()
         except Garbled as error:
             raise Spoiled(str(error)) from error
@@ -216,9 +216,9 @@ def ladder_bytes(ladder: Sequence[int]) -> bytes:
     return steps + section_sum(steps, number=0)
 
 
-async def read_ladder(store: Transport, parcel: Parcel) -> list[int]:
+async def read_ladder(depot: Depot, parcel: Parcel) -> list[int]:
     """Read what ``ladder_bytes`` has made. Raises ``Spoiled``, ``TransportError``."""
-    data = await read_parcel(store, parcel)
+    data = await read_parcel(depot, parcel)
     steps, total = data[:-SUM_BYTES], data[-SUM_BYTES:]
     count = len(steps) // STEP_BYTES
     if len(steps) % STEP_BYTES or section_sum(steps, number=0) != total:
@@ -232,11 +232,9 @@ def outline_bytes(ops: bytes) -> bytes:
     return packed + section_sum(packed, number=0)
 
 
-async def read_outline(
-    store: Transport, parcel: Parcel, *, basis_size: int, new_size: int
-) -> bytes:
+async def read_outline(depot: Depot, parcel: Parcel, *, basis_size: int, new_size: int) -> bytes:
     """Read what ``outline_bytes`` has made. Raises ``Spoiled``, ``TransportError``."""
-    data = await read_parcel(store, parcel)
+    data = await read_parcel(depot, parcel)
     return await in_thread(_parse_outline, data, basis_size, new_size)
 
 

@@ -113,11 +113,12 @@ class Sender(Step):
             else:
                 signature = await self._sign_rest(task, task.outline)
         file = SignatureFile(signature=signature, etag=basis.etag, version=basis.version)
-        async with parcel_writer(ends.near_target, self._name(task.entry, "signature")) as writer:
+        name, keeper = self._name(task.entry, "signature"), await self._keeper()
+        async with parcel_writer(self._near, name, keeper=keeper) as writer:
             for piece in write_signature(file):
                 await writer.write(piece)
             parcel = await writer.finish()
-        self._spend(puts=parcel.count)
+        self._spend(puts=parcel.puts)
         return Diff(
             entry=task.entry,
             basis=basis,
@@ -145,7 +146,7 @@ class Sender(Step):
         """The signature of what of the basis nothing has matched."""
         store, basis = self._ends.near_target, task.basis
         ops = await read_outline(
-            store, outline.ops, basis_size=basis.size, new_size=task.entry.size
+            self._near, outline.ops, basis_size=basis.size, new_size=task.entry.size
         )
         self._spend(gets=outline.ops.reads)
         _, olds = await in_thread(_open_rows, ops, basis.size)
@@ -196,7 +197,7 @@ class Sender(Step):
             reader.feed(piece)
 
         try:
-            await pour_parcel(self._ends.target, parcel, take)
+            await pour_parcel(self._far, parcel, take)
             signature = reader.finish().signature
         except Garbled as error:
             raise Spoiled(str(error)) from error
@@ -226,10 +227,7 @@ class Sender(Step):
         self, task: Diff, outline: Outline, index: kernel.Index, new: StoreInput
     ) -> bytes:
         ops = await read_outline(
-            self._ends.target,
-            outline.ops,
-            basis_size=task.basis.size,
-            new_size=task.entry.size,
+            self._far, outline.ops, basis_size=task.basis.size, new_size=task.entry.size
         )
         self._spend(wire_bytes=outline.ops.size, gets=outline.ops.reads)
         news, olds = await in_thread(_open_rows, ops, task.basis.size)
@@ -275,8 +273,10 @@ class Sender(Step):
 
     async def _ask(self, task: Diff, found: _Found, block_bytes: int) -> Sign:
         """Leave what is known so far, and ask for a finer signature of the rest."""
-        ladder = found.sent_ladder or await self._leave_ladder(task.entry, found.ladder)
-        ops = await self._leave(task.entry, "outline", await in_thread(outline_bytes, found.ops))
+        ladder = found.sent_ladder or await self._leave_ladder(task, found.ladder)
+        packed = await in_thread(outline_bytes, found.ops)
+        keeper = await self._keeper(task.signature.at)
+        ops = await self._leave(task.entry, "outline", packed, keeper=keeper)
         outline = Outline(ops=ops, ladder=ladder, whole=found.whole, digest=found.digest.hex())
         return self._asked(task, block_bytes, outline)
 
@@ -293,12 +293,13 @@ class Sender(Step):
         )
 
     async def _send(self, task: Diff, found: _Found, new: StoreInput) -> Patch:
-        target, entry = self._ends.target, task.entry
-        async with parcel_writer(target, self._name(entry, "delta")) as writer:
+        entry, keeper = task.entry, await self._keeper(task.signature.at)
+        name = self._name(entry, "delta")
+        async with parcel_writer(self._far, name, keeper=keeper) as writer:
             gets = await write_delta(found.ops, found.digest, new, task.basis.size, writer)
             delta = await writer.finish()
-        self._spend(wire_bytes=delta.size, gets=gets, puts=delta.count)
-        ladder = found.sent_ladder or await self._leave_ladder(entry, found.ladder)
+        self._spend(wire_bytes=delta.size, gets=gets, puts=delta.puts)
+        ladder = found.sent_ladder or await self._leave_ladder(task, found.ladder)
         literal_bytes = found.literal_bytes
         return Patch(
             entry=entry,
@@ -313,8 +314,9 @@ class Sender(Step):
             base=task.base,
         )
 
-    async def _leave_ladder(self, entry: Entry, ladder: list[int]) -> Parcel:
-        return await self._leave(entry, "ladder", ladder_bytes(ladder))
+    async def _leave_ladder(self, task: Diff, ladder: list[int]) -> Parcel:
+        keeper = await self._keeper(task.signature.at)
+        return await self._leave(task.entry, "ladder", ladder_bytes(ladder), keeper=keeper)
 
 
 def _reads(size: int) -> int:

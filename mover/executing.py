@@ -24,12 +24,12 @@ from mover.copying_large import (
     pin,
 )
 from mover.copying_streamed import copy_streamed
-from mover.delta_directing import Director, first_step
+from mover.delta_directing import Director, begin_anew, first_step
 from mover.delta_landing import Lander, QueueKeeper
-from mover.delta_parcels import Spoiled, object_prefix, remove_hidden
+from mover.delta_parcels import KeeperLost, Spoiled, clear_object
 from mover.delta_seeking import Seeker
 from mover.delta_sending import Sender, Whole
-from mover.delta_tasks import DeltaTask, Direct, Patch, Prove, Sample, SeekTask, Sign
+from mover.delta_tasks import DeltaTask, Direct, Patch, Prove, Sample, SeekTask, Sign, keepers_of
 from mover.ends import Ends
 from mover.feeding import found, sweep_task
 from mover.letters import (
@@ -167,7 +167,7 @@ class Executor:
             with suppress(TransportError):  # whoever had it may have opened one
                 await self._drop_uploads(task.entry, lease)
         if isinstance(task, DeltaTask):
-            await self._remove_parcels(task.entry)
+            await self._remove_parcels(task)
         return Outcome(disposition=Discard(reason=CANCELLED))
 
     async def disown(self, outcome: Outcome) -> None:
@@ -331,27 +331,31 @@ class Executor:
             if not isinstance(made, Whole):
                 weight = task.entry.size if isinstance(made, Patch) else 0
                 return handed_on(made, spec.near_target, weight=weight, tally=sent)
-            await self._remove_parcels(task.entry)
+            await self._remove_parcels(task)
             return handed_on(LargeObject(entry=task.entry, again=task.again), spec.pool, tally=sent)
         except (Changed, NotFound, AlreadyExists) as error:
             return await self._again(task, lease, error)
+        except KeeperLost as error:
+            await self._remove_parcels(task)
+            first = await begin_anew(self._ends, task, error.keeper)
+            is_near = isinstance(first, Direct)
+            return handed_on(first, spec.near_source if is_near else spec.near_target)
         except (Corrupt, Spoiled, Unsupported):
-            await self._remove_parcels(task.entry)
+            await self._remove_parcels(task)
             return handed_on(LargeObject(entry=task.entry, again=task.again), spec.pool)
         except TransportError as error:
             if not comes_again(error, lease.attempt):
-                await self._remove_parcels(task.entry)
+                await self._remove_parcels(task)
                 if isinstance(task, Patch):
                     with suppress(TransportError):
                         await self._drop_uploads(task.entry, lease)
             return _failed(task.entry, error, lease)
 
-    async def _remove_parcels(self, entry: Entry) -> None:
+    async def _remove_parcels(self, task: DeltaTask) -> None:
         """Remove what an object has hidden. What cannot be removed goes at the job's end."""
-        ends = self._ends
         with suppress(TransportError):
-            key = ends.target_key(entry.key)
-            await remove_hidden(ends.near_target, object_prefix(ends.token, key))
+            key = self._ends.target_key(task.entry.key)
+            await clear_object(self._ends, key, keepers_of(task))
 
     async def _again(
         self, task: LargeObject | Assembly | DeltaTask, lease: Lease, error: TransportError
@@ -359,7 +363,7 @@ class Executor:
         """Plan an object that changed, or arrived damaged, once more; the second time report it."""
         ends = self._ends
         if isinstance(task, DeltaTask):
-            await self._remove_parcels(task.entry)
+            await self._remove_parcels(task)
         if task.again:
             return _failed(task.entry, error, lease)
         try:
