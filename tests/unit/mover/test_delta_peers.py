@@ -9,7 +9,17 @@ import pytest
 
 from mover.beside import first_leaf
 from mover.delta_parcels import clean_up
-from mover.delta_tasks import Diff, Direct, Keeper, Outline, Patch, Sign, Spent, keepers_of
+from mover.delta_tasks import (
+    Diff,
+    Direct,
+    Keeper,
+    OpenUpload,
+    Outline,
+    Patch,
+    Sign,
+    Spent,
+    keepers_of,
+)
 from mover.payloads import decode_payload, encode_payload
 from tests.unit.mover.engine import make_executor
 from tests.unit.mover.test_delta_directing import Based
@@ -167,6 +177,24 @@ async def test_a_keeper_is_lost_before_a_step(step: int) -> None:
     assert set(peers.told_lost) == {HERE.address}
     later = [task for task in seen if isinstance(task, Diff | Patch) and task.spent.lost]
     assert all(keepers_of(task) == set() for task in later)
+
+
+async def test_parts_that_were_made_with_what_is_lost_are_dropped() -> None:
+    pair = Pair()
+    await pair.begin()
+    peers = FakePeers(HERE, HERE)
+    ends = with_peers(pair.ends(), peers)
+    executor = make_executor(ends, pair.store)
+    while claimed := await pair.claim():
+        lease, task = claimed
+        if isinstance(task, Patch) and not task.spent.lost:
+            peers.die(HERE)
+            upload = await pair.target.begin_upload("big", len(NEW), token=ends.token)
+            task = dataclasses.replace(task, upload=OpenUpload(upload_id=upload))
+            lease = dataclasses.replace(lease, payload=encode_payload(task))
+        await pair.finish(lease, await executor.run(lease))
+        assert not pair.target.store.uploads
+    assert (pair.made == NEW, pair.is_clean()) == (True, True)
 
 
 async def test_a_delta_from_a_base_that_is_lost_is_made_again() -> None:
