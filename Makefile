@@ -23,7 +23,7 @@ export SOURCE TARGET
 # that run alone come first and leave it to the others.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run test check bench soak clean
+.PHONY: help run test check bench soak portable clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: $(STAMPS)/bench ## Run the mover and its peers side by side; BENCH='small
 soak: $(STAMPS)/test $(STAMPS)/rsync ## Run the tests that take minutes
 	$(PYTHON) -m pytest -q -m soak --timeout=3600
 	$(PYTHON) -m pytest -q tests/property --hypothesis-profile=thorough --timeout=3600
+
+portable: | $(PYTHON) ## Try the kernel and one wheel on processors that are played: without AVX, and ARM64
+	@tests/portable/run.sh $(PYTHON)
 
 clean: ## Remove the environment, caches and build results
 	rm -rf mover/delta/_native.c mover/delta/_native*.so transports/_pages.c transports/_pages*.so

@@ -18,7 +18,7 @@ from mover.copying_large import pin
 from mover.delta.checksums import whole_digest
 from mover.delta.costing import Way
 from mover.delta.surveying import Survey
-from mover.delta_choosing import may_be_sent, still_pays, way_of
+from mover.delta_choosing import asks_samples, may_be_sent, still_pays, way_of
 from mover.delta_inputs import RANGE_BYTES, Input, StoreInput, Take
 from mover.delta_pairing import Pairing, index_bytes
 from mover.delta_parcels import Step, parcel_writer
@@ -26,7 +26,7 @@ from mover.delta_proving import Standing, is_same, may_be_base, standing
 from mover.delta_receiving import ladder_bytes
 from mover.delta_scanning import Scanned
 from mover.delta_sending import READ_BYTES, Whole, first_sign
-from mover.delta_tasks import DeltaTask, Diff, Direct, Patch, Prove, Sign, Spent
+from mover.delta_tasks import DeltaTask, Diff, Direct, Patch, Prove, Sample, Sign, Spent
 from mover.ends import Ends
 from mover.errors import MoverError
 from mover.model import LargeObject
@@ -80,7 +80,7 @@ def _lost(error: Exception) -> Exception:
     return Lost(f"{type(leaf).__name__}: {leaf}") if isinstance(leaf, TransportError) else error
 
 
-async def first_step(ends: Ends, task: LargeObject) -> Sign | Direct | None:
+async def first_step(ends: Ends, task: LargeObject) -> Sample | Sign | Direct | None:
     """The first step of an object that is to be sent as a difference; None for one that is not."""
     spec, entry, basis = ends.spec, task.entry, task.basis
     source, target = ends.source.capabilities, ends.target.capabilities
@@ -92,6 +92,8 @@ async def first_step(ends: Ends, task: LargeObject) -> Sign | Direct | None:
         return None
     if spec.has_base:
         return Direct(entry=entry, basis=basis, again=task.again)
+    if asks_samples(spec, entry, basis, known):
+        return Sample(entry=entry, basis=basis, again=task.again)
     return first_sign(spec, task, basis, known)
 
 

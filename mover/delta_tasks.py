@@ -4,7 +4,8 @@
 by the one before, in the step that ends it. Where the source may have a base, *direct* comes first, near
 the source, and *prove* where the target must be asked. What is too large for a queue (signatures,
 deltas) lies at the target as parcels. An object that the target lacks begins with *sample* near the
-source and *seek* near the target, which looks for a basis under another name.
+source and *seek* near the target, which looks for a basis under another name; so does one whose old
+version may well have nothing in common with it.
 """
 
 from collections.abc import Sequence
@@ -146,9 +147,14 @@ class Prove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Look at ``entry``, which the target lacks, for what may be like it there."""
+    """Look at ``entry`` for what may be like it at the target: ``basis``, its old version there.
+
+    Without one the target lacks it, and any object may be. ``again`` as in ``Sign``.
+    """
 
     entry: Entry
+    basis: Entry | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +162,14 @@ class Seek:
     """Find out of which object of the target ``entry`` can be made, if of any.
 
     ``told`` are the checksums that its store keeps. ``samples`` is a signature of some of its bytes,
-    empty where only an object of equal bytes is of use.
+    empty where only an object of equal bytes is of use. ``basis`` and ``again`` as in ``Sample``.
     """
 
     entry: Entry
     told: tuple[Checksum, ...]
     samples: bytes = b""
+    basis: Entry | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

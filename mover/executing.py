@@ -239,7 +239,7 @@ class Executor:
                 return done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
             if first is not None and info.ranges:
-                is_near = isinstance(first, Direct)
+                is_near = isinstance(first, Direct | Sample)
                 return handed_on(first, ends.spec.near_source if is_near else ends.spec.near_target)
             if entry.size < 0 or not info.ranges:
                 return done(await copy_streamed(ends, entry, info, fence, rows))
@@ -301,7 +301,9 @@ class Executor:
         except TransportError as error:
             if comes_again(error, lease.attempt):
                 return another_attempt([error])
-            made = LargeObject(entry=task.entry)  # where nothing is sought what is wrong will show
+            made = LargeObject(
+                entry=task.entry, again=task.again
+            )  # where nothing is sought what is wrong will show
         spec = self._ends.spec
         if isinstance(made, LargeObject):
             return handed_on(made, spec.pool)

@@ -26,16 +26,16 @@ from tests.e2e.support import (
 )
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
+    from tests.servers import ready
     from tests.servers.buckets import Bucket
 
 ROUNDS = 3
 """Kills in each direction; the soak has forty, and the fleet's storm a dozen more."""
 
-LATEST_S = 1.8
-"""A whole undisturbed run takes about two seconds; half a second of it is starting Python."""
+LATEST_S = 1.4
+"""A whole undisturbed run takes about a second and a half."""
 
 ARGUMENTS = ("--workers", "2", "--part-size", "5MiB")
 
@@ -46,7 +46,7 @@ def objects() -> dict[str, bytes]:
     return make_objects(1200, seed=20, large=large)
 
 
-def _crew(leader: subprocess.Popen[str]) -> list[psutil.Process]:
+def _crew(leader: ready.Process) -> list[psutil.Process]:
     try:
         children = psutil.Process(leader.pid).children()
         return [child for child in children if "mover.crew_member" in child.cmdline()]
@@ -54,9 +54,9 @@ def _crew(leader: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
-def _strike(leader: subprocess.Popen[str], rng: random.Random) -> bool:
+def _strike(leader: ready.Process, rng: random.Random) -> bool:
     """Kill the leader or a worker at a random moment; False when the job was faster."""
-    time.sleep(rng.uniform(0.4, LATEST_S))
+    time.sleep(rng.uniform(0.1, LATEST_S))
     if leader.poll() is not None:
         return False
     victims = [leader.pid, *(child.pid for child in _crew(leader))]

@@ -14,11 +14,11 @@ from tests.e2e.test_rsync_delta import SOURCE, TARGET, wait_for
 from tests.faults.script import Latency, Rule
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import ProxyFactory
+    from tests.servers import ready
     from tests.servers.buckets import Bucket
 
 SECRET = {"MOVER_PARCELS_SECRET": "of the tests, and of no use elsewhere"}
@@ -40,7 +40,7 @@ class Pools:
         self._fleets: list[Fleet] = []
         self.watchers = Fleet(redis=fleet.redis, environment=fleet.environment)
 
-    def start(self, pool: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, pool: str, *arguments: str, **environment: str) -> ready.Process:
         own = self._fleet.environment | {"TMPDIR": str(self._kept)} | environment
         started = Fleet(redis=self._fleet.redis, environment=own)
         self._fleets.append(started)
