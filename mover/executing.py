@@ -337,6 +337,9 @@ class Executor:
             return await self._again(task, lease, error)
         except KeeperLost as error:
             await self._remove_parcels(task)
+            if isinstance(task, Patch) and task.upload is not None:
+                with suppress(TransportError):
+                    await self._drop_uploads(task.entry, lease)
             first = await begin_anew(self._ends, task, error.keeper)
             is_near = isinstance(first, Direct)
             return handed_on(first, spec.near_source if is_near else spec.near_target)

@@ -58,7 +58,10 @@ class Stopwatches:
 
     def on_link(self) -> Meter:
         """What crosses between two workers, timed."""
-        return Meter(reads=self._watches[Way.BACK], writes=self._watches[Way.OUT])
+        back, out = self._watches[Way.BACK], self._watches[Way.OUT]
+        if self._is_near_target:
+            return Meter(reads=out, writes=back)
+        return Meter(reads=back, writes=out)
 
 
 class Agreement:

@@ -32,6 +32,7 @@ from mover.peer_protocol import (
     span_text,
 )
 from mover.peer_shelf import Full, Shelf, one_piece
+from mover.seeing_out import in_thread
 from transports.model import Entry
 from transports.proxies import proxy_of
 from transports.throttle import SLICE_LANES
@@ -188,9 +189,8 @@ class _Seen:
 
     async def _put(self, keeper: str, name: Name, data: bytes) -> bool:
         peering, watch = self._peering, self._meter.writes
-        said = Said(
-            verb="PUT", path=name.path, expires_s=peering.expires_s(), digest=digest_of(data)
-        )
+        digest = await in_thread(digest_of, data)
+        said = Said(verb="PUT", path=name.path, expires_s=peering.expires_s(), digest=digest)
         if len(data) < TIMED_BYTES_MIN:
             watch = None
         stalls = asyncio.timeout(None)
@@ -274,7 +274,7 @@ class _Seen:
             path=said.path,
             expires_s=said.expires_s,
             span=span,
-            digest=digest_of(answer.body),
+            digest=await in_thread(digest_of, answer.body),
         )
         try:
             proven.check(peering.secret, answer.headers.get(PROOF, ""), now_s=peering.clock())

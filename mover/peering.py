@@ -29,6 +29,7 @@ from mover.peer_protocol import (
     span_in,
 )
 from mover.peer_shelf import Full, Shelf
+from mover.seeing_out import in_thread
 
 READ_BYTES: Final = 256 * 1024
 """How much of a body is taken at a time."""
@@ -93,7 +94,7 @@ class Keeping:
                 data = await self._shelf.read(name, start, stop)
             except FileNotFoundError:
                 return web.Response(status=404)
-            digest = digest_of(data)
+            digest = await in_thread(digest_of, data)
             answer = Said(
                 verb=ANSWER,
                 path=said.path,

@@ -94,7 +94,7 @@ def test_nothing_of_a_difference_is_in_the_store(
     pools.start(pools.far, *keeping, **SECRET)
     pools.start(pools.near, **SECRET)
     source, _ = fill_both(seaweed_bucket)
-    ended = pools.rsync(source, target)
+    ended = pools.rsync(source, target, limit="4MB/s")
     assert (ended.code, ended.report["objects"]["patched"]) == (0, 1), ended
     assert_equal_trees(read_bucket(seaweed_bucket, "t/"), TARGET | SOURCE)
     assert store.count(Latency) == 0

@@ -14,6 +14,9 @@ from aiohttp import web
 
 from mover import peer_parcels, peering
 from mover.depots import Meter
+from mover.gauging import Stopwatches
+from mover.measuring import Gauge, Way
+from mover.model import CopySpec
 from mover.peer_parcels import open_peering
 from mover.peer_protocol import (
     DIGEST,
@@ -157,6 +160,25 @@ async def test_bytes_count_and_come_in_slices_under_a_rate(place: Place) -> None
         assert await peers.get(place.address, piece()) == DATA
         assert (sum(taken), max(taken)) == (len(DATA), 300_000)
         assert await peers.get(place.address, piece(len(DATA) + 5)) is None
+
+
+@pytest.mark.parametrize(
+    ("pool", "ways"), [("us", (Way.OUT, Way.BACK)), ("eu", (Way.BACK, Way.OUT))]
+)
+async def test_what_crosses_is_measured(place: Place, pool: str, ways: tuple[Way, Way]) -> None:
+    spec = CopySpec(source="s3://a/", target="s3://b/", source_pool="us", target_pool="eu")
+    gauge = Gauge(time.monotonic)
+    meter = Stopwatches(gauge, spec, [pool]).on_link()
+    put, got = ways
+    async with place.seen(meter=meter) as peers:
+        assert await peers.put(place.address, KEY, DATA)
+        assert _measured(gauge) == {put}
+        assert await peers.get(place.address, piece()) == DATA
+        assert _measured(gauge) == {put, got}
+
+
+def _measured(gauge: Gauge) -> set[Way]:
+    return {way for way in Way if gauge.estimates()[way.value].rate}
 
 
 # -- strangers ---------------------------------------------------------------------------------

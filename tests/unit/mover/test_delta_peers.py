@@ -9,7 +9,17 @@ import pytest
 
 from mover.beside import first_leaf
 from mover.delta_parcels import clean_up
-from mover.delta_tasks import Diff, Direct, Keeper, Outline, Patch, Sign, Spent, keepers_of
+from mover.delta_tasks import (
+    Diff,
+    Direct,
+    Keeper,
+    OpenUpload,
+    Outline,
+    Patch,
+    Sign,
+    Spent,
+    keepers_of,
+)
 from mover.payloads import decode_payload, encode_payload
 from tests.unit.mover.delta_pairs import MIB, NEW, Killed, Mortal, Pair
 from tests.unit.mover.engine import make_executor
@@ -172,6 +182,24 @@ async def test_a_keeper_is_lost_before_a_step(step: int) -> None:
     assert all(keepers_of(task) == set() for task in later)
 
 
+async def test_parts_that_were_made_with_what_is_lost_are_dropped() -> None:
+    pair = Pair()
+    await pair.begin()
+    peers = FakePeers(HERE, HERE)
+    ends = with_peers(pair.ends(), peers)
+    executor = make_executor(ends, pair.store)
+    while claimed := await pair.claim():
+        lease, task = claimed
+        if isinstance(task, Patch) and not task.spent.lost:
+            peers.die(HERE)
+            upload = await pair.target.begin_upload("big", len(NEW), token=ends.token)
+            task = dataclasses.replace(task, upload=OpenUpload(upload_id=upload))
+            lease = dataclasses.replace(lease, payload=encode_payload(task))
+        await pair.finish(lease, await executor.run(lease))
+        assert not pair.target.store.uploads
+    assert (pair.made == NEW, pair.is_clean()) == (True, True)
+
+
 async def test_a_delta_from_a_base_that_is_lost_is_made_again() -> None:
     pair = Based()
     await pair.begin()
@@ -212,7 +240,7 @@ async def test_workers_may_be_killed_and_keepers_forget() -> None:
         pair = Pair()
         await pair.begin()
         peers = FakePeers(HERE, HERE)
-        fate = [3 * deaths + 1]
+        fate = [2 * deaths + 1]
         ends = pair.ends(
             Mortal(pair.source, fate, after=True), Mortal(pair.target, fate, after=True)
         )
