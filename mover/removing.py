@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import groupby
 from typing import Final
 
-from mover.delta_stored import remove_signatures
+from mover.delta_stored import keeps_signatures, remove_signatures
 from mover.ends import Ends
 from mover.manifest import Row, deleted_row
 from mover.model import Failure, Removal, Tally, TaskResult
@@ -79,6 +79,8 @@ class Remover:
     async def _clear(self, directory: str) -> None:
         """Remove the signatures that a directory hides, where nothing else is left in it."""
         target, hidden = self._ends.target, f"{directory}{HIDDEN}"
+        if not keeps_signatures(target):
+            return
         with suppress(TransportError):
             first = await target.first_after("", directory)
             if first is None or not first.startswith(hidden):
