@@ -30,21 +30,20 @@ if TYPE_CHECKING:
 
 
 NEW_OBJECTS = 50_000
+"""With thousands of tests in memory, looking through them for garbage is a sixth of a run of the
+unit tests. What a test leaves is found as before, by rarer looks and by pytest's at the end."""
 
 
 def pytest_configure() -> None:
-    """No loop to begin with: pytest-asyncio would else find, and leave open, the policy's own."""
+    # No loop to begin with: pytest-asyncio would else find, and leave open, the policy's own.
     asyncio.set_event_loop(None)
+    gc.set_threshold(NEW_OBJECTS, 20, 20)
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests and all modules stay: to look through them for garbage is a sixth of a run.
-
-    What a test leaves is found as before, by rarer looks and by pytest's at the end.
-    """
+    """What is imported and collected stays."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(NEW_OBJECTS, 20, 20)
 
 
 # Neither the contract suites nor what tests share is a test module; without this their asserts say
