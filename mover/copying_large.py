@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from mover.attributes import dress
 from mover.delta.part_signing import part_head
-from mover.delta_stored import PartSigner, StoredParts
+from mover.delta_stored import PartSigner, StoredParts, keeps_signatures
 from mover.ends import Ends
 from mover.manifest import Row, finished_row
 from mover.model import Assembly, Chunk, Failure, LargeObject, Tally, TaskResult, Verify
@@ -126,7 +126,8 @@ class ChunkCopier:
         return self.result
 
     async def _lane(self, parts: Iterator[PartSpec]) -> None:
-        carry = self._pour if self._ends.pours else self._carry
+        # What is poured passes nobody who could sign it.
+        carry = self._pour if self._ends.pours and self._signer is None else self._carry
         for part in parts:
             self._landed(await carry(part))
 
@@ -228,9 +229,9 @@ async def assemble(
 def stored_parts(ends: Ends, task: Chunk | Assembly) -> StoredParts | None:
     """Where the signature of an object is gathered while it is written; None where none is wished.
 
-    Only stores that tell etags keep signatures, and only of parts that are whole blocks.
+    Only stores that tell etags and disks keep signatures, and only of parts that are whole blocks.
     """
-    if not ends.spec.sign_on_write or ends.target.capabilities.has_directories:
+    if not ends.spec.sign_on_write or not keeps_signatures(ends.target):
         return None
     head = part_head(task.entry.size, task.part_bytes, task.upload_id)
     key = ends.target_key(task.entry.key)

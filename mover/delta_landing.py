@@ -20,6 +20,8 @@ from mover.delta_patches import Patch as Plan
 from mover.delta_patching import Fill, Patcher
 from mover.delta_proving import is_same
 from mover.delta_receiving import read_ladder, received
+from mover.delta_resigning import Resigner
+from mover.delta_stored import keeps_signatures
 from mover.delta_tasks import OpenUpload, Patch, Spent, keepers_of
 from mover.ends import Ends
 from mover.manifest import DeltaRow, Row, finished_row
@@ -124,15 +126,26 @@ class Lander:
             keeper=self._keeper,
         )
         if task.delta is None or task.ladder is None:
-            patched = await patcher.run(plan)
-            return patched.receipt, patched.counts
+            return await self._signed(patcher, plan)
         ladder = await read_ladder(ends.near_depot, task.ladder)
         receiving = received(ends.near_depot, task.delta, size=entry.size, basis=task.basis)
         async with receiving as delta:
             patcher = dataclasses.replace(patcher, literals=delta.literals.fill)
             plan = dataclasses.replace(plan, ops=delta.ops, ladder=ladder)
+            receipt, counts = await self._signed(patcher, plan)
+            counts.requests += delta.literals.requests
+        return receipt, counts
+
+    async def _signed(self, patcher: Patcher, plan: Plan) -> tuple[Receipt, Counts]:
+        """Patch, and leave the signature of what was made where that is wished."""
+        near = self._ends.near_target
+        if not self._ends.spec.sign_on_write or not keeps_signatures(near):
             patched = await patcher.run(plan)
-            patched.counts.requests += delta.literals.requests
+            return patched.receipt, patched.counts
+        resigner = await Resigner.of(near, self._ends.budget, plan.basis, plan.size)
+        patched = await dataclasses.replace(patcher, passing=resigner).run(plan)
+        await resigner.finish(patched.ops, patched.receipt)
+        patched.counts.requests += resigner.requests
         return patched.receipt, patched.counts
 
     async def _replaces(self, task: Patch, key: str) -> Entry | Presence:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from mover.delta.model import OpKind, joined, unpack_ops
+from mover.delta.model import Op, OpKind, joined, unpack_ops
 from mover.delta.parting import MIB, PartLimits
 from transports.errors import Invalid
 from transports.model import (
@@ -62,10 +63,31 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Patched:
-    """The receipt of the new object, and what it took."""
+    """The receipt of the new object, what it took, and the operations that made it in the end."""
 
     receipt: Receipt
     counts: Counts
+    ops: bytes
+
+
+class Passing(Protocol):
+    """Sees the bytes of the new object that pass through the process which patches, in any order."""
+
+    def begin(self) -> None:
+        """Forget all: the object is made anew."""
+
+    async def take(self, start: int, data: memoryview) -> None:
+        """Bytes from ``start`` on; they are the caller's again afterwards. Must not fail."""
+
+
+class Unseen(Passing):
+    """Nobody looks."""
+
+    def begin(self) -> None:
+        """Nothing to forget."""
+
+    async def take(self, start: int, data: memoryview) -> None:
+        """Nothing to see."""
 
 
 def check_ops(patch: Patch, location: str) -> None:
@@ -116,3 +138,16 @@ def limits_for(
 def composes_whole(target: Capabilities, near: Capabilities) -> bool:
     """Whether the target makes parts of whole objects, such as the basis."""
     return target.composes and target.copy_domain == near.copy_domain != ""
+
+
+def slice_of(buffer: memoryview, piece: Op, start: int) -> memoryview:
+    """Where a piece belongs in the buffer of a part that begins at ``start``."""
+    return buffer[piece.start - start : piece.stop - start]
+
+
+def fill_with(buffer: memoryview, byte: int) -> None:
+    """Fill a buffer with one byte."""
+    block = bytes([byte]) * min(len(buffer), MIB)
+    for start in range(0, len(buffer), MIB):
+        view = buffer[start : start + MIB]
+        view[:] = block[: len(view)]

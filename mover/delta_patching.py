@@ -29,7 +29,18 @@ from mover.delta.parting import (
 )
 from mover.delta_keeping import Keeper, Upkeep, kept_parts
 from mover.delta_ladders import Ladder, as_literals, merged, split_at
-from mover.delta_patches import Counts, Patch, Patched, check_ops, composes_whole, limits_for
+from mover.delta_patches import (
+    Counts,
+    Passing,
+    Patch,
+    Patched,
+    Unseen,
+    check_ops,
+    composes_whole,
+    fill_with,
+    limits_for,
+    slice_of,
+)
 from mover.delta_tasks import OpenUpload
 from transports import digests
 from transports.base import Transport
@@ -62,6 +73,7 @@ class Patcher:
     ``near`` is where the basis is, in the region of ``target``; ``resend`` reads any range of the
     new object, where that is possible: a false match is mended by it, else it is ``Corrupt``.
     ``limits`` are wishes for parts, within the target's arithmetic. ``keeper`` remembers the upload.
+    ``passing`` sees what is mixed here or read to be checked.
     """
 
     target: Transport
@@ -72,6 +84,7 @@ class Patcher:
     resend: Fill | None = None
     limits: PartLimits = field(default_factory=PartLimits)
     keeper: Keeper | None = None
+    passing: Passing = field(default_factory=Unseen)
 
     async def run(self, patch: Patch) -> Patched:
         """Make the object; nothing is visible before all of it is proved.
@@ -96,7 +109,7 @@ class Patcher:
                 raise Invalid(location, str(error)) from error
             round_ = _Round(self, patch, parts, mended, counts, location)
             try:
-                return Patched(await round_.run(left), counts)
+                return Patched(await round_.run(left), counts, patch.ops)
             except NotFound:
                 if left is None:
                     raise
@@ -160,6 +173,7 @@ class _Round:
         """
         patch, target = self._patch, self._target
         self._counts.requests += 2
+        self._patcher.passing.begin()
         await (self._open() if left is None else self._take_over(left))
         try:
             await self._upkeep_begun()
@@ -291,6 +305,7 @@ class _Round:
                 self._counts.checked_bytes += len(piece)
                 total = await asyncio.to_thread(digests.crc64nvme, piece, total)
                 place = made.start + start
+                await self._patcher.passing.take(place, piece)
                 bad = self._ladder.bad_in
                 self.bad += await asyncio.to_thread(
                     bad, ByteRange(place, place + len(piece)), piece
@@ -328,6 +343,7 @@ class _Round:
                 buffer,
                 sparse=self._target.capabilities.local,
             )
+            await self._patcher.passing.take(part.start, buffer)
         self._counts.mixed_parts += 1
         return receipt._replace(crc64nvme=f"{crc:016x}")
 
@@ -343,18 +359,18 @@ class _Round:
             span = ByteRange(read.start, read.stop)
             self._counts.near_bytes += len(span)
             if len(read.pieces) == 1:
-                await self._read(span, _slice_of(buffer, read.pieces[0], start))
+                await self._read(span, slice_of(buffer, read.pieces[0], start))
                 continue
             await self._read(span, scratch[: len(span)])
             for piece in read.pieces:
                 origin = piece.origin - read.start
-                _slice_of(buffer, piece, start)[:] = scratch[origin : origin + piece.length]
+                slice_of(buffer, piece, start)[:] = scratch[origin : origin + piece.length]
         for piece in pieces:
             if piece.kind is OpKind.LITERAL:
-                await self._fetch(piece, _slice_of(buffer, piece, start))
+                await self._fetch(piece, slice_of(buffer, piece, start))
             elif piece.kind is OpKind.FILL:
                 self._counts.filled_bytes += piece.length
-                _fill(_slice_of(buffer, piece, start), piece.origin)
+                fill_with(slice_of(buffer, piece, start), piece.origin)
 
     async def _read(self, span: ByteRange, buffer: memoryview) -> None:
         self._counts.requests += 1
@@ -371,17 +387,6 @@ class _Round:
             else:
                 self._counts.literal_bytes += len(span)
                 await self._patcher.literals(span, view)
-
-
-def _slice_of(buffer: memoryview, piece: Op, start: int) -> memoryview:
-    return buffer[piece.start - start : piece.stop - start]
-
-
-def _fill(buffer: memoryview, byte: int) -> None:
-    block = bytes([byte]) * min(len(buffer), MIB)
-    for start in range(0, len(buffer), MIB):
-        view = buffer[start : start + MIB]
-        view[:] = block[: len(view)]
 
 
 def _first(group: BaseExceptionGroup[TransportError]) -> TransportError:

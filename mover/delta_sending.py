@@ -227,10 +227,7 @@ class Sender(Step):
         self, task: Diff, outline: Outline, index: kernel.Index, new: StoreInput
     ) -> bytes:
         ops = await read_outline(
-            self._far,
-            outline.ops,
-            basis_size=task.basis.size,
-            new_size=task.entry.size,
+            self._far, outline.ops, basis_size=task.basis.size, new_size=task.entry.size
         )
         self._spend(wire_bytes=outline.ops.size, gets=outline.ops.reads)
         news, olds = await in_thread(_open_rows, ops, task.basis.size)
@@ -277,10 +274,8 @@ class Sender(Step):
     async def _ask(self, task: Diff, found: _Found, block_bytes: int) -> Sign:
         """Leave what is known so far, and ask for a finer signature of the rest."""
         ladder = found.sent_ladder or await self._leave_ladder(task, found.ladder)
-        packed, keeper = (
-            await in_thread(outline_bytes, found.ops),
-            await self._keeper(task.signature.at),
-        )
+        packed = await in_thread(outline_bytes, found.ops)
+        keeper = await self._keeper(task.signature.at)
         ops = await self._leave(task.entry, "outline", packed, keeper=keeper)
         outline = Outline(ops=ops, ladder=ladder, whole=found.whole, digest=found.digest.hex())
         return self._asked(task, block_bytes, outline)

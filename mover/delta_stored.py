@@ -1,7 +1,8 @@
 """Signatures that lie at a store, hidden there: made while an object was written, to be found later.
 
 Who signs an object to make a difference asks here first, and need not read it then. A signature is
-bound to the size and the etag of its object, so one that nobody removed is no harm.
+bound to the size and the etag of its object, or where there are no etags, on disks, to its version (inode
+and time of change), so one that nobody removed is no harm.
 
 Workers that write the parts of one object leave a *piece* each, which is the signature of their bytes;
 who finishes the object joins them.
@@ -9,6 +10,7 @@ who finishes the object joins them.
 
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
@@ -22,7 +24,7 @@ from mover.naming import HIDDEN
 from mover.seeing_out import in_thread
 from transports.base import Transport
 from transports.errors import Changed, NotFound, TransportError
-from transports.model import NO_ATTRIBUTES, Blob, Entry, Proof, Receipt
+from transports.model import NO_ATTRIBUTES, Blob, Entry, Kind, Proof, Receipt
 
 PREFIX: Final = f"{HIDDEN}signatures/"
 """In the directory of an object."""
@@ -31,18 +33,47 @@ BYTES_MAX: Final = 64 * 1024 * 1024
 """A longer signature is neither kept nor read: it would be of more than two TiB."""
 
 
+def keeps_signatures(store: Transport) -> bool:
+    """Whether a signature can be bound to an object there."""
+    able = store.capabilities
+    return able.local or not able.has_directories
+
+
 async def stored_signature(store: Transport, entry: Entry) -> SignatureFile | None:
     """The signature of just this object, where one was left; None for any reason why there is none.
 
     Raises ``TransportError`` where the store cannot be asked.
     """
     file = await _read(store, _name(entry.key))
-    if file is None or not entry.etag or file.etag != entry.etag:
+    if file is None or file.signature.head.size != entry.size or file.etag != entry.etag:
         return None
     is_other_version = file.version and entry.version and file.version != entry.version
-    if file.signature.head.size != entry.size or is_other_version:
-        return None
-    return file
+    is_bound = bool(entry.etag or (file.version and entry.version))
+    return file if is_bound and not is_other_version else None
+
+
+async def keep_signature(store: Transport, signature: Signature, receipt: Receipt) -> bool:
+    """Keep the signature of an object that was just written, for ``stored_signature``.
+
+    False where that cannot be: the store refuses, tells neither etag nor version, or it is too long.
+    """
+    if not receipt.etag and not receipt.version:
+        return False
+    file = SignatureFile(signature=signature, etag=receipt.etag, version=receipt.version)
+    try:
+        await _write(store, _name(receipt.key), file)
+    except (TransportError, ValueError):
+        return False
+    return True
+
+
+async def remove_signatures(store: Transport, directory: str) -> None:
+    """Remove all signatures of a directory (ending in a slash), where real directories hide them.
+
+    That they could not be removed is not the news.
+    """
+    with suppress(TransportError):
+        await _remove(store, await _keys(store, f"{directory}{PREFIX}"), f"{directory}{HIDDEN}")
 
 
 class StoredParts:
@@ -67,45 +98,32 @@ class StoredParts:
         """Join what was left and keep it as the signature of the finished object.
 
         False, and nothing is kept, where a piece is missing (somebody wrote parts without signing them),
-        or where the store tells no etag.
+        or where the store tells neither etag nor version.
         """
-        try:
-            pieces = await self._pieces()
-            signature = joined_parts(self.head, pieces)
-            file = SignatureFile(signature=signature, etag=receipt.etag, version=receipt.version)
-            is_kept = bool(receipt.etag)
-            if is_kept:
-                await _write(self._store, _name(self._key), file)
-        except (TransportError, ValueError):
-            is_kept = False
+        is_kept = False
+        with suppress(TransportError, ValueError):
+            signature = joined_parts(self.head, await self._pieces())
+            is_kept = await keep_signature(self._store, signature, receipt._replace(key=self._key))
         await self.drop()
         return is_kept
 
     async def _pieces(self) -> dict[int, Signature]:
         found: dict[int, Signature] = {}
-        for key in await self._keys(self._prefix):
+        for key in await _keys(self._store, self._prefix):
             start = int(key.removeprefix(self._prefix))
             file = await _read(self._store, key)
             if file is not None:
                 found[start] = file.signature
         return found
 
-    async def _keys(self, prefix: str) -> list[str]:
-        try:
-            pages = self._store.list(prefix)
-            return [entry.key async for page in pages for entry in page]
-        except NotFound:
-            return []
-
     async def drop(self) -> None:
         """Remove what was left of this object, by uploads that never ended too.
 
         That it could not be removed is not the news.
         """
+        prefix = f"{_name(self._key)}."
         with suppress(TransportError):
-            keys = await self._keys(f"{_name(self._key)}.")
-            if keys:
-                await self._store.delete(keys)
+            await _remove(self._store, await _keys(self._store, prefix), prefix)
 
 
 class PartSigner:
@@ -136,6 +154,25 @@ class PartSigner:
         size = sum(part.head.size for part in run.values())
         piece = joined_parts(replace(self._stored.head, size=size), run)
         await self._stored.leave(min(run), piece)
+
+
+async def _keys(store: Transport, prefix: str) -> list[str]:
+    try:
+        pages = store.list(prefix)
+        return [e.key async for page in pages for e in page if e.kind is not Kind.DIRECTORY]
+    except NotFound:
+        return []
+
+
+async def _remove(store: Transport, keys: Sequence[str], prefix: str) -> None:
+    """Remove keys, and what is left of real directories whose names begin with ``prefix``."""
+    if not keys:
+        return
+    await store.delete(keys)
+    if store.capabilities.has_directories:
+        found = {key[: place + 1] for key in keys for place, sign in enumerate(key) if sign == "/"}
+        directories = [each for each in found if each.startswith(prefix)]
+        await store.delete(sorted(directories, key=len, reverse=True))
 
 
 async def _write(store: Transport, key: str, file: SignatureFile) -> None:

@@ -6,11 +6,15 @@ that is not empty is left alone.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import groupby
+from typing import Final
 
+from mover.delta_stored import keeps_signatures, remove_signatures
 from mover.ends import Ends
 from mover.manifest import Row, deleted_row
 from mover.model import Failure, Removal, Tally, TaskResult
+from mover.naming import HIDDEN
 from mover.recording import now_ms
 from transports.errors import NotFound, Transient, TransportError
 from transports.model import Entry, Kind
@@ -25,6 +29,9 @@ def directories_above(keys: Iterable[str]) -> list[str]:
         if key.endswith("/"):
             found.add(key)
     return sorted(found)
+
+
+_AFTER_SLASH: Final = chr(ord("/") + 1)
 
 
 class Remover:
@@ -53,7 +60,10 @@ class Remover:
         listed = {each.key: each for each in held_back}
         self.result.tally.skipped_objects += len(listed.keys() - absent)
         # The deepest first, because a parent is empty only then.
-        for _, level in groupby(sorted(absent, key=_depth, reverse=True), key=_depth):
+        for _, names in groupby(sorted(absent, key=_depth, reverse=True), key=_depth):
+            level = list(names)
+            for directory in level:
+                await self._clear(directory)
             await self._delete([listed.get(key, _unlisted(key)) for key in level], counted=listed)
         return self.result
 
@@ -65,6 +75,18 @@ class Remover:
             return False
         self.result.tally.skipped_objects += 1
         return True
+
+    async def _clear(self, directory: str) -> None:
+        """Remove the signatures that a directory hides, where nothing else is left in it."""
+        target, hidden = self._ends.target, f"{directory}{HIDDEN}"
+        if not keeps_signatures(target):
+            return
+        with suppress(TransportError):
+            first = await target.first_after("", directory)
+            if first is None or not first.startswith(hidden):
+                return
+            if await target.first_after(f"{hidden[:-1]}{_AFTER_SLASH}", directory) is None:
+                await remove_signatures(target, directory)
 
     async def _absent(self, directories: Sequence[str]) -> set[str]:
         """Those that the source does not have: a question for each, none below one that it lacks."""

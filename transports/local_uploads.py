@@ -175,7 +175,7 @@ class Uploads:
         self._check_presence(key, replaces)
         self._place(key, upload_id, name, intent)
         discard(stage_fd, name + _PARTS)
-        return receipt
+        return receipt._replace(version=self._version_made(intent))
 
     def hash_some(self, key: str, upload_id: str, digest: digests.Digest, offset: int) -> int:
         """Feed a digest with up to ``HASH_BYTES`` from ``offset``; return how many, 0 at the end.
@@ -243,6 +243,16 @@ class Uploads:
         same = found.st_size == wanted.size and wanted.version in ("", version_of(found))
         if not same:
             raise Changed(self._root.name(key), "another file has taken its place")
+
+    def _version_made(self, intent: _Intent) -> str:
+        """The version of the file that an upload has just made; "" where another has taken its place."""
+        directory, base = self._root.split(intent.key)
+        with contextlib.suppress(OSError):
+            fd = self._root.directories().open(directory)
+            found = os.stat(base, dir_fd=fd, follow_symlinks=False)
+            if found.st_ino == intent.inode:
+                return version_of(found)
+        return ""
 
     def _check_finished(self, intent: _Intent) -> None:
         """Raise ``NotFound`` unless the file at the key is the one that the upload made."""

@@ -130,8 +130,8 @@ class Ended:
 class Mover:
     """The command line, in processes of its own, with one state directory.
 
-    ``program`` is the module that is run: mover's own, or one that changes something first. It
-    starts from nothing ``anew`` only, or when it is another one than mover's.
+    ``program`` is the module that is run: mover's own, or one that changes something first. An
+    interpreter starts for it only ``anew``.
     """
 
     environment: dict[str, str]

@@ -86,7 +86,6 @@ def started_anew(tmp_path: Path) -> CommandLine:
 
 @pytest.mark.alone
 def test_version_and_help_are_quick(started_anew: CommandLine) -> None:
-    # The best of three: another process may hold the processor during one.
     for arguments in (
         ("--version",),
         ("--help",),
@@ -95,10 +94,13 @@ def test_version_and_help_are_quick(started_anew: CommandLine) -> None:
         ("rsync", "-h"),
         ("check", "--help"),
     ):
-        runs = [started_anew(*arguments) for _ in range(3)]
-        assert {run.code for run in runs} == {0}
-        assert min(run.seconds for run in runs) < 0.3, arguments
-        assert runs[0].errors == ""
+        # One of three: another process may hold the processor during two.
+        for number in range(3):
+            ran = started_anew(*arguments)
+            assert (ran.code, ran.errors) == (0, "")
+            if ran.seconds < 0.3:
+                break
+            assert number < 2, (arguments, ran.seconds)
 
 
 FLEET_COMMANDS = ("cancel", "jobs", "limit", "pause", "resume", "retry", "serve", "show", "worker")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import ProxyFactory
-    from tests.servers import ready
     from tests.servers.buckets import Bucket
+    from tests.servers.ready import Process
 
 SECRET = {"MOVER_PARCELS_SECRET": "of the tests, and of no use elsewhere"}
 OTHER_SECRET = {"MOVER_PARCELS_SECRET": "of nobody whom the tests would know"}
@@ -40,7 +40,7 @@ class Pools:
         self._fleets: list[Fleet] = []
         self.watchers = Fleet(redis=fleet.redis, environment=fleet.environment)
 
-    def start(self, pool: str, *arguments: str, **environment: str) -> ready.Process:
+    def start(self, pool: str, *arguments: str, **environment: str) -> Process:
         own = self._fleet.environment | {"TMPDIR": str(self._kept)} | environment
         started = Fleet(redis=self._fleet.redis, environment=own)
         self._fleets.append(started)

@@ -1,6 +1,7 @@
 """The mover as a process, without the third of a second that its imports take at every start.
 
-Each of them is a process of its own, forked from one that has imported everything: its arguments,
+So too programs that are the mover with something changed: what they change must be looked up when
+it is used, for all is imported before. Each of them is a process of its own, forked from one that has imported everything: its arguments,
 environment, directory, streams, signals and exit code are those of ``python -m mover``. What asks
 how the interpreter starts, or what is imported, starts one itself.
 """
@@ -61,12 +62,14 @@ class ReadyProcess:
         *,
         cwd: Path,
         env: Mapping[str, str],
+        program: str = "mover",
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
         start_new_session: bool = False,
     ) -> None:
         request = {
+            "program": program,
             "arguments": list(arguments),
             "environment": dict(env),
             "directory": str(cwd),
@@ -169,10 +172,9 @@ def _stream(
 ) -> tuple[IO[bytes] | None, int]:
     """Our end of a stream, and the descriptor that goes to the process."""
     if wanted != subprocess.PIPE:
-        assert wanted == subprocess.DEVNULL
-        nothing = os.open(os.devnull, os.O_RDWR)
-        theirs.callback(os.close, nothing)
-        return None, nothing
+        given = os.open(os.devnull, os.O_RDWR) if wanted == subprocess.DEVNULL else os.dup(wanted)
+        theirs.callback(os.close, given)
+        return None, given
     read, write = os.pipe()
     ours, its = (write, read) if writes else (read, write)
     theirs.callback(os.close, its)
@@ -203,10 +205,18 @@ def start(
     output: int = subprocess.PIPE,
     anew: bool = False,
 ) -> Process:
-    """Start the mover; ``anew``, under another command or as another program by an interpreter."""
-    if not (prefix or anew or program != "mover"):
+    """Start a program; ``anew``, or under another command, by an interpreter.
+
+    ``output`` is what ``subprocess`` takes, or a descriptor.
+    """
+    if not (prefix or anew):
         return ReadyProcess(
-            arguments, cwd=_REPOSITORY, env=environment, stdout=output, stderr=output
+            arguments,
+            program=program,
+            cwd=_REPOSITORY,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", program, *arguments],

@@ -1,4 +1,4 @@
-"""A process that has imported the mover and turns into any of its commands, over and over.
+"""A process that has imported the mover and turns into any of its programs, over and over.
 
 ``python -m tests.servers.ready_main FD``: over the socket ``FD`` comes what to run. A fork of this
 process runs it, and ends as an interpreter of its own does; this one says how it ended.
@@ -21,7 +21,6 @@ import threading
 from dataclasses import dataclass
 from typing import IO, Any, TextIO
 
-PROGRAM = "mover"
 FLOORS = ("mover", "transports", "scheduler")
 REQUEST_BYTES_MAX = 200_000
 """What a socket takes as one message; an environment and arguments are a few KiB."""
@@ -32,6 +31,7 @@ STREAMS = ("stdin", "stdout", "stderr")
 class Request:
     """What to run, on which descriptors: three streams, and where to say how it goes."""
 
+    program: str
     arguments: list[str]
     environment: dict[str, str]
     directory: str
@@ -104,7 +104,7 @@ def say(status: int, number: int) -> None:
 
 
 def become(request: Request) -> None:
-    """Run the command line as ``python -m mover`` does."""
+    """Run the program as ``python -m`` does."""
     *streams, status = request.descriptors
     if request.leads_a_session:
         os.setsid()
@@ -119,7 +119,7 @@ def become(request: Request) -> None:
     sys.path[0] = request.directory
     sys.argv[1:] = request.arguments
     try:
-        runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)
+        runpy.run_module(request.program, run_name="__main__", alter_sys=True)
     except SystemExit as left:
         leave(left.code)
 

@@ -50,8 +50,12 @@ class Pair:
         self.wishes: dict[str, Any] = {"delta": Delta.ALWAYS, "part_bytes": 0} | wishes
 
     async def begin(self, old: bytes = OLD, new: bytes = NEW) -> None:
-        await fill(self.source, {"big": new})
         await fill(self.target, {"big": old})
+        await self.go_on(new)
+
+    async def go_on(self, new: bytes) -> None:
+        """Another version at the source, for what is at the target."""
+        await fill(self.source, {"big": new})
         entry = (await entries_of(self.source))["big"]
         basis = (await entries_of(self.target))["big"]
         task = LargeObject(entry=entry, basis=basis)
