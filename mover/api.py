@@ -17,6 +17,7 @@ from mover.actions import Action
 from mover.checking import Difference
 from mover.deleting import Survey
 from mover.delta.costing import Optimise
+from mover.depots import KeepWish
 from mover.errors import Rejected
 from mover.filtering import Selection
 from mover.fleet_api import jobs, limit, retry, serve, show, steer, submit_spec, watch, work
@@ -29,6 +30,7 @@ from scheduler.model import ANY_POOL
 from transports.location import parse_location
 
 __all__ = [
+    "KeepWish",
     "check",
     "copy",
     "jobs",

@@ -53,13 +53,13 @@ class Shelf:
         self._room_bytes = room_bytes
         self._clock = clock
         self._taken_bytes = 0
-        self._kept: dict[Name, int] = {}  # what each counts as
+        self._kept: dict[Name, dict[str, int]] = {}  # by object: what each piece counts as
         self._touched_s: dict[Name, float] = {}  # by object
         self._held: Counter[str] = Counter()
         self._puts = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return sum(map(len, self._kept.values()))
 
     @property
     def taken_bytes(self) -> int:
@@ -88,26 +88,28 @@ class Shelf:
             if isinstance(error, OSError):
                 raise Full from error
             raise
-        self._taken_bytes -= self._kept.pop(name, 0)
-        self._kept[name] = counted
+        pieces_kept = self._kept.setdefault(_owner(name), {})
+        self._taken_bytes -= pieces_kept.get(name.piece, 0)
+        pieces_kept[name.piece] = counted
         self._touch(name)
 
     async def read(self, name: Name, start: int = 0, stop: int | None = None) -> bytes:
         """Bytes of a piece. Raises ``FileNotFoundError``."""
-        if name not in self._kept:
+        if name.piece not in self._kept.get(_owner(name), {}):
             raise FileNotFoundError
         self._touch(name)
         return await in_thread(_read, self._file(name), start, stop)
 
     def remove(self, owner: Name) -> None:
         """Remove all that belongs to an object of a job."""
-        for name in [name for name in self._kept if name[:2] == owner[:2]]:
-            self._drop(name)
-        self._touched_s.pop(owner._replace(piece=""), None)
+        for piece, counted in self._kept.pop(_owner(owner), {}).items():
+            self._taken_bytes -= counted
+            self._file(owner._replace(piece=piece)).unlink(missing_ok=True)
+        self._touched_s.pop(_owner(owner), None)
 
     def remove_job(self, job: str) -> None:
         """Remove all that belongs to a job."""
-        for owner in {name._replace(piece="") for name in self._kept if name.job == job}:
+        for owner in [owner for owner in self._kept if owner.job == job]:
             self.remove(owner)
 
     @contextlib.contextmanager
@@ -139,11 +141,11 @@ class Shelf:
         return self._root / "+".join(name)  # which is in no name
 
     def _touch(self, name: Name) -> None:
-        self._touched_s[name._replace(piece="")] = self._clock()
+        self._touched_s[_owner(name)] = self._clock()
 
-    def _drop(self, name: Name) -> None:
-        self._taken_bytes -= self._kept.pop(name)
-        self._file(name).unlink(missing_ok=True)
+
+def _owner(name: Name) -> Name:
+    return name._replace(piece="")
 
 
 async def _write(path: Path, size: int, pieces: AsyncIterable[bytes], digest: str) -> None:
@@ -181,8 +183,10 @@ def open_shelf(room_bytes: int, *, within: str | None = None) -> Iterator[Shelf]
     _remove_orphans(parent)
     root = Path(tempfile.mkdtemp(prefix=_STEM, dir=parent))  # nobody else may look into it
     try:
-        with (root / _LOCK).open("wb") as lock:
+        locking = root / "locking"  # it gets its name when it is locked, or it would be an orphan
+        with locking.open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            locking.rename(root / _LOCK)
             yield Shelf(root, room_bytes)
     finally:
         shutil.rmtree(root, ignore_errors=True)

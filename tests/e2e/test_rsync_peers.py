@@ -47,8 +47,8 @@ class Pools:
         return started.start_worker("--pool", pool, *LEASE, *arguments)
 
     def keeps(self, what: str) -> bool:
-        """Whether a worker keeps a piece of this kind."""
-        return any(f".{what}-" in path.name for path in self._kept.glob("mover-parcels-*/*"))
+        """Whether a worker keeps a piece that has this in its name."""
+        return any(what in path.name for path in self._kept.glob("mover-parcels-*/*"))
 
     def arguments(self, *ends: str) -> tuple[str, ...]:
         pools = "--source-pool", self.near, "--target-pool", self.far
@@ -83,7 +83,7 @@ def free_port() -> int:
 
 
 def test_nothing_of_a_difference_is_in_the_store(
-    pools: Pools, seaweed_bucket: Bucket, fault_proxy: ProxyFactory
+    pools: Pools, seaweed_bucket: Bucket, fault_proxy: ProxyFactory, tmp_path: Path
 ) -> None:
     hidden = Rule(fault=Latency(delay_s=0.0), method="PUT", path="mover-delta")
     store = fault_proxy(seaweed_bucket.server.endpoint_url, hidden)
@@ -91,7 +91,7 @@ def test_nothing_of_a_difference_is_in_the_store(
     port = free_port()
     wire = fault_proxy(f"http://127.0.0.1:{port}")
     keeping = "--parcels", f"127.0.0.1:{port}", "--parcels-at", wire.endpoint_url
-    pools.start(pools.far, *keeping, **SECRET)
+    keeper = pools.start(pools.far, *keeping, **SECRET)
     pools.start(pools.near, **SECRET)
     source, _ = fill_both(seaweed_bucket)
     ended = pools.rsync(source, target, limit="4MB/s")
@@ -101,22 +101,24 @@ def test_nothing_of_a_difference_is_in_the_store(
     crossed = wire.up.total_bytes + wire.down.total_bytes
     assert crossed == ended.report["delta"]["wire"] > 0
     assert ended.report["bytes"]["wire"] == crossed + len(SOURCE["d/small"])
-    wait_for(lambda: not pools.keeps(""))
+    wait_for(lambda: not pools.keeps("+"))
+    keeper.terminate()
+    assert (keeper.wait(30), list(tmp_path.iterdir())) == (0, [])
 
 
 def test_a_keeper_near_the_source_will_do(
     pools: Pools, seaweed_bucket: Bucket, fault_proxy: ProxyFactory
 ) -> None:
-    hidden = Rule(fault=Latency(delay_s=0.0), method="PUT", path="mover-delta")
+    # The sign step may be before the keeper's first sign of life is heard.
+    hidden = Rule(fault=Latency(delay_s=0.0), method="PUT", path=r"\.(outline|delta|ladder)-")
     store = fault_proxy(seaweed_bucket.server.endpoint_url, hidden)
     target = seaweed_bucket.location("t/", endpoint_url=store.endpoint_url)
     pools.start(pools.far, **SECRET)
     pools.start(pools.near, "--parcels", "127.0.0.1:0", **SECRET)
     source, _ = fill_both(seaweed_bucket)
     check_end(pools.rsync(source, target), seaweed_bucket)
-    wait_for(lambda: not pools.keeps(""))
-    # The sign step may be before the keeper's first sign of life is heard.
-    assert store.count(Latency) <= 1
+    wait_for(lambda: not pools.keeps("+"))
+    assert store.count(Latency) == 0
 
 
 def test_the_keeper_is_killed_before_the_difference_is_taken(
@@ -126,7 +128,7 @@ def test_the_keeper_is_killed_before_the_difference_is_taken(
     pools.start(pools.near, **SECRET)
     ends = fill_both(seaweed_bucket)
     watcher = pools.watchers.mover.start(*pools.arguments(*ends), verb="rsync")
-    wait_for(lambda: pools.keeps("signature"))
+    wait_for(lambda: pools.keeps(".signature-"))
     keeper.kill()
     pools.start(pools.far, "--parcels", "127.0.0.1:0", **SECRET)
     check_end(pools.watchers.mover.finish(watcher), seaweed_bucket)
@@ -139,7 +141,7 @@ def test_the_keeper_is_killed_before_the_object_is_made(
     pools.start(pools.near, **SECRET)
     ends = fill_both(seaweed_bucket)
     watcher = pools.watchers.mover.start(*pools.arguments(*ends), verb="rsync")
-    wait_for(lambda: pools.keeps("ladder"))
+    wait_for(lambda: pools.keeps(".ladder-"))
     keeper.kill()
     pools.start(pools.far, **SECRET)
     check_end(pools.watchers.mover.finish(watcher), seaweed_bucket)
