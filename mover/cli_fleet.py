@@ -17,6 +17,7 @@ Examples:
   mover worker --queue redis://queue:6379/0
   mover worker --queue rediss://user@queue:6379/0 --pool eu-west,any     # MOVER_QUEUE_PASSWORD is set
   mover worker --queue redis://queue:6379/0 --exit-when-idle 60s --memory 512MiB
+  mover worker --queue redis://queue:6379/0 --pool eu --parcels 10.0.0.7:8378  # MOVER_PARCELS_SECRET is set
 """
 
 _JOBS_EXAMPLES = """\b
@@ -86,6 +87,19 @@ Examples:
     metavar="DURATION",
     help="Leave after this long without a task, as in 60s.  [default: stay]",
 )
+@click.option(
+    "--parcels",
+    metavar="HOST:PORT",
+    help="Keep signatures and deltas here for other workers, and listen there for them.",
+)
+@click.option(
+    "--parcels-at",
+    metavar="URL",
+    help="Where others reach that, if it is not http://HOST:PORT.",
+)
+@click.option(
+    "--parcels-room", metavar="SIZE", help="What may be kept at a time, on disk.  [default: 1GiB]"
+)
 @output_options
 @click.pass_context
 def worker(
@@ -97,6 +111,9 @@ def worker(
     memory: str | None,
     lease: str | None,
     exit_when_idle: str | None,
+    parcels: str | None,
+    parcels_at: str | None,
+    parcels_room: str | None,
     **_: object,
 ) -> int:
     """Join a fleet: take tasks from a queue until told to leave.
@@ -114,6 +131,9 @@ def worker(
         memory=memory,
         lease=lease,
         exit_when_idle=exit_when_idle,
+        parcels=parcels,
+        parcels_at=parcels_at,
+        parcels_room=parcels_room,
         output=read_output(context),
     )  # fmt: skip
 

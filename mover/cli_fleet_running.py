@@ -7,11 +7,13 @@ import time
 from mover import api
 from mover.cli_options import Output
 from mover.cli_running import WATCH_ENDS, finish, open_display, run_watched
+from mover.depots import KeepWish
 from mover.display import printable
 from mover.errors import Rejected
 from mover.logs import configure_logs
 from mover.model import Report
 from mover.operating import JobDetails, JobSummary
+from mover.peer_shelf import ROOM_BYTES
 from mover.queues import is_fleet
 from mover.stopping import Stop
 from mover.units import (
@@ -40,6 +42,9 @@ def run_worker(
     memory: str | None,
     lease: str | None,
     exit_when_idle: str | None,
+    parcels: str | None,
+    parcels_at: str | None,
+    parcels_room: str | None,
     output: Output,
 ) -> int:
     """Work until told to leave; 0 when nothing was left half done. Raises ``MoverError``."""
@@ -55,6 +60,7 @@ def run_worker(
             if exit_when_idle is None
             else parse_duration(exit_when_idle, what="--exit-when-idle")
         )
+        keeping = _keep_wish(parcels, parcels_at, parcels_room)
         if lease_s is not None and not 1 <= lease_s <= LEASE_MAX_S:
             raise Rejected(f"--lease {lease}: a lease lasts from 1s to 1h")
     except Malformed as error:
@@ -71,6 +77,7 @@ def run_worker(
                 memory_bytes=memory_bytes,
                 lease_s=lease_s,
                 exit_when_idle_s=idle_s,
+                parcels=keeping,
                 note=_note,
                 stop=stop,
             )
@@ -79,19 +86,33 @@ def run_worker(
     return 0
 
 
+def _keep_wish(listen: str | None, told: str | None, room: str | None) -> KeepWish | None:
+    """How the worker is to keep parcels; None where it keeps none. Raises ``Rejected``, ``Malformed``."""
+    if listen is None:
+        if told is not None or room is not None:
+            raise Rejected("--parcels-at and --parcels-room: say with --parcels where to listen")
+        return None
+    host, port = _listening_at(listen, "--parcels", example="10.0.0.7:8378")
+    room_bytes = ROOM_BYTES if room is None else parse_size(room, what="--parcels-room")
+    return KeepWish(host=host, port=port, told=told or "", room_bytes=room_bytes)
+
+
+def _listening_at(text: str, option: str, *, example: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > PORT_MAX:
+        raise Rejected(f"{option} {text}: write HOST:PORT, as in {example}")
+    return host.strip("[]"), int(port)
+
+
 def run_server(queue: str, *, listen: str, links: tuple[str, ...], output: Output) -> int:
     """Answer until told to stop. Raises ``MoverError``."""
     configure_logs(level=output.log_level, style=output.log_format)
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > PORT_MAX:
-        raise Rejected(f"--listen {listen}: write HOST:PORT, as in 127.0.0.1:8377")
+    host, port = _listening_at(listen, "--listen", example="127.0.0.1:8377")
     stop = Stop()
 
     async def work() -> None:
         with draining_on_signals(drain=stop.request, stop=stop.request):
-            await api.serve(
-                queue, host=host.strip("[]"), port=int(port), links=links, note=_note, stop=stop
-            )
+            await api.serve(queue, host=host, port=port, links=links, note=_note, stop=stop)
 
     run_loop(work())
     return 0

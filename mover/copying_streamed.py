@@ -6,7 +6,6 @@ file first, because an upload is opened with its size.
 """
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import IO
@@ -19,6 +18,7 @@ from mover.model import TaskResult, Verify
 from mover.recording import now_ms
 from mover.rereading import verify_whole
 from mover.sizing import PartPlan
+from mover.spooling import spool_file
 from mover.uploading import Fence, abandon, abandon_late, begin_upload
 from mover.verifying import proof_of
 from transports import digests
@@ -60,7 +60,7 @@ async def _source_pieces(ends: Ends, entry: Entry) -> Pieces:
 async def _through_spool(
     ends: Ends, entry: Entry, info: ObjectInfo, fence: Fence, rows: list[Row] | None
 ) -> TaskResult:
-    with tempfile.TemporaryFile(prefix="mover-stream-") as spool:
+    with spool_file() as spool:
         size = 0
         async for piece in ends.source.stream(entry):
             size += await asyncio.to_thread(spool.write, piece)

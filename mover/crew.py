@@ -10,14 +10,16 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
+from mover.delta_tasks import Keeper
 from mover.measuring import Estimate, Gauge
 from mover.model import Tally
 from mover.progress import WorkerProgress
+from scheduler.model import WorkerBeat
 from scheduler.store import TaskStore
 
 REPLACEMENTS_MAX = 20
@@ -34,7 +36,8 @@ RUN_S_MAX = 1e9
 class Beat(msgspec.Struct, array_like=True, frozen=True):
     """What a worker says of itself in the queue: counts of objects and bytes since its start.
 
-    ``rates`` are what it has reached between two sides: ``Gauge.estimates``.
+    ``rates`` are what it has reached between two sides: ``Gauge.estimates``. ``keeper`` says that it keeps
+    parcels for others, and where.
     """
 
     objects: int
@@ -43,9 +46,10 @@ class Beat(msgspec.Struct, array_like=True, frozen=True):
     planned_bytes: int = 0
     skipped: int = 0
     rates: list[Estimate] = []
+    keeper: Keeper | None = None
 
 
-def beat(live: Tally, gauge: Gauge | None = None) -> bytes:
+def beat(live: Tally, gauge: Gauge | None = None, keeper: Keeper | None = None) -> bytes:
     """The note that a worker leaves with its sign of life."""
     return msgspec.msgpack.encode(
         Beat(
@@ -55,15 +59,20 @@ def beat(live: Tally, gauge: Gauge | None = None) -> bytes:
             live.planned_bytes,
             live.skipped_objects,
             [] if gauge is None else gauge.estimates(),
+            keeper,
         )
     )
 
 
 async def read_beats(store: TaskStore, *, now_s: float, within_s: float) -> dict[str, Beat]:
     """What the workers of a job last said of themselves, by worker; those that said nothing lack."""
-    beats = await store.workers(now_s=now_s, within_s=within_s)
+    return beats_in(await store.workers(now_s=now_s, within_s=within_s))
+
+
+def beats_in(signs: Iterable[WorkerBeat]) -> dict[str, Beat]:
+    """The same of signs of life that were read."""
     return {
-        each.worker_id: msgspec.msgpack.decode(each.note, type=Beat) for each in beats if each.note
+        each.worker_id: msgspec.msgpack.decode(each.note, type=Beat) for each in signs if each.note
     }
 
 

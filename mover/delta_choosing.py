@@ -5,6 +5,7 @@ from typing import Final
 
 from mover.delta.block_sizes import (
     LEVELS_MAX,
+    MENDED_ROW_BYTES,
     ROUND_BYTES,
     next_block_bytes,
     single_block_bytes,
@@ -12,6 +13,7 @@ from mover.delta.block_sizes import (
 from mover.delta.costing import (
     BAIL_OUT_MATCHED,
     GB,
+    MISSED,
     Job,
     Optimise,
     Prices,
@@ -21,6 +23,7 @@ from mover.delta.costing import (
     delta_cost,
     direct_cost,
     full_cost,
+    looking_cost,
 )
 from mover.delta_tasks import Spent
 from mover.measuring import LINK_PRIOR, Measured
@@ -34,7 +37,7 @@ CHANGED_DIRECT: Final = CHANGED / 2
 """The same beside a base, which is compared in small blocks and element by element: a guess."""
 
 EDITS: Final = 100
-FEW_EDITS: Final = 30
+FEW_EDITS: Final = 100
 """What is expected of an object while a finer signature may still follow: being wrong costs one more
 of those, a first one with small blocks costs its bytes whatever has changed."""
 
@@ -44,7 +47,7 @@ ROUND_S: Final = 0.5
 PART_MIN: Final = 5 * 1024 * 1024
 """The least that a part of an upload has where stores ask for it."""
 
-BLOCK_MIN: Final = 8 * 1024
+BLOCK_MIN: Final = 4 * 1024
 """Smaller blocks would make the signature more than 0.3 % of the object, also where nothing matches."""
 
 
@@ -73,6 +76,21 @@ def sends_difference(spec: CopySpec, entry: Entry, basis: Entry, known: Measured
         return False
     job = _job(entry, basis, changed=CHANGED, edits=EDITS)
     return choose(job, rates_of(known), optimise=spec.optimise) is Way.DELTA
+
+
+def asks_samples(spec: CopySpec, entry: Entry, basis: Entry, known: Measured) -> bool:
+    """Whether to look at samples before the basis is signed: if none matches, the object goes whole.
+
+    It is asked where finding out by a signature costs more than a difference that would be missed so.
+    """
+    if spec.delta is Delta.ALWAYS:
+        return False
+    job, rates, prices = _job(entry, basis, changed=CHANGED, edits=EDITS), rates_of(known), Prices()
+    full, delta, looking = (
+        cost(job, rates, prices).measure(spec.optimise)
+        for cost in (full_cost, delta_cost, looking_cost)
+    )
+    return MISSED * (full - delta) < looking
 
 
 def way_of(
@@ -126,7 +144,7 @@ def is_another(*, literal_bytes: int, size_bytes: int) -> bool:
 
 def single_bytes(size_bytes: int) -> int:
     """The blocks of a signature that nothing finer follows."""
-    return max(single_block_bytes(size_bytes), BLOCK_MIN)
+    return max(single_block_bytes(size_bytes, row_bytes=MENDED_ROW_BYTES), BLOCK_MIN)
 
 
 def first_bytes(spec: CopySpec, size_bytes: int, link: float | None) -> int:
@@ -136,17 +154,26 @@ def first_bytes(spec: CopySpec, size_bytes: int, link: float | None) -> int:
 
 
 def finer_bytes(
-    spec: CopySpec, *, open_bytes: int, edits: int, level: int, link: float | None
+    spec: CopySpec,
+    *,
+    open_bytes: int,
+    edits: int,
+    level: int,
+    link: float | None,
+    packed: float = 1.0,
 ) -> int | None:
     """The blocks of the next signature, of ``open_bytes`` that nothing has matched; None for none.
 
-    ``edits`` are expected in them; ``level`` signatures came before this one.
+    ``edits`` are expected in them; ``level`` signatures came before this one. ``packed`` is how much a
+    byte of them takes that is sent as it is, once it is packed.
     """
     levels = LEVELS_MAX - level
     if levels <= 0:
         return None
     round_bytes = _round_bytes(spec, link)
-    return next_block_bytes(open_bytes, edits, round_bytes=round_bytes, levels=levels)
+    return next_block_bytes(
+        open_bytes, edits, round_bytes=round_bytes, levels=levels, packed=packed
+    )
 
 
 def _round_bytes(spec: CopySpec, link: float | None) -> int:

@@ -18,7 +18,7 @@ from mover.copying_large import pin
 from mover.delta.checksums import whole_digest
 from mover.delta.costing import Way
 from mover.delta.surveying import Survey
-from mover.delta_choosing import may_be_sent, still_pays, way_of
+from mover.delta_choosing import asks_samples, may_be_sent, still_pays, way_of
 from mover.delta_inputs import RANGE_BYTES, Input, StoreInput, Take
 from mover.delta_pairing import Pairing, index_bytes
 from mover.delta_parcels import Step, parcel_writer
@@ -26,7 +26,7 @@ from mover.delta_proving import Standing, is_same, may_be_base, standing
 from mover.delta_receiving import ladder_bytes
 from mover.delta_scanning import Scanned
 from mover.delta_sending import READ_BYTES, Whole, first_sign
-from mover.delta_tasks import Direct, Patch, Prove, Sign
+from mover.delta_tasks import DeltaTask, Diff, Direct, Patch, Prove, Sample, Sign, Spent
 from mover.ends import Ends
 from mover.errors import MoverError
 from mover.model import LargeObject
@@ -80,7 +80,7 @@ def _lost(error: Exception) -> Exception:
     return Lost(f"{type(leaf).__name__}: {leaf}") if isinstance(leaf, TransportError) else error
 
 
-async def first_step(ends: Ends, task: LargeObject) -> Sign | Direct | None:
+async def first_step(ends: Ends, task: LargeObject) -> Sample | Sign | Direct | None:
     """The first step of an object that is to be sent as a difference; None for one that is not."""
     spec, entry, basis = ends.spec, task.entry, task.basis
     source, target = ends.source.capabilities, ends.target.capabilities
@@ -92,7 +92,20 @@ async def first_step(ends: Ends, task: LargeObject) -> Sign | Direct | None:
         return None
     if spec.has_base:
         return Direct(entry=entry, basis=basis, again=task.again)
+    if asks_samples(spec, entry, basis, known):
+        return Sample(entry=entry, basis=basis, again=task.again)
     return first_sign(spec, task, basis, known)
+
+
+async def begin_anew(ends: Ends, task: DeltaTask, lost: str) -> Sign | Direct:
+    """The first step again of an object whose parcels were ``lost`` with their keeper; the store has the next."""
+    spent = task.spent.plus(Spent(lost=lost))
+    if isinstance(task, Patch) and task.direct:
+        return Direct(entry=task.entry, basis=task.basis, spent=spent, again=task.again)
+    anew = LargeObject(entry=task.entry, again=task.again)
+    sign = first_sign(ends.spec, anew, task.basis, await ends.rates())
+    base = task.base if isinstance(task, Sign | Diff | Patch) else ""
+    return replace(sign, spent=spent, base=base)
 
 
 class Director(Step):
@@ -256,12 +269,12 @@ class Director(Step):
         found: Survey,
         digest: bytes,
     ) -> Patch:
-        entry = task.entry
-        async with parcel_writer(self._ends.target, self._name(entry, "delta")) as writer:
+        entry, keeper = task.entry, await self._keeper()
+        async with parcel_writer(self._far, self._name(entry, "delta"), keeper=keeper) as writer:
             delta = await pairing.write(scanned, found, digest, writer)
             parcel = await writer.finish()
-        self._spend(wire_bytes=parcel.size, gets=pairing.requests, puts=parcel.count)
-        ladder = await self._leave(entry, "ladder", ladder_bytes(scanned.ladder))
+        self._spend(wire_bytes=parcel.size, gets=pairing.requests, puts=parcel.puts)
+        ladder = await self._leave(entry, "ladder", ladder_bytes(scanned.ladder), keeper=keeper)
         return Patch(
             entry=entry,
             basis=task.basis,

@@ -8,10 +8,8 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
 import struct
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from mover.errors import Incomplete, Rejected
+from mover.spooling import spool_file
 
 if TYPE_CHECKING:
     from mover.delta_noting import HostKeeper
@@ -95,7 +94,7 @@ class FileDraft(Draft):
         return os.open(self._temporary, flags, 0o666, dir_fd=self._directory_fd)
 
     def _temporary_name(self) -> str:
-        return f".{self._base[:200]}.{secrets.token_hex(4)}.tmp"
+        return f".{self._base[:200]}.{os.urandom(4).hex()}.tmp"
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         self._size += len(data)
@@ -212,7 +211,7 @@ class StoreDraft(Draft):
         self._held += data
         if self._size is None and len(self._held) > SPOOL_BYTES:
             # How an upload is cut depends on its size.
-            self._spool = tempfile.TemporaryFile(prefix="mover-delta-")  # noqa: SIM115 - drop closes it
+            self._spool = spool_file()
             self._spool.write(self._held)
             self._held.clear()
         elif self._size is not None and self._size > SPOOL_BYTES:
@@ -235,7 +234,7 @@ class StoreDraft(Draft):
             raise Rejected(f"{self.name}: {error}") from error
         await self._drop_left()
         self._upload_id = await undone_if_cancelled(
-            lambda: self._transport.begin_upload(self._key, size, token=secrets.token_hex(8)),
+            lambda: self._transport.begin_upload(self._key, size, token=os.urandom(8).hex()),
             lambda upload_id: self._transport.abort_upload(self._key, upload_id),
             within_s=5.0,
         )
@@ -377,7 +376,7 @@ async def special_draft(path: str) -> AsyncGenerator[Draft, None]:
     """A draft for a device or a named pipe; held back until it is published."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        with tempfile.TemporaryFile(prefix="mover-delta-") as spool:
+        with spool_file() as spool:
             yield PipeDraft(fd, path, spool)
     finally:
         os.close(fd)

@@ -10,7 +10,6 @@ import fcntl
 import mmap
 import os
 import stat
-import tempfile
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,6 +17,7 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from mover.errors import Incomplete, Rejected
+from mover.spooling import spool_file
 
 if TYPE_CHECKING:
     from transports.base import Transport
@@ -247,7 +247,7 @@ class StoreInput(Input):
 
 async def spooled(given: Input, stack: AsyncExitStack) -> FileInput:
     """The input's bytes in a temporary file, which goes with the stack: now their size is known."""
-    with tempfile.TemporaryFile(prefix="mover-delta-") as spool:
+    with spool_file() as spool:
 
         async def keep(piece: memoryview) -> None:
             spool.write(piece)

@@ -14,7 +14,7 @@ from mover.copying_large import compare_with_source, finished_tally, pin
 from mover.delta.model import Op, OpKind, pack_ops
 from mover.delta_choosing import saved_usd
 from mover.delta_keeping import Keeper
-from mover.delta_parcels import object_prefix, remove_hidden
+from mover.delta_parcels import clear_object
 from mover.delta_patches import Counts
 from mover.delta_patches import Patch as Plan
 from mover.delta_patching import Fill, Patcher
@@ -22,7 +22,7 @@ from mover.delta_proving import is_same
 from mover.delta_receiving import read_ladder, received
 from mover.delta_resigning import Resigner
 from mover.delta_stored import keeps_signatures
-from mover.delta_tasks import OpenUpload, Patch, Spent
+from mover.delta_tasks import OpenUpload, Patch, Spent, keepers_of
 from mover.ends import Ends
 from mover.manifest import DeltaRow, Row, finished_row
 from mover.model import TaskResult, Verify
@@ -82,7 +82,7 @@ class Lander:
             # An answer that got lost may have taken the name of an upload with it.
             await drop_uploads(ends, key, self._fence)
         proof = await self._verified(task, key, info, made)
-        await remove_hidden(ends.near_target, object_prefix(ends.token, key))
+        await clear_object(ends, key, keepers_of(task))
         return self._landed(task, info, made._replace(proof=proof), counts, rows)
 
     async def _made_before(self, task: Patch, key: str) -> Receipt | None:
@@ -127,8 +127,8 @@ class Lander:
         )
         if task.delta is None or task.ladder is None:
             return await self._signed(patcher, plan)
-        ladder = await read_ladder(near, task.ladder)
-        receiving = received(near, task.delta, size=entry.size, basis=task.basis)
+        ladder = await read_ladder(ends.near_depot, task.ladder)
+        receiving = received(ends.near_depot, task.delta, size=entry.size, basis=task.basis)
         async with receiving as delta:
             patcher = dataclasses.replace(patcher, literals=delta.literals.fill)
             plan = dataclasses.replace(plan, ops=delta.ops, ladder=ladder)

@@ -6,10 +6,8 @@ delta.
 """
 
 import os
-import secrets
 import stat
 import sys
-import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from mover.delta_drafts import Draft, PipeDraft, file_draft, store_draft
 from mover.delta_inputs import FileInput, Input, PipeInput, StoreInput
 from mover.errors import Rejected
+from mover.spooling import spool_file
 from mover.state_directory import state_directory
 from transports.location import BadLocation, Location, parse_location
 
@@ -80,7 +79,7 @@ class Opener:
             if not held:
                 yield PipeDraft(sys.stdout.fileno(), "standard output")
                 return
-            with tempfile.TemporaryFile(prefix="mover-delta-") as spool:
+            with spool_file() as spool:
                 yield PipeDraft(sys.stdout.fileno(), "standard output", spool)
             return
         location = _parse(name)
@@ -108,7 +107,7 @@ class Opener:
                 location.parent(),
                 side=side,
                 environment=self.environment,
-                token=secrets.token_hex(8),
+                token=os.urandom(8).hex(),
                 create=side == "target",
             )
         except ValueError as error:

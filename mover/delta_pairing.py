@@ -28,8 +28,8 @@ from mover.delta_levels import Span
 from mover.delta_parcels import ParcelWriter
 from mover.delta_scanning import (
     BATCH_BYTES,
-    BATCH_LITERALS,
     BATCH_OPS,
+    BATCH_READS,
     Scanned,
     near_spans,
     read_all,
@@ -122,7 +122,7 @@ class Pairing:
         batches = in_batches(
             windowed(scanned.ops, found.pieces),
             bytes_max=BATCH_BYTES,
-            reads_max=BATCH_LITERALS,
+            reads_max=BATCH_READS,
             items_max=BATCH_OPS,
         )
         while batch := await in_thread(next, batches, None):

@@ -20,11 +20,12 @@ from mover.delta import elements
 from mover.delta.checksums import SUM_BYTES, section_sum
 from mover.delta.delta_reading import DeltaReader
 from mover.delta.garbled import Garbled
-from mover.delta.model import Op, OpKind, joined, pack_ops
+from mover.delta.model import Op, OpKind, joined, pack_ops, unpack_ops
+from mover.delta.op_coding import OP_BYTES_MAX, decode_ops, encode_ops
 from mover.delta_parcels import Spoiled, pour_parcel, read_parcel
 from mover.delta_tasks import Parcel
+from mover.depots import Depot
 from mover.seeing_out import in_thread
-from transports.base import Transport
 from transports.errors import NoSpace
 from transports.model import ByteRange, Entry
 
@@ -39,9 +40,9 @@ RUN_BYTES: Final = 8 * 1024 * 1024
 
 STEP_BYTES: Final = 8
 
-OUTLINE_LEVEL: Final = 3
-OUTLINE_BYTES_MAX: Final = 64 * 1024 * 1024
-"""What an outline may unpack to: two million operations."""
+OUTLINE_LEVEL: Final = 9
+OUTLINE_OPS_MAX: Final = 2_000_000
+"""What an outline may hold: 64 MiB of operations in memory."""
 
 
 class _Spot(NamedTuple):
@@ -175,14 +176,14 @@ class Received:
 
 @asynccontextmanager
 async def received(
-    store: Transport, parcel: Parcel, *, size: int, basis: Entry
+    depot: Depot, parcel: Parcel, *, size: int, basis: Entry
 ) -> AsyncGenerator[Received, None]:
-    """Read the delta of an object of ``size`` bytes; ``store`` has the parcel and the basis.
+    """Read the delta of an object of ``size`` bytes; the depot's store has the basis.
 
     Raises ``Spoiled`` where it is not there or not what was written, ``TransportError``.
     """
     reader = DeltaReader()
-    literals = Literals(partial(store.read_into, basis))
+    literals = Literals(partial(depot.store.read_into, basis))
     ops: list[Op] = []
 
     def feed(piece: memoryview) -> None:
@@ -197,7 +198,7 @@ async def received(
 
     try:
         try:
-            await pour_parcel(store, parcel, lambda piece: in_thread(feed, piece))
+            await pour_parcel(depot, parcel, lambda piece: in_thread(feed, piece))
             end = reader.finish()
         except Garbled as error:
             raise Spoiled(str(error)) from error
@@ -215,9 +216,9 @@ def ladder_bytes(ladder: Sequence[int]) -> bytes:
     return steps + section_sum(steps, number=0)
 
 
-async def read_ladder(store: Transport, parcel: Parcel) -> list[int]:
+async def read_ladder(depot: Depot, parcel: Parcel) -> list[int]:
     """Read what ``ladder_bytes`` has made. Raises ``Spoiled``, ``TransportError``."""
-    data = await read_parcel(store, parcel)
+    data = await read_parcel(depot, parcel)
     steps, total = data[:-SUM_BYTES], data[-SUM_BYTES:]
     count = len(steps) // STEP_BYTES
     if len(steps) % STEP_BYTES or section_sum(steps, number=0) != total:
@@ -227,17 +228,23 @@ async def read_ladder(store: Transport, parcel: Parcel) -> list[int]:
 
 def outline_bytes(ops: bytes) -> bytes:
     """Packed operations as they are sent alone: one frame of zstd, and its checksum."""
-    packed = packing.pack(ops, level=OUTLINE_LEVEL)
+    packed = packing.pack(encode_ops(unpack_ops(ops)), level=OUTLINE_LEVEL)
     return packed + section_sum(packed, number=0)
 
 
-async def read_outline(store: Transport, parcel: Parcel) -> bytes:
+async def read_outline(depot: Depot, parcel: Parcel, *, basis_size: int, new_size: int) -> bytes:
     """Read what ``outline_bytes`` has made. Raises ``Spoiled``, ``TransportError``."""
+    data = await read_parcel(depot, parcel)
+    return await in_thread(_parse_outline, data, basis_size, new_size)
+
+
+def _parse_outline(data: bytes, basis_size: int, new_size: int) -> bytes:
+    packed, total = data[:-SUM_BYTES], data[-SUM_BYTES:]
+    if section_sum(packed, number=0) != total:
+        raise Spoiled("the outline was damaged")
     try:
-        data = await read_parcel(store, parcel)
-        packed, total = data[:-SUM_BYTES], data[-SUM_BYTES:]
-        if section_sum(packed, number=0) != total:
-            raise Spoiled("the outline was damaged")
-        return packing.unpack(packed, bytes_max=OUTLINE_BYTES_MAX)
-    except packing.Damaged as error:
-        raise Spoiled(str(error)) from error
+        told = packing.unpack(packed, bytes_max=OP_BYTES_MAX * OUTLINE_OPS_MAX)
+        ops = decode_ops(told, basis_size=basis_size, new_size=new_size, ops_max=OUTLINE_OPS_MAX)
+    except ValueError as error:
+        raise Spoiled(f"the outline makes no sense: {error}") from error
+    return pack_ops(ops)

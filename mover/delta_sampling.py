@@ -75,22 +75,22 @@ class Fingerprint:
         reader.feed(samples)
         return cls(await index_of(reader.finish().signature), size)
 
-    async def share_in(self, other: Input, other_size: int) -> float:
-        """The share of the sampled bytes that another object has, 0 to 1.
+    async def share_in(self, other: Input, other_size: int) -> float | None:
+        """The share of the sampled bytes that another object has, 0 to 1; None where none tells anything.
 
-        What is one byte over and over tells nothing, and is left out of account. Raises what reading
+        What is one byte over and over does not, and is left out of account. Raises what reading
         raises, maybe in groups.
         """
         found = await read_all(other, windows_in(self._size, other_size))
         return await in_thread(self._share, found)
 
-    def _share(self, found: Sequence[bytes]) -> float:
+    def _share(self, found: Sequence[bytes]) -> float | None:
         signature = self._index.signature
         telling = _telling(signature)
         ops = unpack_ops(kernel.scan(self._index, b"".join(found)))
         missing = _overlap(telling, unmatched_spans(ops, signature.head.size))
         whole = sum(stop - start for start, stop in telling)
-        return (whole - missing) / whole if whole else 0.0
+        return (whole - missing) / whole if whole else None
 
 
 def _telling(signature: Signature) -> list[Span]:

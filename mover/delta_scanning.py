@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mover import packing
 from mover.beside import first_leaf
 from mover.delta import kernel
 from mover.delta.checksums import whole_digest
@@ -17,7 +18,7 @@ from mover.delta.costing import gives_up
 from mover.delta.delta_format import LEVEL_FAR, DeltaHead, DeltaWriter
 from mover.delta.model import Op, OpKind, unpack_ops
 from mover.delta_inputs import Input, Take
-from mover.delta_levels import Row, Span
+from mover.delta_levels import Row, Span, literal_spans
 from mover.delta_parcels import ParcelWriter
 from mover.seeing_out import in_thread
 from transports import digests
@@ -25,9 +26,9 @@ from transports import digests
 MIB: Final = 1024 * 1024
 
 BATCH_BYTES: Final = 8 * MIB
-"""Literals that are read, and written into the delta, at a time."""
+"""What is read at a time, with what lies between: literals for the delta, or ranges to be scanned."""
 
-BATCH_LITERALS: Final = 64
+BATCH_READS: Final = 64
 """So many reads may be asked for at once; the store's limit bounds what runs."""
 
 BATCH_OPS: Final = 10_000
@@ -178,9 +179,11 @@ class RowInput(Input):
     async def pour(self, take: Take) -> None:
         """Give all bytes of the ranges. Raises as the object does, maybe in groups."""
         for batch in row_batches(self._row.spans):
-            self.requests += len(batch)
-            for data in await read_all(self._inner, batch):
-                await take(memoryview(data))
+            reads = near_spans(batch)
+            self.requests += len(reads)
+            give = source_of(reads, await read_all(self._inner, reads))
+            # In one piece: a thread is asked for each.
+            await take(memoryview(b"".join(give(*span) for span in batch)))
 
 
 async def read_all(given: Input, spans: Sequence[Span]) -> list[bytes]:
@@ -191,19 +194,60 @@ async def read_all(given: Input, spans: Sequence[Span]) -> list[bytes]:
 
 
 def row_batches(spans: Iterable[Span]) -> Iterator[list[Span]]:
-    """Ranges in batches of a bounded number of them and of their bytes; long ones are cut."""
-    batch: list[Span] = []
-    held = 0
+    """Ranges in batches of a bounded number of reads and of bytes; long ones are cut."""
+    batch, load = list[Span](), _Load()
     for start, stop in spans:
         while start < stop:
-            upto = min(stop, start + BATCH_BYTES - held)
+            upto = load.take(start, stop)
             batch.append((start, upto))
-            start, held = upto, held + upto - start
-            if held == BATCH_BYTES or len(batch) == BATCH_LITERALS:
+            start = upto
+            if load.is_full:
                 yield batch
-                batch, held = [], 0
+                batch, load = [], _Load()
     if batch:
         yield batch
+
+
+class _Load:
+    """What it takes to read ranges in ascending order, near ones together."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._reads = 0
+        self._stop = -GAP_BYTES - 1
+
+    def take(self, start: int, stop: int) -> int:
+        """Take a range, or as much of it as there is room for; where that ends."""
+        gap = start - self._stop
+        if gap > GAP_BYTES:
+            gap = 0
+            self._reads += 1
+        self._stop = min(stop, start + max(1, BATCH_BYTES - self._bytes - gap))
+        self._bytes += gap + self._stop - start
+        return self._stop
+
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= BATCH_BYTES or self._reads >= BATCH_READS
+
+
+SAMPLES: Final = 16
+SAMPLE_BYTES: Final = 16 * 1024
+
+
+def sample_spans(ops: bytes) -> list[Span]:
+    """A few ranges of the literals, from all over them, to see how well they pack."""
+    literals = literal_spans(unpack_ops(ops))
+    step = max(1, len(literals) // SAMPLES)
+    return [(start, min(stop, start + SAMPLE_BYTES)) for start, stop in literals[::step][:SAMPLES]]
+
+
+def packed_share(samples: Sequence[bytes]) -> float:
+    """How much a byte takes once it is packed, at most 1."""
+    data = b"".join(samples)
+    if not data:
+        return 1.0
+    return min(1.0, len(packing.pack(data, level=LEVEL_FAR)) / len(data))
 
 
 # -- the delta ---------------------------------------------------------------------------------
@@ -232,24 +276,23 @@ async def write_delta(
 
 
 def batches(ops: Iterable[Op]) -> Iterator[list[Op]]:
-    """Operations in batches, bounded by number, literals and their bytes; long literals are cut."""
-    batch: list[Op] = []
-    held = literals = 0
+    """Operations in batches, bounded by number, reads and their bytes; long literals are cut."""
+    batch, load = list[Op](), _Load()
     for op in ops:
         if op.kind is not OpKind.LITERAL:
             batch.append(op)
             if len(batch) >= BATCH_OPS:
                 yield batch
-                batch, held, literals = [], 0, 0
+                batch, load = [], _Load()
             continue
         start = op.start
         while start < op.stop:
-            length = min(op.stop - start, BATCH_BYTES - held)
-            batch.append(Op(start, start, length, OpKind.LITERAL))
-            start, held, literals = start + length, held + length, literals + 1
-            if held == BATCH_BYTES or literals == BATCH_LITERALS:
+            upto = load.take(start, op.stop)
+            batch.append(Op(start, start, upto - start, OpKind.LITERAL))
+            start = upto
+            if load.is_full or len(batch) >= BATCH_OPS:
                 yield batch
-                batch, held, literals = [], 0, 0
+                batch, load = [], _Load()
     if batch:
         yield batch
 

@@ -8,6 +8,9 @@
 Both only read, and may run any number of times. Every candidate is pinned to what it is now. The
 planner need not know any of this, and a basis may sort before or after the object: the target is
 listed once more, by each process that seeks, when it first does.
+
+An object that the target has in another version takes the same steps, with that one as the only
+candidate, where a look at samples is worth while before all of it is signed.
 """
 
 import asyncio
@@ -59,18 +62,24 @@ class Seeker:
         """What is to be told of the object to those near the target."""
         ends, entry = self._ends, task.entry
         info = await pin(ends, entry)
+        if task.basis is not None:
+            samples = await self._sampled(entry)
+            return Seek(entry=entry, told=(), samples=samples, basis=task.basis, again=task.again)
         may_prove = ends.clones and (info.checksums or ends.source.capabilities.local)
         if not info.ranges or not (may_prove or may_go_as_difference(ends.spec)):
             return LargeObject(entry=entry)
-        samples = b""
-        if may_go_as_difference(ends.spec):
-            async with ends.budget.reserve(SAMPLE_BYTES):
-                samples = await alone(sampled(StoreInput(ends.near_source, entry), entry.size))
+        samples = await self._sampled(entry) if may_go_as_difference(ends.spec) else b""
         return Seek(entry=entry, told=info.checksums, samples=samples)
+
+    async def _sampled(self, entry: Entry) -> bytes:
+        async with self._ends.budget.reserve(SAMPLE_BYTES):
+            return await alone(sampled(StoreInput(self._ends.near_source, entry), entry.size))
 
     async def seek(self, task: Seek) -> Patch | Sign | LargeObject:
         """What the object is to be made of: a basis, or nothing that is there."""
         ends, entry = self._ends, task.entry
+        if task.basis is not None:
+            return await self._compared(task, task.basis)
         roster = await self._listed()
         found = await self._looked_at(roster.candidates(ends.at_target(entry)))
         if ends.clones:
@@ -81,6 +90,18 @@ class Seeker:
         if basis is None:
             return LargeObject(entry=entry)
         return first_sign(ends.spec, LargeObject(entry=entry), basis, await ends.rates())
+
+    async def _compared(self, task: Seek, basis: Entry) -> Sign | LargeObject:
+        """How to go on with an object whose old version is there."""
+        whole = LargeObject(entry=task.entry, again=task.again)
+        try:
+            fingerprint = await Fingerprint.read(task.samples, task.entry.size)
+        except (Garbled, MoverError):
+            return whole
+        share = await self._share(fingerprint, basis)
+        if share is not None and share < SHARE_MIN:
+            return whole
+        return first_sign(self._ends.spec, whole, basis, await self._ends.rates())
 
     # -- candidates ----------------------------------------------------------------------------
 
@@ -169,12 +190,12 @@ class Seeker:
             return None
         best, best_share = None, SHARE_MIN
         for each in worth:
-            share = await self._share(fingerprint, each)
+            share = await self._share(fingerprint, each) or 0.0
             if share > best_share:
                 best, best_share = each, share
         return best
 
-    async def _share(self, fingerprint: Fingerprint, candidate: Entry) -> float:
+    async def _share(self, fingerprint: Fingerprint, candidate: Entry) -> float | None:
         near = StoreInput(self._ends.near_target, candidate)
         try:
             async with self._ends.budget.reserve(SAMPLE_BYTES):

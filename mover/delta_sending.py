@@ -15,15 +15,29 @@ from dataclasses import dataclass, field
 from mover.copying_large import pin
 from mover.delta import kernel
 from mover.delta.garbled import Garbled
-from mover.delta.model import Signature, unpack_ops
-from mover.delta.signature_format import SignatureFile, SignatureReader, write_signature
+from mover.delta.model import OP, Signature, unpack_ops
+from mover.delta.signature_format import (
+    SignatureFile,
+    SignatureReader,
+    cut,
+    mended_widths,
+    write_signature,
+)
 from mover.delta_choosing import finer_bytes, first_bytes, is_another, single_bytes, still_pays
 from mover.delta_diffing import index_of
 from mover.delta_inputs import RANGE_BYTES, RANGES, Input, StoreInput
 from mover.delta_levels import Row, literal_spans, refined, unmatched_spans
 from mover.delta_parcels import Spoiled, Step, parcel_writer, pour_parcel
-from mover.delta_receiving import OUTLINE_BYTES_MAX, ladder_bytes, outline_bytes, read_outline
-from mover.delta_scanning import RowInput, scan, scan_row, write_delta
+from mover.delta_receiving import OUTLINE_OPS_MAX, ladder_bytes, outline_bytes, read_outline
+from mover.delta_scanning import (
+    RowInput,
+    packed_share,
+    read_all,
+    sample_spans,
+    scan,
+    scan_row,
+    write_delta,
+)
 from mover.delta_signing import SignWish, sign
 from mover.delta_stored import stored_signature
 from mover.delta_tasks import Diff, Outline, Parcel, Patch, Sign, Spent
@@ -99,11 +113,12 @@ class Sender(Step):
             else:
                 signature = await self._sign_rest(task, task.outline)
         file = SignatureFile(signature=signature, etag=basis.etag, version=basis.version)
-        async with parcel_writer(ends.near_target, self._name(task.entry, "signature")) as writer:
+        name, keeper = self._name(task.entry, "signature"), await self._keeper()
+        async with parcel_writer(self._near, name, keeper=keeper) as writer:
             for piece in write_signature(file):
                 await writer.write(piece)
             parcel = await writer.finish()
-        self._spend(puts=parcel.count)
+        self._spend(puts=parcel.puts)
         return Diff(
             entry=task.entry,
             basis=basis,
@@ -122,14 +137,17 @@ class Sender(Step):
             stored = await stored_signature(store, basis)
             self._spend(gets=1 if stored is None else 2)
             if stored is not None:
-                return stored.signature
+                head = stored.signature.head
+                return cut(stored.signature, mended_widths(head.size, head.block_bytes))
         self._spend(gets=_reads(basis.size))
         return await self._sign(StoreInput(store, basis), task.block_bytes)
 
     async def _sign_rest(self, task: Sign, outline: Outline) -> Signature:
         """The signature of what of the basis nothing has matched."""
         store, basis = self._ends.near_target, task.basis
-        ops = await read_outline(store, outline.ops)
+        ops = await read_outline(
+            self._near, outline.ops, basis_size=basis.size, new_size=task.entry.size
+        )
         self._spend(gets=outline.ops.reads)
         _, olds = await in_thread(_open_rows, ops, basis.size)
         row = RowInput(StoreInput(store, basis), olds)
@@ -138,7 +156,7 @@ class Sender(Step):
         return signature
 
     async def _sign(self, old: Input, block_bytes: int) -> Signature:
-        wish = SignWish(block_bytes=block_bytes)
+        wish = SignWish(block_bytes=block_bytes, mended=True)
         signature = await sign(old, wish, threads=1, watch=_unwatched)
         self._spend(hashed_bytes=signature.head.size)
         return signature
@@ -159,7 +177,7 @@ class Sender(Step):
             await in_thread(found.count, task.basis.size)
             if is_another(literal_bytes=found.literal_bytes, size_bytes=entry.size):
                 return self._given_up(task, block_bytes)
-            if finer := self._finer(task, found, block_bytes, known):
+            if finer := await self._finer(task, found, new, block_bytes, known):
                 return await self._ask(task, found, finer)
             if not still_pays(
                 ends.spec,
@@ -179,7 +197,7 @@ class Sender(Step):
             reader.feed(piece)
 
         try:
-            await pour_parcel(self._ends.target, parcel, take)
+            await pour_parcel(self._far, parcel, take)
             signature = reader.finish().signature
         except Garbled as error:
             raise Spoiled(str(error)) from error
@@ -208,7 +226,9 @@ class Sender(Step):
     async def _refine(
         self, task: Diff, outline: Outline, index: kernel.Index, new: StoreInput
     ) -> bytes:
-        ops = await read_outline(self._ends.target, outline.ops)
+        ops = await read_outline(
+            self._far, outline.ops, basis_size=task.basis.size, new_size=task.entry.size
+        )
         self._spend(wire_bytes=outline.ops.size, gets=outline.ops.reads)
         news, olds = await in_thread(_open_rows, ops, task.basis.size)
         if index.signature.head.size != olds.size:
@@ -225,24 +245,38 @@ class Sender(Step):
             return Whole(self._spent)
         return self._asked(task, single, None)
 
-    def _finer(self, task: Diff, found: _Found, block_bytes: int, known: Measured) -> int | None:
-        """The blocks of a finer signature, if one pays."""
-        if len(found.ops) > OUTLINE_BYTES_MAX:
+    async def _finer(
+        self, task: Diff, found: _Found, new: StoreInput, block_bytes: int, known: Measured
+    ) -> int | None:
+        """The blocks of a finer signature, if one pays; literals that pack well cost less than one."""
+        if len(found.ops) > OUTLINE_OPS_MAX * OP.size:
             return None
         open_bytes = min(found.literal_bytes, found.unmatched_bytes)
-        finer = finer_bytes(
-            self._ends.spec,
-            open_bytes=open_bytes,
-            edits=-(-open_bytes // block_bytes),
-            level=task.level + 1,
-            link=known.link,
-        )
-        return finer if finer is not None and finer < block_bytes else None
+
+        def ask(packed: float) -> int | None:
+            finer = finer_bytes(
+                self._ends.spec,
+                open_bytes=open_bytes,
+                edits=-(-open_bytes // block_bytes),
+                level=task.level + 1,
+                link=known.link,
+                packed=packed,
+            )
+            return finer if finer is not None and finer < block_bytes else None
+
+        if ask(1.0) is None:
+            return None
+        spans = await in_thread(sample_spans, found.ops)
+        self._spend(gets=len(spans))
+        samples = await read_all(new, spans)
+        return ask(await in_thread(packed_share, samples))
 
     async def _ask(self, task: Diff, found: _Found, block_bytes: int) -> Sign:
         """Leave what is known so far, and ask for a finer signature of the rest."""
-        ladder = found.sent_ladder or await self._leave_ladder(task.entry, found.ladder)
-        ops = await self._leave(task.entry, "outline", outline_bytes(found.ops))
+        ladder = found.sent_ladder or await self._leave_ladder(task, found.ladder)
+        packed = await in_thread(outline_bytes, found.ops)
+        keeper = await self._keeper(task.signature.at)
+        ops = await self._leave(task.entry, "outline", packed, keeper=keeper)
         outline = Outline(ops=ops, ladder=ladder, whole=found.whole, digest=found.digest.hex())
         return self._asked(task, block_bytes, outline)
 
@@ -259,12 +293,13 @@ class Sender(Step):
         )
 
     async def _send(self, task: Diff, found: _Found, new: StoreInput) -> Patch:
-        target, entry = self._ends.target, task.entry
-        async with parcel_writer(target, self._name(entry, "delta")) as writer:
+        entry, keeper = task.entry, await self._keeper(task.signature.at)
+        name = self._name(entry, "delta")
+        async with parcel_writer(self._far, name, keeper=keeper) as writer:
             gets = await write_delta(found.ops, found.digest, new, task.basis.size, writer)
             delta = await writer.finish()
-        self._spend(wire_bytes=delta.size, gets=gets, puts=delta.count)
-        ladder = found.sent_ladder or await self._leave_ladder(entry, found.ladder)
+        self._spend(wire_bytes=delta.size, gets=gets, puts=delta.puts)
+        ladder = found.sent_ladder or await self._leave_ladder(task, found.ladder)
         literal_bytes = found.literal_bytes
         return Patch(
             entry=entry,
@@ -279,8 +314,9 @@ class Sender(Step):
             base=task.base,
         )
 
-    async def _leave_ladder(self, entry: Entry, ladder: list[int]) -> Parcel:
-        return await self._leave(entry, "ladder", ladder_bytes(ladder))
+    async def _leave_ladder(self, task: Diff, ladder: list[int]) -> Parcel:
+        keeper = await self._keeper(task.signature.at)
+        return await self._leave(task.entry, "ladder", ladder_bytes(ladder), keeper=keeper)
 
 
 def _reads(size: int) -> int:

@@ -4,7 +4,7 @@ An object is read once, from start to end, and a bounded part of it is in memory
 longer than a moment runs in threads, so that signals and progress are seen.
 """
 
-import secrets
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -14,10 +14,12 @@ from typing import Final
 from mover.delta import kernel
 from mover.delta.block_sizes import single_block_bytes
 from mover.delta.checksums import WholeDigest
-from mover.delta.model import Signature, SignatureHead, Strong
+from mover.delta.model import KEY_BYTES_MAX, Signature, SignatureHead, Strong
 from mover.delta.signature_format import (
     SignatureFile,
     SignatureReader,
+    Widths,
+    mended_widths,
     wire_strong_bytes,
     write_signature,
 )
@@ -59,23 +61,40 @@ Watch = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignWish:
-    """How to sign: 0 for ``block_bytes`` lets the size choose; ``full`` keeps digests uncut."""
+    """How to sign: 0 for ``block_bytes`` lets the size choose; ``full`` keeps digests uncut.
+
+    ``mended`` keeps as little as a user takes who sees and mends a false match.
+    """
 
     block_bytes: int = 0
     strong: Strong = Strong.XXH3_128
     full: bool = False
+    mended: bool = False
 
     def head(self, size: int) -> SignatureHead:
         """The head of a signature of an object of ``size`` bytes, with a seed of its own."""
         block_bytes = self.block_bytes or single_block_bytes(size)
-        wide = wire_strong_bytes(size, block_bytes, self.strong)
+        widths = self._widths(size, block_bytes)
         return SignatureHead(
             size=size,
             block_bytes=block_bytes,
             strong=self.strong,
-            strong_bytes=self.strong.bytes_max if self.full else wide,
-            seed=secrets.randbits(64) if self.strong is Strong.XXH3_128 else 0,
+            strong_bytes=widths.strong_bytes,
+            key_bytes=widths.key_bytes,
+            seed=random_seed() if self.strong is Strong.XXH3_128 else 0,
         )
+
+    def _widths(self, size: int, block_bytes: int) -> Widths:
+        if self.full:
+            return Widths(KEY_BYTES_MAX, self.strong.bytes_max)
+        if self.mended:
+            return mended_widths(size, block_bytes)
+        return Widths(KEY_BYTES_MAX, wire_strong_bytes(size, block_bytes, self.strong))
+
+
+def random_seed() -> int:
+    """A seed of XXH3-128, that nobody knows before it is used."""
+    return int.from_bytes(os.urandom(8), "little")
 
 
 def refuse_unknown(head: SignatureHead) -> None:

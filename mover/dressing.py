@@ -11,9 +11,9 @@ from typing import Protocol
 
 from mover.beside import running_beside
 from mover.budget import ByteBudget
-from mover.ends import nothing_measured
+from mover.depots import Meter, Peering, Peers
 from mover.gauging import Agreement, Stopwatches
-from mover.measuring import Gauge, Measured
+from mover.measuring import Gauge
 from mover.model import CopySpec, Tally
 from mover.rating import Direction, Rates
 from scheduler.model import ANY_POOL
@@ -32,6 +32,7 @@ class Resources:
     """What a process spends on its jobs, together: payload bytes in memory, requests in flight.
 
     ``concurrency`` pins the requests in flight per store; None lets each find its own number.
+    ``peering`` is None where the process hands parcels on through the target's store alone.
     ``shared_rates`` is a store that outlives jobs: links, and requests of stores to slow down, are
     shared through it by all workers; without it, only by those of the job.
     """
@@ -42,6 +43,7 @@ class Resources:
     worker_id: str = ""
     leads: bool = False
     pools: tuple[str, ...] = (ANY_POOL,)
+    peering: Peering | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ class Dressed:
     unmetered_source: Transport | None
     unmetered_target: Transport | None
     at_source: "_Dress"
+    peers: Peers | None
+    unmetered_peers: Peers | None
 
     async def put_on_base(self, opens: Callable[[], Awaitable[Transport]]) -> Transport:
         """An older copy of the source, dressed as the source is; who is near it is bound by no rate."""
@@ -105,20 +109,36 @@ class Wardrobe:
             timed=None if watches is None else watches.on_target,
         )
         has_sides = self.spec.has_sides
+        peering = self.resources.peering if has_sides else None
         return Dressed(
             source=at_source.put_on(source),
             target=at_target.put_on(target),
             unmetered_source=at_source.put_on(source, metered=False) if has_sides else None,
             unmetered_target=at_target.put_on(target, metered=False) if has_sides else None,
             at_source=at_source,
+            peers=None if peering is None else self._seen(peering, self._meter(watches)),
+            unmetered_peers=None if peering is None else self._seen(peering),
         )
 
+    def _seen(self, peering: Peering, meter: Meter | None = None) -> Peers:
+        at_target, at_source = (
+            pool in self.resources.pools for pool in (self.spec.near_target, self.spec.near_source)
+        )
+        near_source = not at_target if at_target or at_source else None
+        return peering.seen_from(meter, near_source=near_source)
 
-def agreement(store: TaskStore | None, rates: Rates | None) -> Callable[[], Awaitable[Measured]]:
-    """Tells what the processes of a job know of its rates together: ``Ends.rates``."""
-    if store is None or rates is None:
-        return nothing_measured
-    return Agreement(store, lambda: rates.link).rates
+    def _meter(self, watches: Stopwatches | None) -> Meter:
+        """What parcels count against that cross between two workers: the same as at the target."""
+        meter = Meter() if watches is None else watches.on_link()
+        if self.rates is None:
+            return meter
+        take, slice_bytes = self.rates.budget("write")
+        return replace(meter, take=take, slice_bytes=slice_bytes)
+
+
+def agreement(store: TaskStore | None, rates: Rates | None) -> Agreement | None:
+    """What the processes of a job know together; None where nobody says anything."""
+    return None if store is None or rates is None else Agreement(store, lambda: rates.link)
 
 
 async def _brake(

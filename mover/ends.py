@@ -5,6 +5,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from mover.budget import ByteBudget
+from mover.delta_tasks import Keeper
+from mover.depots import Depot, Peers, no_keepers
 from mover.measuring import Gauge, Measured
 from mover.model import CopySpec, Tally, Verify
 from mover.recording import ManifestWriter
@@ -35,6 +37,8 @@ class Ends:
     the same stores for workers that are near them, without a rate on bytes; None where there is no
     such rate, or no such side. ``gauge`` has what this process has measured between two sides, ``rates``
     tells what all processes of the job know by now.
+    ``peers`` and ``unmetered_peers`` are the ways to workers that keep parcels, beyond the link and on this
+    side of it; both None where none do. ``keepers`` tells those that are there now.
     ``base`` opens the store of older copies near the source, once; it raises ``TransportError``,
     ``MoverError`` or ``ValueError`` where it cannot. None where there is none.
     """
@@ -52,6 +56,9 @@ class Ends:
     rates: Callable[[], Awaitable[Measured]] = nothing_measured
     gauge: Gauge | None = None
     base: Callable[[], Awaitable[Transport]] | None = None
+    peers: Peers | None = None
+    unmetered_peers: Peers | None = None
+    keepers: Callable[[], Awaitable[Sequence[Keeper]]] = no_keepers
 
     @property
     def near_source(self) -> Transport:
@@ -62,6 +69,21 @@ class Ends:
     def near_target(self) -> Transport:
         """The target, for who is near it."""
         return self.unmetered_target or self.target
+
+    @property
+    def near_depot(self) -> Depot:
+        """Where parcels are, for who is near the target."""
+        return Depot(self.near_target, self.unmetered_peers, self.peers)
+
+    @property
+    def far_depot(self) -> Depot:
+        """Where parcels are, for who is near the source: their bytes cross the link."""
+        return Depot(self.target, self.peers, self.unmetered_peers)
+
+    @property
+    def own_keeper(self) -> Keeper | None:
+        """The address of this process, where it keeps parcels for others of the job."""
+        return None if self.peers is None else self.peers.own
 
     def at_target(self, entry: Entry) -> Entry:
         """The entry under its target key."""

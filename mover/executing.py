@@ -24,12 +24,12 @@ from mover.copying_large import (
     pin,
 )
 from mover.copying_streamed import copy_streamed
-from mover.delta_directing import Director, first_step
+from mover.delta_directing import Director, begin_anew, first_step
 from mover.delta_landing import Lander, QueueKeeper
-from mover.delta_parcels import Spoiled, object_prefix, remove_hidden
+from mover.delta_parcels import KeeperLost, Spoiled, clear_object
 from mover.delta_seeking import Seeker
 from mover.delta_sending import Sender, Whole
-from mover.delta_tasks import DeltaTask, Direct, Patch, Prove, Sample, SeekTask, Sign
+from mover.delta_tasks import DeltaTask, Direct, Patch, Prove, Sample, SeekTask, Sign, keepers_of
 from mover.ends import Ends
 from mover.feeding import found, sweep_task
 from mover.letters import (
@@ -167,7 +167,7 @@ class Executor:
             with suppress(TransportError):  # whoever had it may have opened one
                 await self._drop_uploads(task.entry, lease)
         if isinstance(task, DeltaTask):
-            await self._remove_parcels(task.entry)
+            await self._remove_parcels(task)
         return Outcome(disposition=Discard(reason=CANCELLED))
 
     async def disown(self, outcome: Outcome) -> None:
@@ -239,7 +239,7 @@ class Executor:
                 return done(TaskResult(tally=finished_tally(entry.size, receipt.proof)))
             info = await pin(ends, entry)
             if first is not None and info.ranges:
-                is_near = isinstance(first, Direct)
+                is_near = isinstance(first, Direct | Sample)
                 return handed_on(first, ends.spec.near_source if is_near else ends.spec.near_target)
             if entry.size < 0 or not info.ranges:
                 return done(await copy_streamed(ends, entry, info, fence, rows))
@@ -301,7 +301,9 @@ class Executor:
         except TransportError as error:
             if comes_again(error, lease.attempt):
                 return another_attempt([error])
-            made = LargeObject(entry=task.entry)  # where nothing is sought what is wrong will show
+            made = LargeObject(
+                entry=task.entry, again=task.again
+            )  # where nothing is sought what is wrong will show
         spec = self._ends.spec
         if isinstance(made, LargeObject):
             return handed_on(made, spec.pool)
@@ -329,27 +331,34 @@ class Executor:
             if not isinstance(made, Whole):
                 weight = task.entry.size if isinstance(made, Patch) else 0
                 return handed_on(made, spec.near_target, weight=weight, tally=sent)
-            await self._remove_parcels(task.entry)
+            await self._remove_parcels(task)
             return handed_on(LargeObject(entry=task.entry, again=task.again), spec.pool, tally=sent)
         except (Changed, NotFound, AlreadyExists) as error:
             return await self._again(task, lease, error)
+        except KeeperLost as error:
+            await self._remove_parcels(task)
+            if isinstance(task, Patch) and task.upload is not None:
+                with suppress(TransportError):
+                    await self._drop_uploads(task.entry, lease)
+            first = await begin_anew(self._ends, task, error.keeper)
+            is_near = isinstance(first, Direct)
+            return handed_on(first, spec.near_source if is_near else spec.near_target)
         except (Corrupt, Spoiled, Unsupported):
-            await self._remove_parcels(task.entry)
+            await self._remove_parcels(task)
             return handed_on(LargeObject(entry=task.entry, again=task.again), spec.pool)
         except TransportError as error:
             if not comes_again(error, lease.attempt):
-                await self._remove_parcels(task.entry)
+                await self._remove_parcels(task)
                 if isinstance(task, Patch):
                     with suppress(TransportError):
                         await self._drop_uploads(task.entry, lease)
             return _failed(task.entry, error, lease)
 
-    async def _remove_parcels(self, entry: Entry) -> None:
+    async def _remove_parcels(self, task: DeltaTask) -> None:
         """Remove what an object has hidden. What cannot be removed goes at the job's end."""
-        ends = self._ends
         with suppress(TransportError):
-            key = ends.target_key(entry.key)
-            await remove_hidden(ends.near_target, object_prefix(ends.token, key))
+            key = self._ends.target_key(task.entry.key)
+            await clear_object(self._ends, key, keepers_of(task))
 
     async def _again(
         self, task: LargeObject | Assembly | DeltaTask, lease: Lease, error: TransportError
@@ -357,7 +366,7 @@ class Executor:
         """Plan an object that changed, or arrived damaged, once more; the second time report it."""
         ends = self._ends
         if isinstance(task, DeltaTask):
-            await self._remove_parcels(task.entry)
+            await self._remove_parcels(task)
         if task.again:
             return _failed(task.entry, error, lease)
         try:

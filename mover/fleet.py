@@ -249,7 +249,7 @@ class FleetWorker:
             executor.run,
             worker_id=self.worker_id,
             policy=replace(self.policy, beside=(listing,)),
-            note=lambda: beat(ends.live, ends.gauge),
+            note=lambda: beat(ends.live, ends.gauge, ends.own_keeper),
             disown=executor.disown,
         )
         await self._work_with(job, worker)

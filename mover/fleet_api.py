@@ -7,6 +7,7 @@ Part of ``mover.api``, which is where to import them from. ``queue`` is what ``-
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from mover.depots import KeepWish
 from mover.errors import Rejected
 from mover.model import CopySpec, Report
 from mover.operating import JobDetails, JobSummary
@@ -31,11 +32,15 @@ async def work(
     memory_bytes: int | None = None,
     lease_s: float | None = None,
     exit_when_idle_s: float | None = None,
+    parcels: KeepWish | None = None,
     note: Callable[[str], None] = lambda line: None,
     environment: Mapping[str, str] | None = None,
     stop: Stop | None = None,
 ) -> None:
-    """Join a fleet and work until stopped, or idle for ``exit_when_idle_s`` seconds."""
+    """Join a fleet and work until stopped, or idle for ``exit_when_idle_s`` seconds.
+
+    With ``parcels`` the worker keeps parcels for others, under the secret of the environment.
+    """
     if not is_fleet(queue):
         raise Rejected(
             f"--queue {queue}: a worker joins a server, as in redis://HOST:PORT/0;"
@@ -51,6 +56,7 @@ async def work(
         memory_bytes=memory_bytes,
         lease_s=lease_s,
         exit_when_idle_s=exit_when_idle_s,
+        parcels=parcels,
         environment=_environment(environment),
         note=note,
         stop=stop or Stop(),

@@ -6,10 +6,12 @@ wherever bytes count against the rates of the job.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from mover.crew import read_beats
+from mover.crew import beats_in, read_beats
+from mover.delta_tasks import Keeper
+from mover.depots import Meter
 from mover.measuring import Gauge, Measured, Way
 from mover.model import CopySpec
 from scheduler.errors import StoreUnavailable
@@ -22,6 +24,9 @@ AGREED_S = 2.0
 
 WITHIN_S = 3600.0
 """What a worker of the job has told longer ago says nothing of now."""
+
+HERE_S = 30.0
+"""A worker that has said nothing for so long is not given anything to keep; beats come once a second."""
 
 
 class Stopwatches:
@@ -51,6 +56,13 @@ class Stopwatches:
             copies=watches[Way.TARGET_COPY],
         )
 
+    def on_link(self) -> Meter:
+        """What crosses between two workers, timed."""
+        back, out = self._watches[Way.BACK], self._watches[Way.OUT]
+        if self._is_near_target:
+            return Meter(reads=out, writes=back)
+        return Meter(reads=back, writes=out)
+
 
 class Agreement:
     """What the workers of a job know together. ``limit`` is what the link may carry at most."""
@@ -66,6 +78,7 @@ class Agreement:
         self._limit = limit
         self._clock = clock
         self._measured = Measured()
+        self._keepers: Sequence[Keeper] = ()
         self._looked_at_s = float("-inf")
 
     async def rates(self) -> Measured:
@@ -73,15 +86,26 @@ class Agreement:
 
         While the queue is away, as they were: a decision must not wait for it.
         """
-        now_s = self._clock()
-        if now_s - self._looked_at_s >= AGREED_S:
-            try:
-                self._measured = await measured_by_all(self._store, now_s=now_s)
-            except StoreUnavailable:
-                pass
-            else:
-                self._looked_at_s = now_s
+        await self._look()
         return self._measured.limited(self._limit())
+
+    async def keepers(self) -> Sequence[Keeper]:
+        """The workers that said lately that they keep parcels, in the same way."""
+        await self._look()
+        return self._keepers
+
+    async def _look(self) -> None:
+        now_s = self._clock()
+        if now_s - self._looked_at_s < AGREED_S:
+            return
+        try:
+            signs = await self._store.workers(now_s=now_s, within_s=WITHIN_S)
+        except StoreUnavailable:
+            return
+        self._looked_at_s = now_s
+        self._measured = Measured.of(each.rates for each in beats_in(signs).values())
+        here = beats_in(each for each in signs if each.at_s > now_s - HERE_S)
+        self._keepers = [each.keeper for each in here.values() if each.keeper is not None]
 
 
 async def measured_by_all(store: TaskStore, *, now_s: float) -> Measured:

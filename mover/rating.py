@@ -6,7 +6,7 @@ several jobs share, in a store that outlives them.
 """
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -59,6 +59,13 @@ class Rates:
     @property
     def _links(self) -> Sequence[Link]:
         return links_of(parse_links(self.spec.rate_links))
+
+    def budget(
+        self, direction: Direction
+    ) -> tuple[Callable[[int], Awaitable[None]], Callable[[], int]]:
+        """What bytes wait for that no end carries, and how many of them may at a time."""
+        take = self.bytes_by_direction[direction]
+        return take, lambda: _slice_bytes(take)
 
     def throttled(self, transport: Transport, direction: Direction) -> Transport:
         """The transport under these rates. Where none is set at the start, one may be set later."""

@@ -18,8 +18,9 @@ from mover.budget import ByteBudget
 from mover.checking import DifferenceSink, check_ends
 from mover.crew import Crew
 from mover.deleting import Survey
+from mover.depots import no_keepers
 from mover.dressing import Resources, Wardrobe, agreement
-from mover.ends import Ends
+from mover.ends import Ends, nothing_measured
 from mover.errors import Incomplete, MoverError, Rejected
 from mover.feeding import pair_pages
 from mover.jobs import JobDirectory
@@ -115,15 +116,21 @@ async def open_job_ends(
             )
         gauge = Gauge(time.monotonic) if spec.has_sides and store is not None else None
         wardrobe = Wardrobe(spec=spec, live=live, resources=resources, rates=rates, gauge=gauge)
+        agreed = agreement(store, rates)
         dressed = await wardrobe.dress(source, target, shared, stack)
+        if resources.peering is not None:
+            stack.enter_context(resources.peering.holding(job))
         yield Ends(
             spec=spec,
             source=dressed.source,
             target=dressed.target,
             unmetered_source=dressed.unmetered_source,
             unmetered_target=dressed.unmetered_target,
-            rates=agreement(store, rates),
+            rates=nothing_measured if agreed is None else agreed.rates,
             gauge=gauge,
+            peers=dressed.peers,
+            unmetered_peers=dressed.unmetered_peers,
+            keepers=no_keepers if agreed is None else agreed.keepers,
             base=base and Once(lambda: dressed.put_on_base(base)),
             token=job,
             budget=resources.budget,

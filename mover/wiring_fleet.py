@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import replace
 
 from mover.budget import ByteBudget
+from mover.depots import KeepWish
 from mover.dressing import Resources
 from mover.ends import Ends
 from mover.errors import Rejected
@@ -32,6 +33,7 @@ from mover.stopping import Stop
 from mover.units import Malformed, Timetable, parse_request_rate
 from mover.watching import Watcher
 from mover.wiring import flat, open_job_ends, run_copy
+from mover.wiring_peers import open_peers
 from scheduler.board import FleetBoard, JobBoard
 from scheduler.model import JOB_STATE, JobState
 from scheduler.store import TaskStore
@@ -175,6 +177,7 @@ async def run_worker(
     memory_bytes: int | None,
     lease_s: float | None,
     exit_when_idle_s: float | None,
+    parcels: KeepWish | None,
     environment: Mapping[str, str],
     note: Callable[[str], None],
     stop: Stop,
@@ -182,13 +185,18 @@ async def run_worker(
     """Join a fleet and work until stopped, or idle for ``exit_when_idle_s``."""
     name = worker_id()
     budget = ByteBudget(memory_bytes or BUDGET_BYTES)
-    async with open_fleet_board(queue, environment) as board, board.rates() as shared:
+    async with (
+        open_peers(parcels, environment, note) as peering,
+        open_fleet_board(queue, environment) as board,
+        board.rates() as shared,
+    ):
         resources = Resources(
             budget=budget,
             concurrency=concurrency,
             shared_rates=shared,
             worker_id=name,
             pools=pools,
+            peering=peering,
         )
 
         def open_ends(

@@ -12,6 +12,7 @@ def sign(
     strong_bytes: int,
     seed: int,
     *,
+    key_bytes: int = 8,
     digests: bool = True,
     level: str = "",
 ) -> tuple[bytes, bytes, bytes]: ...
@@ -28,6 +29,7 @@ class Index:
         keys: bytes,
         digests: bytes,
         *,
+        key_bytes: int = 8,
         equal: Callable[[int, bytes], bool] | None = None,
         level: str = "",
     ) -> None: ...

@@ -18,6 +18,7 @@ cdef extern from "native/delta.h" nogil:
     ctypedef struct dk_head:
         uint64_t size
         uint64_t seed
+        uint64_t key_mask
         uint32_t block
         uint32_t blocks
         uint32_t strong_bytes
@@ -91,14 +92,17 @@ cdef const dk_engine *engine_of(str level) except NULL:
 
 cdef int fill_head(
     dk_head *head, const dk_engine *engine, uint64_t size, uint64_t block, uint32_t strong_bytes,
-    uint64_t seed,
+    uint64_t seed, uint32_t key_bytes,
 ) except -1:
     memset(head, 0, sizeof(dk_head))
     if not 64 <= block < 1 << 31:
         raise ValueError(f"no block size: {block} bytes")
     if (size + block - 1) // block > BLOCKS_MAX:
         raise ValueError(f"{size} bytes have too many blocks of {block}")
+    if not 2 <= key_bytes <= 8:
+        raise ValueError(f"no key has {key_bytes} bytes")
     head.size, head.block, head.seed, head.strong_bytes = size, block, seed, strong_bytes
+    head.key_mask = <uint64_t>0xFFFFFFFFFFFFFFFF >> (64 - 8 * key_bytes)
     head.blocks = (size + block - 1) // block
     head.bits = dk_anchor_bits(block)
     head.anchors_max = max(64, 8192 >> head.bits)
@@ -106,7 +110,10 @@ cdef int fill_head(
     return 0
 
 
-def sign(data, uint64_t block, uint32_t strong_bytes, uint64_t seed, *, digests=True, level=""):
+def sign(
+    data, uint64_t block, uint32_t strong_bytes, uint64_t seed, *, uint32_t key_bytes=8, digests=True,
+    level="",
+):
     """Columns of the blocks of ``data``: anchors, keys and, if asked for, XXH3-128 digests."""
     cdef const dk_engine *engine = engine_of(level)
     cdef dk_head head
@@ -116,7 +123,7 @@ def sign(data, uint64_t block, uint32_t strong_bytes, uint64_t seed, *, digests=
         raise ValueError(f"XXH3-128 has no {strong_bytes} bytes")
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
-        fill_head(&head, engine, view.len, block, strong_bytes, seed)
+        fill_head(&head, engine, view.len, block, strong_bytes, seed, key_bytes)
         anchors = PyBytes_FromStringAndSize(NULL, 4 * <Py_ssize_t>head.blocks)
         keys = PyBytes_FromStringAndSize(NULL, 8 * <Py_ssize_t>head.blocks)
         strong = PyBytes_FromStringAndSize(NULL, strong_bytes * <Py_ssize_t>head.blocks if digests else 0)
@@ -162,10 +169,10 @@ cdef class Index:
 
     def __cinit__(
         self, uint64_t size, uint64_t block, uint32_t strong_bytes, uint64_t seed,
-        bytes anchors, bytes keys, bytes digests, *, equal=None, level="",
+        bytes anchors, bytes keys, bytes digests, *, uint32_t key_bytes=8, equal=None, level="",
     ):
         self.engine = engine_of(level)
-        fill_head(&self.inner.head, self.engine, size, block, strong_bytes, seed)
+        fill_head(&self.inner.head, self.engine, size, block, strong_bytes, seed, key_bytes)
         cdef uint64_t blocks = self.inner.head.blocks
         if (len(anchors), len(keys), len(digests)) != (4 * blocks, 8 * blocks, strong_bytes * blocks):
             raise ValueError(f"the columns are not of {blocks} blocks")

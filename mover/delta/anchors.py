@@ -11,8 +11,9 @@ arithmetic modulo 2**16, a window of 32 bytes is folded in four doublings, with 
 
 That is a multilinear hash of sixteen words; it has no state, so a processor does as many positions at
 once as its registers are wide, with the same result. p is an *anchor* where the top g bits of hash(p)
-are zero; g depends on the block size (``anchor_bits``) and is chosen so that one block in some
-millions has no anchor. Each factor is 16 * odd - 1, so the sixteen coefficients add up to zero: a window
+are zero; g depends on the block size (``anchor_bits``) and is chosen so that of blocks of 2 KiB one in
+two thousand has no anchor, and is found by its neighbours only: twice as many anchors would cost a scan
+in which nothing matches a third of its rate. Each factor is 16 * odd - 1, so the sixteen coefficients add up to zero: a window
 of one repeated byte, and one of two bytes in turn, has x4 = 0, and is no anchor (for g > 1).
 
 **The key** of an anchor is the seeded XXH3-64 of the 64 bytes that begin there; they must lie inside the
@@ -20,7 +21,6 @@ block. A block is known by its first anchor: its offset in the block, and its ke
 up at the anchors of the new bytes only, and asks the digest of the whole block before it believes.
 """
 
-import hashlib
 import importlib
 from collections.abc import Callable
 from typing import Final
@@ -41,8 +41,8 @@ SEGMENT_BYTES_MIN: Final = 16 * 1024 * 1024
 
 
 def anchor_bits(block_bytes: int) -> int:
-    """How many top bits of an anchor's hash are zero: 8 to 16 anchors are expected in a block."""
-    return min(max((block_bytes - KEY_BYTES + 1).bit_length() - 4, 0), 10)
+    """How many top bits of an anchor's hash are zero: 4 to 8 anchors are expected in a block, more in large ones."""
+    return min(max((block_bytes - KEY_BYTES + 1).bit_length() - 3, 0), 10)
 
 
 def anchors_max(block_bytes: int) -> int:
@@ -69,14 +69,17 @@ def anchors(data: bytes | memoryview, bits: int) -> list[int]:
     return [at for at, value in enumerate(folded[:positions]) if (0x7FFF - value) & 0xFFFF < limit]
 
 
-def key_of(window: bytes | memoryview, seed: int) -> int:
-    """The key of an anchor, of the 64 bytes at it."""
-    return xxhash.xxh3_64_intdigest(window, seed)
+def key_of(window: bytes | memoryview, head: SignatureHead) -> int:
+    """What is kept of the key of an anchor, of the 64 bytes at it."""
+    whole: int = xxhash.xxh3_64_intdigest(window, head.seed)
+    return whole & ((1 << 8 * head.key_bytes) - 1)
 
 
 def slow_digest(strong: Strong) -> Callable[[bytes | memoryview], bytes]:
     """The whole digest of a kind that is not XXH3-128. Raises ``ValueError`` where none is here."""
     if strong is Strong.SHA256:
+        import hashlib  # brings a library of its own, which few need
+
         return lambda block: hashlib.sha256(block).digest()
     if strong is not Strong.BLAKE3:
         raise ValueError(f"{strong.name} is no slow digest")

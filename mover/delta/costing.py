@@ -14,7 +14,7 @@ from mover.delta.parting import MIB
 
 GB: Final = 1_000_000_000
 
-SIGNATURE_BYTES_PER_BLOCK: Final = 28
+SIGNATURE_BYTES_PER_BLOCK: Final = 10
 """An anchor, a key and a whole digest: what a block of a signature takes on its way."""
 
 SAVING_MIN: Final = 0.05
@@ -23,6 +23,10 @@ SAVING_MIN: Final = 0.05
 BAIL_OUT_BYTES: Final = 64 * MIB
 BAIL_OUT_SHARE: Final = 0.01
 BAIL_OUT_MATCHED: Final = 0.005
+
+MISSED: Final = 0.02
+"""How often an object is like its old version though none of its samples is: all of it moved far. A guess."""
+
 _ANY_GAP: Final = 1 << 62
 
 
@@ -178,6 +182,23 @@ def delta_cost(job: Job, rates: Rates, prices: Prices) -> Cost:
     cores_s = (job.size_bytes + (0 if job.sidecar else job.basis_bytes)) / rates.scan
     core = cores_s / 3600 * prices.core_per_hour
     return Cost(time_s, sent / GB * prices.link_per_gb + requests + core, sent)
+
+
+def looking_cost(job: Job, rates: Rates, prices: Prices) -> Cost:
+    """What finding out takes that nothing matches: all is signed, and the beginning scanned."""
+    scanned = min(job.size_bytes, bail_out_bytes(job.size_bytes))
+    power = rates.scan * rates.cores
+    time_s = (
+        job.basis_bytes / min(rates.target_read, power)
+        + job.signature_bytes / rates.link
+        + scanned / min(rates.source_read, power)
+        + rates.rtt_s
+    )
+    hashed = job.basis_bytes + scanned
+    requests = _requests(prices, gets=_calls(hashed, job.request_bytes))
+    core = hashed / rates.scan / 3600 * prices.core_per_hour
+    crossing = job.signature_bytes / GB * prices.link_per_gb
+    return Cost(time_s, crossing + requests + core, job.signature_bytes)
 
 
 def direct_cost(job: Job, rates: Rates, prices: Prices, *, proven: bool) -> Cost:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mover import packing
-from mover.delta import varints
 from mover.delta.checksums import WHOLE_BYTES, section_sum
 from mover.delta.model import Op, OpKind
+from mover.delta.op_coding import OP_BYTES_MAX, OpEncoder
 
 MAGIC: Final = b"\x8dmvdlt\r\n"
 VERSIONS: Final = (1, 2)
@@ -29,7 +29,6 @@ LITERAL_BYTES: Final = 1024 * 1024
 OPS_BYTES_MAX: Final = 64 * 1024
 """Bytes of a section of operations."""
 
-OP_BYTES_MAX: Final = 2 * varints.BYTES_MAX
 LEVEL: Final = 3
 LEVEL_FAR: Final = 9
 """Of zstd: a fifth less than with the third level for some 70 MB/s of a processor, which is more than most links carry."""
@@ -114,8 +113,9 @@ class DeltaWriter:
         self._sections = 0
         self._ops = bytearray()
         self._literals: list[tuple[int, int]] = []
+        self._carried = bytearray()  # bytes of literals whose source is gone, before those
         self._waiting_bytes = 0
-        self._expected = 0
+        self._encoder = OpEncoder()
         self._at = 0
         self.ops = 0
         self.written_bytes = 0
@@ -137,6 +137,8 @@ class DeltaWriter:
     def add(self, ops: Iterable[Op], source: Source) -> Iterator[bytes]:
         """Take operations. ``source`` is asked for literals of these, and of none before.
 
+        Up to ``LITERAL_BYTES`` of them wait here for more.
+
         Raises ``ValueError`` where an operation does not begin where the last one has ended.
         """
         for op in ops:
@@ -148,8 +150,10 @@ class DeltaWriter:
             self._put(op)
             if self._waiting_bytes >= LITERAL_BYTES or self._is_full():
                 yield from self._flush(source)
-        if self._literals:
-            yield from self._flush(source)
+        # Few literals by themselves would pack badly: their bytes wait for the next ones.
+        for start, stop in self._literals:
+            self._carried += source(start, stop)
+        self._literals.clear()
 
     def add_changes(self, op: Op, told: bytes) -> Iterator[bytes]:
         """Take what ``elements.encode`` says of bytes that are copied with other elements.
@@ -159,7 +163,7 @@ class DeltaWriter:
         """
         if op.start != self._at or self._head.version < 2:
             raise ValueError(f"changes have no place at byte {op.start} of this delta")
-        yield from self._flush(None)
+        yield from self._flush(_no_source)
         self._at = op.stop
         self.ops += 1
         self.changed_bytes += op.length
@@ -174,21 +178,18 @@ class DeltaWriter:
             raise ValueError(f"a ladder of {len(ladder)} steps for {self._at} bytes")
         if self._head.new_size not in (None, self._at):
             raise ValueError(f"the operations end at byte {self._at} of {self._head.new_size}")
-        yield from self._flush(None)
+        yield from self._flush(_no_source)
         steps = b"".join(map(STEP.pack, ladder))
         for start in range(0, len(steps), LADDER_BYTES):
             yield self._section(LADDER_SECTION, steps[start : start + LADDER_BYTES])
         yield self._section(END_SECTION, END.pack(self._at, self.ops, self.literal_bytes, whole))
 
     def _put(self, op: Op) -> None:
-        varints.put(self._ops, op.length << 2 | op.kind)
+        self._encoder.put(self._ops, op)
         self.ops += 1
         if op.kind is OpKind.COPY:
-            varints.put(self._ops, varints.zigzag(op.origin - self._expected))
-            self._expected = op.origin + op.length
             self.copied_bytes += op.length
         elif op.kind is OpKind.FILL:
-            varints.put(self._ops, op.origin)
             self.filled_bytes += op.length
         else:
             self._literals.append((op.start, op.stop))
@@ -198,19 +199,19 @@ class DeltaWriter:
     def _is_full(self) -> bool:
         return len(self._ops) > OPS_BYTES_MAX - OP_BYTES_MAX
 
-    def _flush(self, source: Source | None) -> Iterator[bytes]:
+    def _flush(self, source: Source) -> Iterator[bytes]:
         if self._ops:
             yield self._section(OPS_SECTION, bytes(self._ops))
             self._ops.clear()
-        if source is not None:
-            for block in _blocks(self._literals, source):
-                packed = packing.pack_if_smaller(block, level=self._level)
-                yield (
-                    self._section(RAW_SECTION, block)
-                    if packed is None
-                    else self._section(ZSTD_SECTION, packed)
-                )
+        for block in _blocks(self._carried, self._literals, source):
+            packed = packing.pack_if_smaller(block, level=self._level)
+            yield (
+                self._section(RAW_SECTION, block)
+                if packed is None
+                else self._section(ZSTD_SECTION, packed)
+            )
         self._literals.clear()
+        self._carried.clear()
         self._waiting_bytes = 0
 
     def _section(self, kind: int, payload: bytes | bytearray | memoryview) -> bytes:
@@ -224,11 +225,15 @@ class DeltaWriter:
         return data
 
 
+def _no_source(start: int, stop: int) -> bytes:
+    raise AssertionError(f"bytes {start} to {stop} were not carried")
+
+
 def _blocks(
-    literals: Iterable[tuple[int, int]], source: Source
+    carried: bytearray, literals: Iterable[tuple[int, int]], source: Source
 ) -> Iterator[bytes | bytearray | memoryview]:
-    """The bytes of literals one after another, in blocks of ``LITERAL_BYTES``."""
-    held = bytearray()
+    """The bytes of literals one after another, in blocks of ``LITERAL_BYTES``; less was carried."""
+    held = bytearray(carried)
     for start, stop in literals:
         while start < stop:
             upto = min(stop, start + LITERAL_BYTES - len(held))

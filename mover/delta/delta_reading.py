@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from mover import packing
-from mover.delta import elements, varints
+from mover.delta import elements
 from mover.delta.checksums import SUM_BYTES, WHOLE_BYTES, section_sum
 from mover.delta.delta_format import (
     CHANGES_SECTION,
@@ -37,6 +37,7 @@ from mover.delta.delta_format import (
 from mover.delta.garbled import Garbled
 from mover.delta.intake import Intake
 from mover.delta.model import Op, OpKind
+from mover.delta.op_coding import OpDecoder
 
 Made = tuple[Op, memoryview]
 """An operation, and for a literal its bytes; a long literal comes as several.
@@ -84,8 +85,7 @@ class DeltaReader:
         self._steps = bytearray()
         self._waiting: deque[Op] = deque()
         self._literals_due = 0
-        self._at = 0
-        self._expected = 0
+        self._decoder = OpDecoder(basis_size=0, size_max=0)  # that of the head, when it has come
         self._ops = 0
         self._literal_bytes = 0
 
@@ -154,6 +154,8 @@ class DeltaReader:
             )
         except ValueError as error:
             raise self._intake.garbled(str(error)) from error
+        size_max = SIZE_MAX if self.head.new_size is None else self.head.new_size
+        self._decoder = OpDecoder(basis_size=basis_size, size_max=size_max)
 
     def _parse_section(self) -> Generator[int, bytes, tuple[int, bytes]]:
         fixed = yield SECTION.size
@@ -175,11 +177,10 @@ class DeltaReader:
         at = 0
         while at < len(payload):
             try:
-                op, at = self._parse_op(payload, at)
+                op, at = self._decoder.get(payload, at)
             except ValueError as error:
                 raise self._garbled(f"an operation makes no sense: {error}") from error
             self._ops += 1
-            self._at = op.stop
             if op.kind is OpKind.LITERAL:
                 self._literals_due += op.length
             self._waiting.append(op)
@@ -195,46 +196,21 @@ class DeltaReader:
             origin, length = elements.range_of(payload)
             if not origin + length <= self._known.basis_size:
                 raise ValueError(f"they are of a basis that ends at byte {origin + length}")
-            self._check_end(length)
+            self._decoder.check_end(length)
         except ValueError as error:
             raise self._garbled(f"changes make no sense: {error}") from error
-        self._made.append((Op(self._at, origin, length, OpKind.COPY), memoryview(payload)))
-        self._at += length
+        op = Op(self._decoder.at, origin, length, OpKind.COPY)
+        self._made.append((op, memoryview(payload)))
+        self._decoder.at = op.stop
         self._ops += 1
 
     def _take_steps(self, payload: bytes) -> None:
         """Steps of the ladder; how many there must be is known, for all else has come."""
         self._steps += payload
-        due = -(-self._at // STEP_BYTES) * STEP.size
+        due = -(-self._decoder.at // STEP_BYTES) * STEP.size
         whole = len(self._steps) == due or len(payload) == LADDER_BYTES
         if self._literals_due or not self._known.has_ladder or len(self._steps) > due or not whole:
             raise self._garbled("there is no such ladder")
-
-    def _check_end(self, length: int) -> None:
-        size_max = SIZE_MAX if self._known.new_size is None else self._known.new_size
-        if self._at + length > size_max:
-            raise ValueError(f"it ends at byte {self._at + length} of {size_max}")
-
-    def _parse_op(self, payload: bytes, at: int) -> tuple[Op, int]:
-        tag, at = varints.get(payload, at)
-        kind, length = OpKind(tag & 3), tag >> 2
-        if length == 0:
-            raise ValueError("it makes nothing")
-        self._check_end(length)
-        origin = self._at
-        if kind is OpKind.COPY:
-            turned, at = varints.get(payload, at)
-            origin = self._expected + varints.unzigzag(turned)
-            self._expected = origin + length
-            if not 0 <= origin <= origin + length <= self._known.basis_size:
-                raise ValueError(
-                    f"it copies bytes {origin} to {origin + length} of {self._known.basis_size}"
-                )
-        elif kind is OpKind.FILL:
-            origin, at = varints.get(payload, at)
-            if origin > 0xFF:
-                raise ValueError(f"{origin} is no byte")
-        return Op(self._at, origin, length, kind), at
 
     def _take_literals(self, data: bytes) -> None:
         if not 0 < len(data) <= self._literals_due:
@@ -264,11 +240,11 @@ class DeltaReader:
         new_size, ops, literal_bytes, whole = END.unpack(payload)
         if self._literals_due:
             raise self._garbled(f"it ends where {self._literals_due} bytes of literals are due")
-        made = (self._at, self._ops, self._literal_bytes)
+        made = (self._decoder.at, self._ops, self._literal_bytes)
         if made != (new_size, ops, literal_bytes) or self._known.new_size not in (None, new_size):
             raise self._garbled("its trailer tells of another delta")
         ladder = tuple(step for (step,) in STEP.iter_unpack(self._steps))
-        if self._known.has_ladder and len(ladder) != -(-self._at // STEP_BYTES):
+        if self._known.has_ladder and len(ladder) != -(-self._decoder.at // STEP_BYTES):
             raise self._garbled(f"it ends after {len(ladder)} steps of its ladder")
         return DeltaEnd(
             new_size=new_size, ops=ops, literal_bytes=literal_bytes, whole=whole, ladder=ladder

@@ -64,7 +64,14 @@ def sign_blocks(head: SignatureHead, first_block: int, data: Buffer) -> Columns:
         if stop > head.size or (stop % head.block_bytes and stop != head.size):
             raise ValueError(f"bytes {start} to {stop} are not whole blocks of the object")
         fast = head.strong is Strong.XXH3_128
-        columns = _native.sign(flat, head.block_bytes, head.strong_bytes, head.seed, digests=fast)
+        columns = _native.sign(
+            flat,
+            head.block_bytes,
+            head.strong_bytes,
+            head.seed,
+            key_bytes=head.key_bytes,
+            digests=fast,
+        )
         if fast:
             return Columns(*columns)
         return Columns(columns[0], columns[1], b"".join(_slow_digests(head, flat)))
@@ -138,6 +145,7 @@ class Index:
             signature.anchors,
             signature.keys,
             signature.digests,
+            key_bytes=head.key_bytes,
             equal=_slow_equal(signature),
             level=level,
         )

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 BLOCK_BYTES_MIN: Final = 64
 BLOCK_BYTES_MAX: Final = 64 * 1024 * 1024
 STRONG_BYTES_MIN: Final = 1
+KEY_BYTES_MIN: Final = 2
+KEY_BYTES_MAX: Final = 8
 NO_ANCHOR: Final = 0xFFFF_FFFF
 """In place of an anchor's offset: the block has none, and is found by its neighbours or in place."""
 
@@ -41,13 +43,15 @@ class SignatureHead:
     """What a signature is of, and how it was made. Raises ``ValueError`` for what cannot be.
 
     ``size`` is that of the basis in bytes. Blocks of ``block_bytes`` lie side by side from its start;
-    the last may be short. ``strong_bytes`` of each digest are kept. ``seed`` is of XXH3-128.
+    the last may be short. ``strong_bytes`` of each digest are kept, and ``key_bytes`` of each key.
+    ``seed`` is of XXH3-128.
     """
 
     size: int
     block_bytes: int
     strong: Strong = Strong.XXH3_128
     strong_bytes: int = 16
+    key_bytes: int = KEY_BYTES_MAX
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +61,8 @@ class SignatureHead:
             raise ValueError(f"no block size: {self.block_bytes} bytes")
         if not STRONG_BYTES_MIN <= self.strong_bytes <= self.strong.bytes_max:
             raise ValueError(f"{self.strong.name} has no {self.strong_bytes} bytes")
+        if not KEY_BYTES_MIN <= self.key_bytes <= KEY_BYTES_MAX:
+            raise ValueError(f"no key has {self.key_bytes} bytes")
         if not 0 <= self.seed < 1 << 64:
             raise ValueError(f"no seed of 64 bits: {self.seed}")
 
@@ -76,7 +82,8 @@ class Signature:
     """A head, and a column over all blocks for each thing that is known of them; little-endian.
 
     ``anchors`` has four bytes a block: the offset of the block's first anchor, ``NO_ANCHOR`` or
-    ``CONSTANT``. ``keys`` has eight: a hash of what stands at the anchor. ``digests`` has
+    ``CONSTANT``. ``keys`` has eight: a hash of what stands at the anchor, of which the lowest
+    ``key_bytes`` are kept and the others zero. ``digests`` has
     ``strong_bytes``: the first bytes of the digest in its canonical (big-endian) form.
     Raises ``ValueError`` where a column's length is not the head's.
     """

@@ -53,19 +53,19 @@ def sign(data: bytes | memoryview, head: SignatureHead) -> Signature:
     for index in range(head.blocks):
         start, stop = head.block_range(index)
         block = view[start:stop]
-        offset, key = first_anchor(block, bits, head.seed)
+        offset, key = first_anchor(block, bits, head)
         offsets += offset.to_bytes(4, "little")
         keys += key.to_bytes(8, "little")
         digests += digest(block)
     return Signature(head, bytes(offsets), bytes(keys), bytes(digests))
 
 
-def first_anchor(block: memoryview, bits: int, seed: int) -> tuple[int, int]:
+def first_anchor(block: memoryview, bits: int, head: SignatureHead) -> tuple[int, int]:
     """What is kept of a block beside its digest: the offset of its first anchor, and its key."""
     if len(block) >= KEY_BYTES and block == bytes([block[0]]) * len(block):
         return CONSTANT, block[0]
     for at in anchors(block, bits):
-        return at, key_of(block[at : at + KEY_BYTES], seed)
+        return at, key_of(block[at : at + KEY_BYTES], head)
     return NO_ANCHOR, 0
 
 
@@ -227,7 +227,7 @@ class Segment:
         found = anchors(window, anchor_bits(head.block_bytes))
         for offset in found[: anchors_max(head.block_bytes)]:
             at = start + offset
-            key = key_of(self._bytes(at, KEY_BYTES), head.seed)
+            key = key_of(self._bytes(at, KEY_BYTES), head)
             for block in self.index.by_key.get(key, ()):
                 if not self._pays(at, CANDIDATE_COST):
                     break
@@ -274,7 +274,7 @@ class Segment:
             if any(byte != key for byte in self._bytes(at, min(8, self.index.length(block)))):
                 return False
         elif offset != NO_ANCHOR and key != key_of(
-            self._bytes(at + offset, KEY_BYTES), self.index.head.seed
+            self._bytes(at + offset, KEY_BYTES), self.index.head
         ):
             return False
         return self._paid_equal(at if paid_at is None else paid_at, at, block)

@@ -7,12 +7,19 @@ they claim, and every section has a checksum.
 import struct
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from mover import packing
+from mover.delta.anchors import anchor_bits
 from mover.delta.checksums import SUM_BYTES, WHOLE_BYTES, section_sum
 from mover.delta.intake import Intake
-from mover.delta.model import Signature, SignatureHead, Strong
+from mover.delta.model import (
+    KEY_BYTES_MAX,
+    KEY_BYTES_MIN,
+    Signature,
+    SignatureHead,
+    Strong,
+)
 
 MAGIC: Final = b"\x8dmvsig\r\n"
 VERSION: Final = 1
@@ -23,7 +30,16 @@ NAME_BYTES_MAX: Final = 1024
 MARGIN_BITS: Final = 40
 """A false match is as likely as one in two to this, over all comparisons of a transfer."""
 
-_HEAD: Final = struct.Struct("<8sHBBIQQHHI")
+MENDED_MARGIN_BITS: Final = 20
+"""The same where who uses the signature sees a false match and mends it: one in a million objects."""
+
+_COMPARED_BITS: Final = 3
+"""A scan compares about as many digests as there are blocks, eight times that in bad cases."""
+
+_KEY_MARGIN_BITS: Final = 4
+"""Of the blocks of a scan one in sixteen is hashed in vain, because a key met it by chance."""
+
+_HEAD: Final = struct.Struct("<8sHBBIQQHHHBB")
 _GROUP: Final = struct.Struct("<IIB3s")
 _RAW: Final = 0
 _ZSTD: Final = 1
@@ -63,15 +79,50 @@ def wire_strong_bytes(size: int, block_bytes: int, strong: Strong = Strong.XXH3_
     return min(-(-bits // 8), strong.bytes_max)
 
 
-def cut(signature: Signature, strong_bytes: int) -> Signature:
-    """The signature with shorter digests. Raises ``ValueError`` for longer ones."""
+class Widths(NamedTuple):
+    """How many bytes of each key and of each digest are kept."""
+
+    key_bytes: int
+    strong_bytes: int
+
+
+def mended_widths(size: int, block_bytes: int) -> Widths:
+    """What has to travel of a signature whose user proves each piece of the result, and mends it.
+
+    A false match then costs a piece sent twice, so digests need to tell apart no more than what is
+    compared. Keys need to find blocks: wrong ones cost a digest. An object of 1 GiB in blocks of 2 MiB
+    has 3 and 4 bytes.
+    """
+    blocks = max(1, -(-size // block_bytes))
+    anchors = block_bytes >> anchor_bits(block_bytes)
+    block_bits = (blocks - 1).bit_length()
+    key_bits = block_bits + (anchors - 1).bit_length() + _KEY_MARGIN_BITS
+    strong_bits = block_bits + _COMPARED_BITS + MENDED_MARGIN_BITS
+    return Widths(min(max(-(-key_bits // 8), KEY_BYTES_MIN), KEY_BYTES_MAX), -(-strong_bits // 8))
+
+
+def cut(signature: Signature, widths: Widths) -> Signature:
+    """The signature with keys and digests that are no longer than these."""
     head = signature.head
-    if strong_bytes > head.strong_bytes:
-        raise ValueError(f"digests of {head.strong_bytes} bytes have no {strong_bytes}")
-    digests = bytearray(strong_bytes * head.blocks)
-    for place in range(strong_bytes):
-        digests[place::strong_bytes] = signature.digests[place :: head.strong_bytes]
-    return replace(signature, head=replace(head, strong_bytes=strong_bytes), digests=bytes(digests))
+    key_bytes = min(widths.key_bytes, head.key_bytes)
+    strong_bytes = min(widths.strong_bytes, head.strong_bytes)
+    keys = _resized(_resized(signature.keys, KEY_BYTES_MAX, key_bytes), key_bytes, KEY_BYTES_MAX)
+    return Signature(
+        replace(head, key_bytes=key_bytes, strong_bytes=strong_bytes),
+        signature.anchors,
+        keys,
+        _resized(signature.digests, head.strong_bytes, strong_bytes),
+    )
+
+
+def _resized(column: bytes, old: int, new: int) -> bytes:
+    """The rows of a column in another width: only their first bytes, or with zeros behind them."""
+    if new == old:
+        return column
+    rows = bytearray(len(column) // old * new)
+    for place in range(min(old, new)):
+        rows[place::new] = column[place::old]
+    return bytes(rows)
 
 
 def write_signature(file: SignatureFile) -> Iterator[bytes]:
@@ -90,6 +141,8 @@ def write_signature(file: SignatureFile) -> Iterator[bytes]:
         len(etag),
         len(version),
         flags,
+        KEY_BYTES_MAX - head.key_bytes,
+        0,
     )
     yield b"".join((fixed, etag, version, section_sum(fixed, etag, version, number=0)))
     number = 0
@@ -101,7 +154,7 @@ def write_signature(file: SignatureFile) -> Iterator[bytes]:
 
 
 def _group(signature: Signature, first: int, number: int) -> bytes:
-    wide = signature.head.strong_bytes
+    wide, key_bytes = signature.head.strong_bytes, signature.head.key_bytes
     stop = min(first + GROUP_BLOCKS, signature.head.blocks)
     planes = _planes(signature.anchors[4 * first : 4 * stop])
     packed = packing.pack(planes, level=1)
@@ -110,7 +163,11 @@ def _group(signature: Signature, first: int, number: int) -> bytes:
         (
             _GROUP.pack(stop - first, len(anchors), coding, bytes(3)),
             anchors,
-            signature.keys[8 * first : 8 * stop],
+            _resized(
+                signature.keys[KEY_BYTES_MAX * first : KEY_BYTES_MAX * stop],
+                KEY_BYTES_MAX,
+                key_bytes,
+            ),
             signature.digests[wide * first : wide * stop],
         )
     )
@@ -168,7 +225,7 @@ class SignatureReader:
         for first in range(0, head.blocks, GROUP_BLOCKS):
             number += 1
             blocks = min(GROUP_BLOCKS, head.blocks - first)
-            group = yield from self._parse_group(number, blocks, head.strong_bytes)
+            group = yield from self._parse_group(number, blocks, head)
             for column, part in zip(columns, group, strict=True):
                 column.append(part)
         whole = yield WHOLE_BYTES
@@ -186,7 +243,7 @@ class SignatureReader:
     def _parse_head(self) -> Generator[int, bytes, tuple[SignatureHead, str, str, bool]]:
         fixed = yield _HEAD.size
         (magic, version, strong, strong_bytes, block_bytes, size, seed, *rest) = _HEAD.unpack(fixed)
-        etag_bytes, version_bytes, flags = rest
+        etag_bytes, version_bytes, flags, cut_bytes, zero = rest
         if magic != MAGIC:
             raise self._intake.foreign("this is no signature", back=_HEAD.size)
         if version != VERSION:
@@ -197,7 +254,7 @@ class SignatureReader:
             raise self._intake.garbled("the names in its head are too long", back=_HEAD.size)
         names = yield etag_bytes + version_bytes
         yield from self._check(fixed, names, number=0)
-        if flags & ~_HAS_WHOLE:
+        if flags & ~_HAS_WHOLE or zero:
             raise self._intake.garbled(f"its flags {flags:#x} are not known")
         try:
             head = SignatureHead(
@@ -205,6 +262,7 @@ class SignatureReader:
                 block_bytes=block_bytes,
                 strong=Strong(strong),
                 strong_bytes=strong_bytes,
+                key_bytes=KEY_BYTES_MAX - cut_bytes,
                 seed=seed,
             )
             etag, version_name = names[:etag_bytes].decode(), names[etag_bytes:].decode()
@@ -213,7 +271,7 @@ class SignatureReader:
         return head, etag, version_name, bool(flags & _HAS_WHOLE)
 
     def _parse_group(
-        self, number: int, blocks: int, strong_bytes: int
+        self, number: int, blocks: int, head: SignatureHead
     ) -> Generator[int, bytes, tuple[bytes, bytes, bytes]]:
         fixed = yield _GROUP.size
         counted, anchors_bytes, coding, zeros = _GROUP.unpack(fixed)
@@ -221,12 +279,13 @@ class SignatureReader:
             raise self._intake.garbled(f"group {number} has no valid head", back=_GROUP.size)
         if anchors_bytes > 4 * blocks or (coding == _RAW and anchors_bytes != 4 * blocks):
             raise self._intake.garbled(f"group {number} has {anchors_bytes} bytes of anchors")
-        body = yield anchors_bytes + (8 + strong_bytes) * blocks
+        body = yield anchors_bytes + (head.key_bytes + head.strong_bytes) * blocks
         yield from self._check(fixed, body, number=number)
-        planes, keys_at = body[:anchors_bytes], anchors_bytes + 8 * blocks
+        planes, digests_at = body[:anchors_bytes], anchors_bytes + head.key_bytes * blocks
         if coding == _ZSTD:
             planes = self._unpack(planes, 4 * blocks)
-        return _from_planes(planes), body[anchors_bytes:keys_at], body[keys_at:]
+        keys = _resized(body[anchors_bytes:digests_at], head.key_bytes, KEY_BYTES_MAX)
+        return _from_planes(planes), keys, body[digests_at:]
 
     def _unpack(self, packed: bytes, size: int) -> bytes:
         try:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mover.operating import show_job
 from mover.queues import open_fleet_board
-from tests.e2e.support import REPOSITORY, Ended, Mover
+from tests.e2e.support import Ended, Mover
+from tests.servers import ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -34,24 +34,22 @@ class Fleet:
     environment: dict[str, str]
     timeout_s: float = 90.0
     program: str = "mover"
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[ready.Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.mover = Mover(environment=self.environment, timeout_s=self.timeout_s)
 
-    def start_worker(self, *arguments: str) -> subprocess.Popen[bytes]:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", self.program, "worker", "--queue", self.redis.url, *arguments],
-            cwd=REPOSITORY,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+    def start_worker(self, *arguments: str) -> ready.Process:
+        worker = ready.start(
+            ["worker", "--queue", self.redis.url, *arguments],
+            environment=self.environment,
+            program=self.program,
+            output=subprocess.DEVNULL,
         )
         self.workers.append(worker)
         return worker
 
-    def start(self, source: str, target: str, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, source: str, target: str, *arguments: str) -> ready.Process:
         return self.mover.start(source, target, "--queue", self.redis.url, *arguments)
 
     def copy(self, source: str, target: str, *arguments: str) -> Ended:

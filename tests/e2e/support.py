@@ -10,7 +10,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mover import api
+from tests.servers import ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,13 +130,15 @@ class Ended:
 class Mover:
     """The command line, in processes of its own, with one state directory.
 
-    ``program`` is the module that is run: mover's own, or one that changes something first.
+    ``program`` is the module that is run: mover's own, or one that changes something first. An
+    interpreter starts for it only ``anew``.
     """
 
     environment: dict[str, str]
     timeout_s: float = 60.0
     program: str = "mover"
-    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    anew: bool = False
+    running: list[ready.Process] = field(default_factory=list)
 
     def start(
         self,
@@ -145,25 +147,26 @@ class Mover:
         *arguments: str,
         prefix: Sequence[str] = (),
         verb: str = "copy",
-    ) -> subprocess.Popen[str]:
+    ) -> ready.Process:
         """Start ``mover copy``, or another verb; the caller waits for it, or kills it."""
-        command = [sys.executable, "-m", self.program, verb, source, target, "--json", *arguments]
-        process = subprocess.Popen(
-            [*prefix, *command],
-            cwd=REPOSITORY,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        return self.begin(verb, source, target, "--json", *arguments, prefix=prefix)
+
+    def begin(self, *arguments: str, prefix: Sequence[str] = ()) -> ready.Process:
+        """Start any command; the caller waits for it, or kills it."""
+        process = ready.start(
+            arguments,
+            environment=self.environment,
+            program=self.program,
+            prefix=prefix,
+            anew=self.anew,
         )
         self.running.append(process)
         return process
 
-    def finish(self, process: subprocess.Popen[str]) -> Ended:
+    def finish(self, process: ready.Process) -> Ended:
         out, errors = process.communicate(timeout=self.timeout_s)
         report = json.loads(out) if out.strip() else {}
-        return Ended(code=process.returncode, report=report, errors=errors)
+        return Ended(code=process.wait(), report=report, errors=errors.decode())
 
     def copy(self, source: str, target: str, *arguments: str, prefix: Sequence[str] = ()) -> Ended:
         return self.finish(self.start(source, target, *arguments, prefix=prefix))
@@ -173,16 +176,9 @@ class Mover:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run any command of the mover to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", self.program, *arguments],
-            cwd=REPOSITORY,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=self.timeout_s,
-        )
+        process = self.begin(*arguments)
+        out, errors = process.communicate(timeout=self.timeout_s)
+        return subprocess.CompletedProcess(arguments, process.wait(), out.decode(), errors.decode())
 
     def close(self) -> None:
         """Kill what a failed test left running."""

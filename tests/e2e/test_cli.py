@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.support import REPOSITORY, environment_for, read_tree, write_tree
+from tests.servers import ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bench.stores import SeaweedServer
@@ -34,23 +35,21 @@ class Ran:
 
 
 class CommandLine:
-    """Runs ``mover`` with a state directory and a working directory of its own."""
+    """Runs ``mover`` with a state directory and a working directory of its own.
 
-    def __init__(self, place: Path) -> None:
+    An interpreter starts for each command only ``anew``.
+    """
+
+    def __init__(self, place: Path, *, anew: bool = False) -> None:
         self.place = place
         self.environment = environment_for(place / "state")
+        self._anew = anew
 
     def __call__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Ran:
         started_s = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "mover", *arguments],
-            cwd=self.place,
-            env={**self.environment, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        variables = {**self.environment, **(environment or {})}
+        run = start_anew if self._anew else ready.run
+        done = run(arguments, cwd=self.place, env=variables)
         return Ran(
             code=done.returncode,
             out=done.stdout.decode(),
@@ -59,15 +58,34 @@ class CommandLine:
         )
 
 
+def start_anew(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "mover", *arguments],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.fixture
 def mover(tmp_path: Path) -> CommandLine:
     write_tree(tmp_path / "source", TREE)
     return CommandLine(tmp_path)
 
 
+@pytest.fixture
+def started_anew(tmp_path: Path) -> CommandLine:
+    write_tree(tmp_path / "source", TREE)
+    return CommandLine(tmp_path, anew=True)
+
+
 @pytest.mark.alone
-def test_version_and_help_are_quick(mover: CommandLine) -> None:
-    # The best of three: another process may hold the processor during one.
+def test_version_and_help_are_quick(started_anew: CommandLine) -> None:
     for arguments in (
         ("--version",),
         ("--help",),
@@ -76,10 +94,13 @@ def test_version_and_help_are_quick(mover: CommandLine) -> None:
         ("rsync", "-h"),
         ("check", "--help"),
     ):
-        runs = [mover(*arguments) for _ in range(3)]
-        assert {run.code for run in runs} == {0}
-        assert min(run.seconds for run in runs) < 0.3, arguments
-        assert runs[0].errors == ""
+        # One of three: another process may hold the processor during two.
+        for number in range(3):
+            ran = started_anew(*arguments)
+            assert (ran.code, ran.errors) == (0, "")
+            if ran.seconds < 0.3:
+                break
+            assert number < 2, (arguments, ran.seconds)
 
 
 FLEET_COMMANDS = ("cancel", "jobs", "limit", "pause", "resume", "retry", "serve", "show", "worker")
@@ -128,7 +149,8 @@ def test_completion_knows_commands_and_options(mover: CommandLine) -> None:
     assert ran.out.split() == ["plain,--limit", "plain,--limit-requests"]
 
 
-def test_copy_and_check_a_tree(mover: CommandLine) -> None:
+def test_copy_and_check_a_tree(started_anew: CommandLine) -> None:
+    mover = started_anew
     ran = mover("copy", "source/", "target/")
     assert (ran.code, ran.out) == (0, "")
     assert ran.errors.startswith("mover: done: 4 objects copied, ")
@@ -204,12 +226,8 @@ def test_rules_apply_in_their_order(mover: CommandLine) -> None:
 def test_a_closed_pipe_ends_the_plan_quietly(mover: CommandLine) -> None:
     names = {f"n{number:05d}": b"" for number in range(5000)}
     write_tree(mover.place / "many", names)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mover", "copy", "many/", "target/", "-n"],
-        cwd=mover.place,
-        env=mover.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    process = ready.ReadyProcess(
+        ("copy", "many/", "target/", "-n"), cwd=mover.place, env=mover.environment
     )
     assert process.stdout is not None
     assert process.stderr is not None

@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.support import environment_for, leftovers, make_objects, read_tree, write_tree
+from tests.servers.ready import ReadyProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,19 +27,16 @@ WAIT_S = 20.0
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., ReadyProcess]]:
     """Starts ``mover`` at the head of a process group of its own, as a shell's job is."""
     write_tree(tmp_path / "source", OBJECTS)
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[ReadyProcess] = []
 
-    def run(*arguments: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mover", *arguments],
+    def run(*arguments: str) -> ReadyProcess:
+        process = ReadyProcess(
+            arguments,
             cwd=tmp_path,
             env=environment_for(tmp_path / "state"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             start_new_session=True,
         )
         started.append(process)
@@ -74,7 +70,7 @@ def files_of(target: Path) -> dict[str, int]:
     [(signal.SIGINT, 130, "1"), (signal.SIGTERM, 143, "1"), (signal.SIGINT, 130, "2")],
 )
 def test_a_stopped_copy_says_how_to_go_on_and_does(
-    start: Callable[..., subprocess.Popen[bytes]],
+    start: Callable[..., ReadyProcess],
     tmp_path: Path,
     number: signal.Signals,
     code: int,
@@ -105,7 +101,7 @@ def test_a_stopped_copy_says_how_to_go_on_and_does(
 
 
 def test_the_second_signal_stops_at_once(
-    start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+    start: Callable[..., ReadyProcess], tmp_path: Path
 ) -> None:
     process = start("copy", "source/", "target/", *SLOW, "--workers", "2", "--json")
     wait_until(some_have_arrived(tmp_path / "target"))
@@ -122,7 +118,7 @@ def test_the_second_signal_stops_at_once(
 
 @pytest.mark.parametrize("command", ["copy", "check"])
 def test_one_signal_ends_what_has_nothing_to_drain(
-    start: Callable[..., subprocess.Popen[bytes]], command: str
+    start: Callable[..., ReadyProcess], command: str
 ) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.support import environment_for
+from tests.servers import ready
+from tests.servers.ready import ReadyProcess
 
 if TYPE_CHECKING:
     from bench.stores import SeaweedServer
@@ -37,29 +39,17 @@ class Delta:
     def __call__(
         self, *arguments: str, stdin: bytes = b"", code: int = 0
     ) -> subprocess.CompletedProcess[bytes]:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.place,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        done = ready.run(("delta", *arguments), cwd=self.place, env=self.environment, input=stdin)
         assert done.returncode == code, done.stderr.decode()
         return done
 
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "mover", "delta", *arguments]
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self.command(*arguments),
+    def start(self, *arguments: str) -> ReadyProcess:
+        return ReadyProcess(
+            ("delta", *arguments),
             cwd=self.place,
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
         )
 
     def refused(self, *arguments: str, code: int, stdin: bytes = b"") -> str:
@@ -164,7 +154,7 @@ def test_a_file_as_standard_input_is_a_file(delta: Delta) -> None:
     delta.make()
     with (delta.place / "old").open("rb") as old:
         done = subprocess.run(
-            delta.command("patch", "-", "delta", "out"),
+            [sys.executable, "-m", "mover", "delta", "patch", "-", "delta", "out"],
             cwd=delta.place,
             env=delta.environment,
             stdin=old,
@@ -449,17 +439,9 @@ def test_an_object_is_signed_while_it_is_written(stored: Delta, seaweed_bucket: 
     """The signature is hidden from listings, and no worse than one that is made afterwards."""
     (stored.place / "tree/d").mkdir(parents=True)
     stored.write("tree/d/large", LARGE)
-    command = [sys.executable, "-m", "mover"]
     ends = ["tree/", seaweed_bucket.location()]
     for verb in (["copy", "--sign-on-write"], ["rsync", "--delete", "-y"], ["check"]):
-        done = subprocess.run(
-            [*command, *verb, *ends, "--json"],
-            cwd=stored.place,
-            env=stored.environment,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        done = ready.run([*verb, *ends, "--json"], cwd=stored.place, env=stored.environment)
         assert done.returncode == 0, done.stderr.decode()
     hidden, large = sorted(seaweed_bucket.list_keys(), key=len, reverse=True)
     assert large == "d/large"

@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.e2e.support import MIB, environment_for
 from tests.faults.script import Answer, Rule, Side, Stall
+from tests.servers.ready import ReadyProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,14 +36,13 @@ class Commands:
         self.notes = place / "state/uploads"
         self.environment = environment_for(place / "state", server)
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "mover", "delta", *arguments],
+    def start(self, *arguments: str) -> ReadyProcess:
+        return ReadyProcess(
+            ("delta", *arguments),
             cwd=self.place,
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
         )
 
     def run(self, *arguments: str) -> None:

@@ -80,7 +80,7 @@ STORMS = (
 
 @pytest.fixture(scope="module")
 def objects() -> dict[str, bytes]:
-    return make_objects(300, seed=30, size_max=9000, large={LARGE: 17 * MIB + 5})
+    return make_objects(160, seed=30, size_max=9000, large={LARGE: 17 * MIB + 5})
 
 
 @pytest.mark.parametrize("storm", STORMS, ids=lambda storm: storm.label)

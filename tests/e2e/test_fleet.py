@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -367,18 +365,11 @@ def test_bad_requests_are_refused_in_one_line(
 
 
 def test_the_limiter_of_a_link_is_served(fleet: Fleet) -> None:
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mover", "serve", "--queue", fleet.redis.url),
-            *("--listen", "127.0.0.1:0", "--link", "served=50MB/s"),
-        ],
-        env=fleet.environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    link = ("--listen", "127.0.0.1:0", "--link", "served=50MB/s")
+    server = fleet.mover.begin("serve", "--queue", fleet.redis.url, *link)
     try:
         assert server.stderr is not None
-        said = server.stderr.readline()
+        said = server.stderr.readline().decode()
         address = said.split()[-1].removesuffix("NAME")
         assert _ask(address + "served", {"bytes": 1000}) == (200, 1000)
         assert _ask(address + "served", {"bytes": -1000}) == (200, 0)

@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ from mover.stopping import Stop
 from mover.wiring import run_copy
 from tests.e2e.support import (
     MIB,
-    REPOSITORY,
     Mover,
     assert_equal_trees,
     copy_here,
@@ -224,16 +222,7 @@ def mover(tmp_path: Path) -> Iterator[Mover]:
 
 
 def check(mover: Mover, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mover", "check", *arguments],
-        cwd=REPOSITORY,
-        env=mover.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return mover.run("check", *arguments)
 
 
 def test_the_command_line_verifies_and_its_list_mends(mover: Mover, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.e2e.support import (
 from tests.servers.buckets import Bucket
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -33,6 +34,7 @@ def weather(
     limit: str,
     within_s: float,
     seed: int,
+    large: Mapping[str, int],
     program: Path | None = None,
 ) -> None:
     """Copy between two prefixes through a storm of so many seconds; all must be there, once.
@@ -41,7 +43,7 @@ def weather(
     """
     with SeaweedServer() as seaweed, RedisProcess(durable=True, program=program) as redis:
         bucket = Bucket.create(seaweed)
-        tree = make_objects(objects, seed=seed, large={"l/a.bin": 60 * MIB, "z.bin": 45 * MIB})
+        tree = make_objects(objects, seed=seed, large=large)
         fill_bucket(bucket, tree, "s/")
         environment = environment_for(tmp_path / "state", seaweed)
         fleet = Fleet(redis=redis, environment=environment, timeout_s=within_s)
@@ -75,4 +77,14 @@ def weather(
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_a_fleet_weathers_a_storm(tmp_path: Path) -> None:
-    weather(tmp_path, seconds=18, size=3, objects=2000, limit="6MiB/s", within_s=150, seed=11)
+    large = {"l/a.bin": 42 * MIB, "z.bin": 30 * MIB}
+    weather(
+        tmp_path,
+        seconds=12,
+        size=3,
+        objects=1000,
+        limit="6MiB/s",
+        within_s=150,
+        seed=11,
+        large=large,
+    )

@@ -49,7 +49,7 @@ async def test_requests_per_second(
     seaweed: SeaweedServer, seaweed_bucket: Bucket, fault_proxy: ProxyFactory, tmp_path: Path
 ) -> None:
     rate = 80
-    fill_bucket(seaweed_bucket, make_objects(8 * rate, seed=7, size_max=200))
+    fill_bucket(seaweed_bucket, make_objects(7 * rate, seed=7, size_max=200))
     proxy = fault_proxy(seaweed.endpoint_url, Rule(fault=Latency(delay_s=0.0)))
     report = await copy_here(
         seaweed_bucket.location(endpoint_url=proxy.endpoint_url),

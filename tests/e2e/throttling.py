@@ -34,7 +34,7 @@ class Case(NamedTuple):
     up: bool
     huge: bool
     workers: int
-    seconds: float = 8.0
+    seconds: float = 7.0
 
     def __str__(self) -> str:
         way, what = "up" if self.up else "down", "huge" if self.huge else "small"

@@ -127,7 +127,7 @@ async def s3_of(bucket: Bucket, server: S3Server) -> Transport:
     )
 
 
-async def begun(store: Transport, size: int = 23 * MIB + 77) -> tuple[Change, Entry]:
+async def begun(store: Transport, size: int = 17 * MIB + 77) -> tuple[Change, Entry]:
     change = Change(size)
     await put(store, {KEY: change.old})
     return change, await pinned(store)
@@ -139,7 +139,7 @@ async def uploads_of(store: Transport) -> list[str]:
 
 @pytest.mark.parametrize("ladder", [True, False])
 async def test_the_new_object_is_made_near(store: Transport, ladder: bool) -> None:
-    change, basis = await begun(store)
+    change, basis = await begun(store, 23 * MIB + 77)
     log = Record(store)
     done = await patcher(log, change).run(change.patch(basis, ladder=ladder))
     assert await content(store) == change.new

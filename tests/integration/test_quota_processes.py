@@ -28,7 +28,7 @@ pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).parents[2]
 RATE_PER_S = 50e6
-SECONDS = 13.0
+SECONDS = 12.0
 TRIES = 3
 """A machine that is busy with other things may starve a fleet; it can never excuse a burst."""
 

@@ -28,9 +28,9 @@ async def test_a_killed_planner_goes_on_from_its_checkpoint(tmp_path: Path) -> N
     address = str(tmp_path / "queue")
     chance = random.Random(SEED)
     async with await open_queue(address) as store:
-        for _ in range(6):
+        for _ in range(4):
             with open_crew("plan", address, processes=1) as crew:
-                await asyncio.sleep(chance.uniform(0.3, 0.7))
+                await asyncio.sleep(chance.uniform(0.05, 0.25))
                 crew.kill_one(chance, refill=False)
         with open_crew("plan", address, processes=1) as crew:
             async with asyncio.timeout(60):

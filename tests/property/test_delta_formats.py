@@ -25,6 +25,7 @@ MEMORY_BYTES = 8 * 1024 * 1024
 def signature_files(draw: st.DrawFn) -> SignatureFile:
     strong = draw(st.sampled_from(Strong))
     strong_bytes = draw(st.integers(1, strong.bytes_max))
+    key_bytes = draw(st.integers(2, 8))
     block_bytes = draw(st.sampled_from([64, 100, 4096, 64 * 1024 * 1024]))
     blocks = draw(st.integers(0, 40))
     short = draw(st.integers(0, block_bytes - 1)) if blocks else 0
@@ -33,14 +34,17 @@ def signature_files(draw: st.DrawFn) -> SignatureFile:
         block_bytes=block_bytes,
         strong=strong,
         strong_bytes=strong_bytes,
+        key_bytes=key_bytes,
         seed=draw(st.integers(0, (1 << 64) - 1)),
     )
-    columns = [
+    anchors, keys, digests = (
         draw(st.binary(min_size=wide * blocks, max_size=wide * blocks))
-        for wide in (4, 8, strong_bytes)
-    ]
+        for wide in (4, key_bytes, strong_bytes)
+    )
+    rows = (keys[at : at + key_bytes] for at in range(0, len(keys), key_bytes))
+    filled = b"".join(row.ljust(8, b"\0") for row in rows)
     return SignatureFile(
-        signature=Signature(head, *columns),
+        signature=Signature(head, anchors, filled, digests),
         whole=draw(st.sampled_from([b"", bytes(range(16))])),
         etag=draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=40)),
         version=draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=8)),

@@ -14,9 +14,13 @@ LEVELS = _native.levels()
 SEEDS = st.sampled_from((0, 1, 2**64 - 1))
 
 
-def head_of(case: Case, seed: int = 0, strong_bytes: int = 16) -> SignatureHead:
+def head_of(case: Case, seed: int = 0, strong_bytes: int = 16, key_bytes: int = 8) -> SignatureHead:
     return SignatureHead(
-        size=len(case.old), block_bytes=case.block_bytes, seed=seed, strong_bytes=strong_bytes
+        size=len(case.old),
+        block_bytes=case.block_bytes,
+        seed=seed,
+        strong_bytes=strong_bytes,
+        key_bytes=key_bytes,
     )
 
 
@@ -38,19 +42,22 @@ def test_the_operations_make_the_new_bytes(case: Case, seed: int) -> None:
     cases(),
     SEEDS,
     st.sampled_from((1, 2, 16)),
+    st.sampled_from((2, 3, 8)),
     st.sampled_from((4096, 5000, 1 << 20)),
     st.sampled_from((0, 7, 4096, 12_345)),
 )
 def test_every_level_does_what_the_reference_does(
-    case: Case, seed: int, strong_bytes: int, segment: int, start: int
+    case: Case, seed: int, strong_bytes: int, key_bytes: int, segment: int, start: int
 ) -> None:
-    head = head_of(case, seed, strong_bytes)
+    head = head_of(case, seed, strong_bytes, key_bytes)
     signature = reference.sign(case.old, head)
     expected = pack_ops(
         reference.scan(reference.Index(signature), case.new, start=start, step=segment)
     )
     for level in LEVELS:
-        columns = _native.sign(case.old, head.block_bytes, strong_bytes, seed, level=level)
+        columns = _native.sign(
+            case.old, head.block_bytes, strong_bytes, seed, key_bytes=key_bytes, level=level
+        )
         assert columns == (signature.anchors, signature.keys, signature.digests)
         index = kernel.Index(signature, level=level, segment=segment)
         assert kernel.scan(index, case.new, start=start) == expected
@@ -195,4 +202,4 @@ def test_no_byte_of_random_data_is_hashed() -> None:
         packed, stats = kernel.scan_counted(index_of(case), new)
         assert literal_bytes(packed) == len(new)
         assert len(packed) == 32
-        assert stats.hashed <= len(new) // 1000, "only blocks without an anchor are tried in place"
+        assert stats.hashed <= len(new) // 40, "only blocks without an anchor are tried in place"

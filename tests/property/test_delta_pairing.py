@@ -18,6 +18,7 @@ from mover.delta_inputs import StoreInput
 from mover.delta_pairing import Pairing
 from mover.delta_parcels import parcel_writer
 from mover.delta_receiving import received
+from mover.depots import Depot
 from tests.property.test_delta_aligning import versions
 from tests.unit.mover.engine import entries_of, fill
 from transports.memory import MemoryTransport
@@ -48,7 +49,7 @@ async def paired(old: bytes, new: bytes, cuts: Sequence[int]) -> tuple[bytes, in
     scanned = await pairing.scan(index)
     assert scanned is not None
     found = await pairing.survey(scanned)
-    async with parcel_writer(far, "delta") as writer:
+    async with parcel_writer(Depot(far), "delta") as writer:
         delta = await pairing.write(scanned, found, digest, writer)
         parcel = await writer.finish()
     assert (
@@ -56,7 +57,7 @@ async def paired(old: bytes, new: bytes, cuts: Sequence[int]) -> tuple[bytes, in
         == len(new)
     )
     made = bytearray(len(new))
-    async with received(far, parcel, size=len(new), basis=basis) as came:
+    async with received(Depot(far), parcel, size=len(new), basis=basis) as came:
         for op in unpack_ops(came.ops):
             if op.kind is OpKind.COPY:
                 made[op.start : op.stop] = old[op.origin : op.origin + op.length]

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -31,22 +30,25 @@ from scheduler.redis_store import RedisTaskStore
 from scheduler.sqlite_store import SqliteTaskStore
 from scheduler.worker import Worker
 from scheduler.worker_policy import WorkerPolicy
+from tests.servers.ready import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from scheduler.store import TaskStore
+    from tests.servers.ready import Process
 
 ROOT = Path(__file__).parents[2]
 JOB = "crew"
-TASKS = 2000
+TASKS = 1200
 GROUP_SIZE = 10
 GROUPS = TASKS // GROUP_SIZE // 2
 PROCESSES = 4
-KILLS = 10
+KILLS = 6
 SEED = 20_250_131
 ATTEMPTS_MAX = 1000
 LEASE_S = 1.5
+STANDARD_ERROR = 2
 
 
 async def open_queue(address: str) -> TaskStore:
@@ -60,9 +62,9 @@ class Crew:
     """Child processes that are always as many as wanted, until the block ends."""
 
     def __init__(self, role: str, address: str, processes: int) -> None:
-        self._command = [sys.executable, "-m", "tests.servers.crews", role, address]
+        self._arguments = [role, address]
         self._wanted = processes
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: list[Process] = []
         self.killed = 0
         self.refill()
 
@@ -77,7 +79,13 @@ class Crew:
         self._children = [child for child in self._children if child.poll() is None]
         while len(self._children) < self._wanted:
             environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            self._children.append(subprocess.Popen(self._command, env=environment))
+            child = start(
+                self._arguments,
+                program="tests.servers.crews",
+                environment=environment,
+                output=STANDARD_ERROR,
+            )
+            self._children.append(child)
 
     def kill_one(self, chance: random.Random, *, refill: bool = True) -> None:
         child = chance.choice(self._children)
@@ -138,12 +146,12 @@ async def kill_and_check(
 
 async def _enqueue(store: TaskStore, first: int, end: int) -> None:
     """Every second batch of tasks is a group, the others stand alone."""
-    for start in range(first, end, GROUP_SIZE):
-        number, is_alone = divmod(start // GROUP_SIZE, 2)
+    for begin in range(first, end, GROUP_SIZE):
+        number, is_alone = divmod(begin // GROUP_SIZE, 2)
         name = None if is_alone else f"g{number}"
         tasks = [
             NewTask(payload=b"task-%d" % task, weight=1, group=name)
-            for task in range(start, start + GROUP_SIZE)
+            for task in range(begin, begin + GROUP_SIZE)
         ]
         then = NewTask(payload=b"then-g%d" % number)
         groups = [NewGroup(name=name, size=GROUP_SIZE, then=then)] if name else []

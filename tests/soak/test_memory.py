@@ -61,7 +61,8 @@ def test_an_object_of_two_gib_passes_through_bounded_memory(
     with (tmp_path / "source" / "huge.bin").open("wb") as file:
         for number in range(2 * GIB // (8 * MIB)):
             file.write(number.to_bytes(8, "big") * MIB)
-    mover = Mover(environment=environment_for(tmp_path / "state", seaweed), timeout_s=600.0)
+    environment = environment_for(tmp_path / "state", seaweed)
+    mover = Mover(environment=environment, timeout_s=600.0, anew=True)
     try:
         for source, target in (
             (f"{tmp_path}/source/", seaweed_bucket.location("t/")),

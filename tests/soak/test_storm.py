@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.redis_process import installed_servers
+from tests.e2e.support import MIB
 from tests.e2e.test_storm import weather
 
 if TYPE_CHECKING:
@@ -24,5 +25,6 @@ def test_a_fleet_weathers_a_minute_of_storm(tmp_path: Path, seed: int, queue: st
         limit="3MiB/s",
         within_s=400,
         seed=seed,
+        large={"l/a.bin": 60 * MIB, "z.bin": 45 * MIB},
         program=installed_servers()[queue],
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections.abc import Mapping
 
@@ -54,6 +55,7 @@ class Gathering(Sink):
         self.taken_bytes = len(self.data)
 
 
+@functools.lru_cache(maxsize=16)
 def some_bytes(size: int, seed: int = 7) -> bytes:
     """Return ``size`` random bytes, the same on every run."""
     return random.Random(seed).randbytes(size)

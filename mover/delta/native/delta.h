@@ -29,6 +29,7 @@ typedef struct {
 
 typedef struct {
     uint64_t size, seed;
+    uint64_t key_mask;         /* what is kept of each key: its lowest bytes */
     uint32_t block, blocks;    /* bytes of a block; how many there are */
     uint32_t strong_bytes;     /* kept of each digest */
     uint32_t bits;             /* of an anchor's hash that are zero */

@@ -8,7 +8,7 @@ uint32_t dk_anchor_bits(uint32_t block) {
     uint32_t width = 0;
     for (uint32_t rest = block - DK_KEY_BYTES + 1; rest; rest >>= 1)
         width++;
-    return width < 4 ? 0 : width - 4 > 10 ? 10 : width - 4;
+    return width < 3 ? 0 : width - 3 > 10 ? 10 : width - 3;
 }
 
 static int has_key(const dk_index *index, uint32_t block) {
@@ -73,15 +73,15 @@ void dk_build(dk_index *index) {
     memset(index->filter, 0, blocks * sizeof *index->filter);
     for (uint32_t block = 0; block < blocks; block++)
         if (has_key(index, block)) {
-            uint64_t key = index->keys[block];
-            index->filter[dk_filter_word(key, blocks)] |= dk_filter_bits(key);
-            directory[dk_bucket(key, blocks) + 1]++;
+            uint64_t spread = dk_spread(index->keys[block]);
+            index->filter[dk_filter_word(spread, blocks)] |= dk_filter_bits(spread);
+            directory[dk_bucket(spread, blocks) + 1]++;
         }
     for (uint32_t bucket = 0; bucket < blocks; bucket++)
         directory[bucket + 1] += directory[bucket];
     for (uint32_t block = blocks; block-- > 0;) /* from behind: the ends move to the beginnings */
         if (has_key(index, block))
-            order[--directory[dk_bucket(index->keys[block], blocks) + 1]] = block;
+            order[--directory[dk_bucket(dk_spread(index->keys[block]), blocks) + 1]] = block;
     /* Now directory[bucket + 1] is where the bucket begins; close the gaps of equal blocks. */
     uint32_t kept = 0, total = 0;
     for (uint32_t block = 0; block < blocks; block++)

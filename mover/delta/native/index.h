@@ -6,17 +6,21 @@
 
 #include "delta.h"
 
-static inline uint32_t dk_filter_word(uint64_t key, uint32_t blocks) {
-    return (uint32_t)((key & 0xFFFFFFFFu) * blocks >> 32);
+/* Of a key of a few bytes, 64 bits that depend on all of it (the odd factor is 2**64 by the golden ratio). */
+static inline uint64_t dk_spread(uint64_t key) {
+    return key * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-static inline uint32_t dk_filter_bits(uint64_t key) {
-    return 1u << (key >> 32 & 31) | 1u << (key >> 37 & 31);
+static inline uint32_t dk_filter_word(uint64_t spread, uint32_t blocks) {
+    return (uint32_t)((spread & 0xFFFFFFFFu) * blocks >> 32);
 }
 
-/* Buckets are in the order of keys. */
-static inline uint32_t dk_bucket(uint64_t key, uint32_t blocks) {
-    return (uint32_t)((key >> 32) * blocks >> 32);
+static inline uint32_t dk_filter_bits(uint64_t spread) {
+    return 1u << (spread >> 32 & 31) | 1u << (spread >> 37 & 31);
+}
+
+static inline uint32_t dk_bucket(uint64_t spread, uint32_t blocks) {
+    return (uint32_t)((spread >> 32) * blocks >> 32);
 }
 
 static inline uint32_t dk_length(const dk_head *head, uint64_t block) {

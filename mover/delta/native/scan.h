@@ -169,7 +169,7 @@ static int dk_hit(const dk_index *index, dk_scan *scan, uint64_t paid_at, uint64
 
 /* What is known of one key: at most DK_CANDIDATES_MAX blocks. */
 static int dk_ask_key(const dk_index *index, dk_scan *scan, uint64_t at, uint64_t key) {
-    uint32_t bucket = dk_bucket(key, index->head.blocks);
+    uint32_t bucket = dk_bucket(dk_spread(key), index->head.blocks);
     uint32_t low = index->directory[bucket], end = index->directory[bucket + 1], high = end;
     while (low < high) { /* the first that is not less */
         uint32_t middle = low + (high - low) / 2;
@@ -206,18 +206,18 @@ static void dk_gather(const dk_index *index, const dk_scan *scan, dk_batch *batc
                               batch->found, head->anchors_max);
     for (uint32_t i = 0; i < batch->count; i++) {
         batch->keys[i] = dk_key(head, data + batch->found[i]);
-        __builtin_prefetch(&index->filter[dk_filter_word(batch->keys[i], head->blocks)]);
+        __builtin_prefetch(&index->filter[dk_filter_word(dk_spread(batch->keys[i]), head->blocks)]);
     }
 }
 
 static int dk_ask_batch(const dk_index *index, dk_scan *scan, dk_batch *batch) {
     uint32_t passed = 0, blocks = index->head.blocks;
     for (uint32_t i = 0; i < batch->count; i++) { /* no branch: what passes is packed to the front */
-        uint64_t key = batch->keys[i];
-        uint32_t bits = dk_filter_bits(key);
+        uint64_t key = batch->keys[i], spread = dk_spread(key);
+        uint32_t bits = dk_filter_bits(spread);
         batch->keys[passed] = key;
         batch->found[passed] = batch->found[i];
-        passed += (index->filter[dk_filter_word(key, blocks)] & bits) == bits;
+        passed += (index->filter[dk_filter_word(spread, blocks)] & bits) == bits;
     }
     for (uint32_t i = 0; i < passed; i++) {
         uint64_t at = batch->start + batch->found[i];

@@ -18,7 +18,7 @@ static inline uint64_t dk_key(const dk_head *head, const uint8_t *window) {
         sum += dk_fold(window + 16 * i, head->secret + 32 * i)
             + dk_fold(window + 48 - 16 * i, head->secret + 32 * i + 16);
     sum = (sum ^ sum >> 37) * UINT64_C(0x165667919E3779F9);
-    return sum ^ sum >> 32;
+    return (sum ^ sum >> 32) & head->key_mask;
 }
 
 static inline void dk_digest(const dk_head *head, const uint8_t *data, size_t length, uint8_t *out) {

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from mover.delta.block_sizes import MENDED_ROW_BYTES
 from mover.delta.costing import Optimise, Way
 from mover.delta_choosing import (
+    asks_samples,
     finer_bytes,
     first_bytes,
     is_another,
@@ -91,6 +93,25 @@ def test_a_slow_link_turns_the_choice_and_so_do_slow_stores(known: Measured, sen
 
 
 @pytest.mark.parametrize(
+    ("delta", "optimise", "known", "asks"),
+    [
+        (Delta.AUTO, Optimise.TIME, Measured(), True),
+        (Delta.AUTO, Optimise.TIME, Measured(out=125e6), True),
+        (Delta.AUTO, Optimise.TIME, Measured(out=SLOW), True),
+        (Delta.AUTO, Optimise.TIME, Measured(out=2.5e6), False),  # minutes to be saved
+        (Delta.AUTO, Optimise.TIME, Measured(out=SLOW, target_read=5e9), False),
+        (Delta.AUTO, Optimise.COST, Measured(out=125e6), False),  # to read near by is cheap
+        (Delta.ALWAYS, Optimise.TIME, Measured(out=125e6), False),
+    ],
+)
+def test_samples_are_asked_where_a_signature_takes_longer_than_it_may_save(
+    delta: Delta, optimise: Optimise, known: Measured, asks: bool
+) -> None:
+    wish = spec(delta, optimise=optimise)
+    assert asks_samples(wish, entry(GIB), entry(GIB), known) is asks
+
+
+@pytest.mark.parametrize(
     ("delta", "share", "pays"),
     [
         (Delta.AUTO, 0.01, True),
@@ -116,16 +137,16 @@ def test_another_object() -> None:
 
 @pytest.mark.parametrize("size", [16 * MIB, 64 * MIB, GIB, 1 << 40])
 def test_a_signature_is_next_to_nothing_beside_its_object(size: int) -> None:
-    assert size / single_bytes(size) * 24 <= 0.003 * size
+    assert size / single_bytes(size) * MENDED_ROW_BYTES <= 0.003 * size
 
 
 @pytest.mark.parametrize(
     ("optimise", "link", "first", "finer"),
     [
-        (Optimise.TIME, None, 2 * 1024 * 1024, True),  # nobody knows the link: bytes count
-        (Optimise.COST, SLOW, 2 * 1024 * 1024, True),
-        (Optimise.TIME, SLOW, 32 * 1024, False),
-        (Optimise.TIME, FAST, 16 * 1024, False),
+        (Optimise.TIME, None, 1024 * 1024, True),  # nobody knows the link: bytes count
+        (Optimise.COST, SLOW, 1024 * 1024, True),
+        (Optimise.TIME, SLOW, 8 * 1024, False),
+        (Optimise.TIME, FAST, 8 * 1024, False),
     ],
 )
 def test_how_large_blocks_are(
@@ -135,7 +156,7 @@ def test_how_large_blocks_are(
     assert first_bytes(wish, GIB, link) == first
     asked = finer_bytes(wish, open_bytes=first, edits=1, level=1, link=link)
     assert (asked is not None) is finer
-    assert finer_bytes(wish, open_bytes=GIB, edits=99, level=3, link=None) is None
+    assert finer_bytes(wish, open_bytes=GIB, edits=99, level=4, link=None) is None
     assert finer_bytes(wish, open_bytes=0, edits=0, level=1, link=None) is None
 
 

@@ -10,15 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mover.beside import first_leaf
-from mover.delta_parcels import clean_up
 from mover.delta_tasks import Diff, Direct, Patch, Prove, Sign
 from mover.measuring import Measured
 from mover.model import Delta, LargeObject
 from mover.naming import is_hidden
 from mover.payloads import decode_payload
+from tests.unit.mover.delta_pairs import (
+    CHANGES,
+    MIB,
+    NEW,
+    OLD,
+    OTHER,
+    Pair,
+    Replacing,
+    is_cleaned,
+    killed_at_every_call,
+    replaced,
+)
 from tests.unit.mover.engine import fill, make_executor
-from tests.unit.mover.test_delta_sending import NEW, OLD, OTHER, Killed, Mortal, Pair, replaced
 from transports.decorator import Decorator
 from transports.errors import Denied, TransportError, Unavailable, Unsupported
 from transports.faults import Fault, Faults
@@ -26,14 +35,12 @@ from transports.memory import MemoryTransport
 from transports.memory_store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mover.ends import Ends
     from mover.payloads import Payload
     from transports.base import Transport
     from transports.model import ObjectInfo
-
-MIB = 1024 * 1024
 
 
 @functools.cache
@@ -77,6 +84,9 @@ class Based(Pair):
         if base is not None:
             await fill(self.base, {"big": base})
         await super().begin(old, new)
+
+    def wrapped(self, wrap: Callable[[Transport], Transport]) -> Ends:
+        return self.based(wrap(self.base), wrap(self.source), wrap(self.target))
 
     def based(
         self,
@@ -202,14 +212,8 @@ async def test_a_scan_in_vain_goes_on_only_for_elements(
 async def test_a_base_that_is_replaced(step: type, silent: bool) -> None:
     pair = Based(silent=silent)
     await pair.begin()
-    times = [0]
-
-    def before(task: Payload) -> None:
-        if isinstance(task, step):
-            times[0] += 1
-            replaced(pair.base, random.Random(times[0]).randbytes(len(OLD)))
-
-    await pair.run(pair.based(), before)
+    others = [random.Random(number).randbytes(len(OLD)) for number in range(9)]
+    await pair.run(pair.based(), Replacing(store=pair.base, step=step, those=others))
     result = await pair.result()
     assert (pair.made == NEW, result.failures) == (True, [])
     assert result.tally.patched_objects == 1
@@ -266,68 +270,39 @@ async def test_a_base_that_cannot_be_read(verb: str, error: TransportError) -> N
 async def test_what_is_replaced_is_planned_again_once(step: type, end: str, times: int) -> None:
     pair = Based(silent=True)
     await pair.begin()
-    changes = [NEW[: 2 * MIB] + b"one" + NEW[2 * MIB :], NEW[:MIB] + b"two" + NEW[MIB:]]
-    wanted = [NEW]
-    left = changes[:times]
-
-    def before(task: Payload) -> None:
-        if isinstance(task, step) and left:
-            data = left.pop(0)
-            replaced(pair.source if end == "source" else pair.target, data)
-            if end == "source":
-                wanted.append(data)
-
-    await pair.run(pair.based(), before)
+    store = pair.source if end == "source" else pair.target
+    replacing = Replacing(store=store, step=step, those=CHANGES[:times])
+    await pair.run(pair.based(), replacing)
     result = await pair.result()
     assert pair.is_clean()
-    if times == 1 or left:
+    if len(replacing.done) < 2:
         assert result.failures == []
-        assert pair.made == wanted[-1]
+        assert pair.made == ([NEW, *replacing.done][-1] if end == "source" else NEW)
     else:
         assert [failure.error for failure in result.failures] in (["Changed"], [])
-        assert pair.made in (OLD, NEW, *changes)
+        assert pair.made in (OLD, NEW, *CHANGES)
 
 
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_worker_may_be_killed_at_any_call(after: bool) -> None:
-    old, new = weights(2 * MIB), weights(2 * MIB, changed=0.01)
-    deaths = 0
-    while True:
+    old, new = weights(MIB), weights(MIB, changed=0.01)
+
+    async def begin() -> Based:
         pair = Based(silent=True)
         await pair.begin(old, new, base=old)
-        fate = [deaths + 1]
-        base, source, target = (
-            Mortal(each, fate, after=after) for each in (pair.base, pair.source, pair.target)
-        )
-        try:
-            await pair.run(pair.based(base, source, target))
-        except BaseException as error:
-            if not isinstance(first_leaf(error), Killed):
-                raise
-        else:
-            break
-        deaths += 1
-        await pair.store.reap(now_s=0.0, dead=["w"])
-        await pair.run(pair.based())
+        return pair
+
+    async for pair in killed_at_every_call(begin, after=after, least=25):
         result = await pair.result()
-        assert (pair.made == new, result.failures) == (True, []), deaths
-        assert not pair.target.store.uploads
-        await clean_up(pair.ends())
-        assert pair.is_clean(), deaths
-        assert (result.tally.copied_objects, result.tally.direct_objects) == (1, 1), deaths
-    assert deaths > 25
+        assert (pair.made == new, result.failures) == (True, [])
+        assert await is_cleaned(pair)
+        assert (result.tally.copied_objects, result.tally.direct_objects) == (1, 1)
 
 
 async def test_each_task_may_run_twice() -> None:
     pair = Based(silent=True)
     await pair.begin()
-    executor = make_executor(pair.based(), pair.store)
-    while claimed := await pair.claim():
-        await executor.run(claimed[0])  # and dies before it can say so
-        await pair.store.reap(now_s=0.0, dead=["w"])
-        claimed = await pair.claim()
-        assert claimed is not None
-        await pair.finish(claimed[0], await executor.run(claimed[0]))
+    await pair.run_twice(pair.based())
     result = await pair.result()
     assert pair.made == NEW
     assert (result.failures, result.tally.direct_objects) == ([], 1)
@@ -362,11 +337,7 @@ async def test_a_direct_delta_that_is_spoiled_costs_a_copy(how: str) -> None:
 async def test_a_cancelled_job_leaves_nothing(step: type) -> None:
     pair = Based(silent=True)
     await pair.begin()
-    executor = make_executor(pair.based(), pair.store)
-    while claimed := await pair.claim():
-        lease, task = claimed
-        ending = executor.give_up if isinstance(task, step) else executor.run
-        await pair.finish(lease, await ending(lease))
+    await pair.run_cancelled(pair.based(), step)
     assert pair.made == OLD
     assert pair.is_clean()
 

@@ -75,7 +75,7 @@ def files(tmp_path: Path) -> Files:
 
 
 def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secrets.randbits", lambda bits: 7)
+    monkeypatch.setattr("mover.delta_signing.random_seed", lambda: 7)
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK, 3 * BLOCK + 1, len(OLD)])

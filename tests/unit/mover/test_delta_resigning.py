@@ -17,7 +17,7 @@ from mover.delta_patches import Patch
 from mover.delta_patching import Patcher
 from mover.delta_resigning import Resigner
 from mover.delta_stored import keep_signature, stored_signature
-from tests.unit.mover.test_delta_sending import Pair
+from tests.unit.mover.delta_pairs import Pair
 from transports import digests
 from transports.errors import Unavailable
 from transports.faults import Fault, Faults

@@ -7,31 +7,30 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mover import delta_seeking
-from mover.beside import first_leaf
 from mover.delta_tasks import Diff, Patch, Sample, Seek, Sign
 from mover.model import Delta, LargeObject
 from mover.payloads import encode_payload
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import NewTask
-from tests.unit.mover.engine import entries_of, fill, make_executor
-from tests.unit.mover.test_delta_sending import (
+from tests.unit.mover.delta_pairs import (
     MIB,
     NEW,
     OLD,
     OTHER,
-    Killed,
-    Mortal,
+    SHORT_NEW,
+    SHORT_OLD,
     Pair,
+    Replacing,
     is_cleaned,
-    replaced,
+    killed_at_every_call,
 )
+from tests.unit.mover.engine import entries_of, fill, make_executor
 from transports.errors import Denied, Unavailable, Unsupported
 from transports.faults import Fault, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mover.payloads import Payload
 
 MOVED = "v1/big"
 
@@ -111,29 +110,20 @@ async def test_a_target_that_does_not_exist_yet_has_no_candidates() -> None:
     assert pair.made == NEW
 
 
-@pytest.mark.parametrize(("there", "after"), [(OLD, True), (NEW, True), (NEW, False)])
+@pytest.mark.parametrize(
+    ("there", "after"), [(SHORT_OLD, True), (SHORT_NEW, True), (SHORT_NEW, False)]
+)
 async def test_a_worker_may_be_killed_at_any_call(there: bytes, after: bool) -> None:
-    deaths = 0
-    while True:
+    async def begin() -> Moved:
         pair = Moved()
-        await pair.begin_with({MOVED: there})
-        fate = [deaths + 1]
-        mortal = (Mortal(each, fate, after=after) for each in (pair.source, pair.target))
-        try:
-            await pair.run(pair.ends(*mortal))
-        except BaseException as error:
-            if not isinstance(first_leaf(error), Killed):
-                raise
-        else:
-            break
-        deaths += 1
-        await pair.store.reap(now_s=0.0, dead=["w"])
-        await pair.run(pair.ends())
+        await pair.begin_with({MOVED: there}, SHORT_NEW)
+        return pair
+
+    async for pair in killed_at_every_call(begin, after=after, least=10):
         result = await pair.result()
-        assert (pair.made == NEW, result.failures) == (True, []), deaths
-        assert pair.is_clean() or await is_cleaned(pair), deaths
-        assert (result.tally.copied_objects, result.tally.renamed_objects) == (1, 1), deaths
-    assert deaths > 10
+        assert (pair.made == SHORT_NEW, result.failures) == (True, [])
+        assert pair.is_clean() or await is_cleaned(pair)
+        assert (result.tally.copied_objects, result.tally.renamed_objects) == (1, 1)
 
 
 @pytest.mark.parametrize("step", [Sample, Seek, Sign, Diff, Patch])
@@ -142,21 +132,14 @@ async def test_a_worker_may_be_killed_at_any_call(there: bytes, after: bool) -> 
 async def test_a_basis_that_changes_leaves_a_copy(step: type, how: str, there: bytes) -> None:
     pair = Moved()
     await pair.begin_with({MOVED: there})
-    done: list[object] = []
-
-    def before(task: Payload) -> None:
-        if isinstance(task, step) and not done:
-            done.append(task)
-            if how == "gone":
-                del pair.target.store.objects[MOVED]
-            else:
-                replaced(pair.target, OTHER, MOVED)
-
-    await pair.run(pair.ends(), before)
+    changing = Replacing(
+        store=pair.target, step=step, those=[None if how == "gone" else OTHER], key=MOVED
+    )
+    await pair.run(pair.ends(), changing)
     result = await pair.result()
     assert (pair.made == NEW, result.failures, pair.is_clean()) == (True, [], True)
     # Of equal bytes nothing is signed, so only seeking and patching look at the basis.
-    assert result.tally.renamed_objects == int(not done)
+    assert result.tally.renamed_objects == int(not changing.done)
 
 
 @pytest.mark.parametrize("step", [Seek, Sign, Diff, Patch])
@@ -164,14 +147,7 @@ async def test_what_takes_the_name_meanwhile_is_replaced_as_any_other(step: type
     """It is planned once more then, with a basis of its own name."""
     pair = Moved()
     await pair.begin_with({MOVED: OLD})
-    done: list[object] = []
-
-    def before(task: Payload) -> None:
-        if isinstance(task, step) and not done:
-            done.append(task)
-            replaced(pair.target, OTHER, "big")
-
-    await pair.run(pair.ends(), before)
+    await pair.run(pair.ends(), Replacing(store=pair.target, step=step, those=[OTHER]))
     result = await pair.result()
     assert (pair.made == NEW, result.failures, pair.is_clean()) == (True, [], True)
     assert result.tally.renamed_objects == 0
@@ -181,12 +157,7 @@ async def test_a_source_that_changes_is_planned_once_more() -> None:
     pair = Moved()
     await pair.begin_with({MOVED: OLD})
     later = NEW[:MIB] + b"later" + NEW[MIB:]
-
-    def before(task: Payload) -> None:
-        if isinstance(task, Seek):
-            replaced(pair.source, later, "big")
-
-    await pair.run(pair.ends(), before)
+    await pair.run(pair.ends(), Replacing(store=pair.source, step=Seek, those=[later]))
     assert (pair.made == later, (await pair.result()).failures) == (True, [])
 
 
@@ -204,12 +175,7 @@ async def test_what_hinders_the_seeking_does_not_hinder_the_copying(fault: Fault
     pair = Moved()
     pair.store = MemoryTaskStore(attempts_max=50)
     await pair.begin_with({MOVED: OLD})
-    target = Faults(pair.target, [fault])
-    executor = make_executor(pair.ends(target=target), pair.store)
-    at_s = 0.0
-    while leases := await pair.store.claim("w", limit=1, lease_s=60.0, now_s=at_s):
-        await pair.finish(leases[0], await executor.run(leases[0]))
-        at_s += 1000.0
+    await pair.run_patiently(pair.ends(target=Faults(pair.target, [fault])))
     assert (pair.made == NEW, (await pair.result()).failures) == (True, [])
 
 
@@ -252,11 +218,7 @@ async def test_what_lies_behind_the_last_key_that_is_listed_is_no_basis(
 async def test_a_cancelled_job_leaves_nothing(step: type) -> None:
     pair = Moved()
     await pair.begin_with({MOVED: OLD})
-    executor = make_executor(pair.ends(), pair.store)
-    while claimed := await pair.claim():
-        lease, task = claimed
-        cancelled = isinstance(task, step)
-        await pair.finish(lease, await (executor.give_up if cancelled else executor.run)(lease))
+    await pair.run_cancelled(pair.ends(), step)
     assert (list(pair.target.store.objects), pair.is_clean()) == ([MOVED], True)
 
 

@@ -2,116 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import random
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mover import delta_signing
-from mover.beside import first_leaf
 from mover.delta.part_signing import part_head
 from mover.delta_keeping import Keeper
-from mover.delta_parcels import clean_up
 from mover.delta_stored import PartSigner, StoredParts
 from mover.delta_tasks import Diff, Patch, Sign
-from mover.measuring import Measured
-from mover.model import Compare, Delta, LargeObject, SmallShard, Tally, TaskResult
+from mover.model import Compare, Delta, LargeObject, SmallShard
 from mover.naming import is_hidden
-from mover.payloads import decode_payload, decode_result, encode_payload
-from scheduler.memory_store import MemoryTaskStore
-from scheduler.model import FINAL_STATES, NewTask
-from tests.unit.mover.engine import entries_of, fill, make_ends, make_executor
-from transports.decorator import Decorator
+from mover.payloads import encode_payload
+from scheduler.model import NewTask
+from tests.unit.mover.delta_pairs import (
+    CHANGES,
+    MIB,
+    NEW,
+    OLD,
+    OTHER,
+    SHORT_NEW,
+    SHORT_OLD,
+    Pair,
+    Replacing,
+    is_cleaned,
+    killed_at_every_call,
+    slow_link,
+)
+from tests.unit.mover.engine import entries_of, fill, make_executor
 from transports.errors import TransportError, Unavailable, Unsupported
 from transports.faults import Fault, Faults
-from transports.memory import MemoryTransport
 from transports.model import Proof, Receipt
 from transports.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mover.delta.model import Signature
     from mover.delta_inputs import Input
-    from mover.ends import Ends
     from mover.payloads import Payload
-    from scheduler.model import Lease, Outcome
-    from transports.base import Transport
-
-MIB = 1024 * 1024
-OLD = random.Random(1).randbytes(3 * MIB + 77)
-FIRST, SECOND = MIB + 1_000, 2 * MIB + 5_000
-NEW = OLD[:FIRST] + b"inserted" + OLD[FIRST:SECOND] + bytes(70_000) + OLD[SECOND:] + b"tail"
-OTHER = random.Random(2).randbytes(3 * MIB)
-
-
-class Pair:
-    """A source, a target with the old version, and the queue of one job."""
-
-    def __init__(self, **wishes: Any) -> None:
-        self.source, self.target = MemoryTransport(), MemoryTransport()
-        self.store = MemoryTaskStore()
-        self.wishes: dict[str, Any] = {"delta": Delta.ALWAYS, "part_bytes": 0} | wishes
-
-    async def begin(self, old: bytes = OLD, new: bytes = NEW) -> None:
-        await fill(self.target, {"big": old})
-        await self.go_on(new)
-
-    async def go_on(self, new: bytes) -> None:
-        """Another version at the source, for what is at the target."""
-        await fill(self.source, {"big": new})
-        entry = (await entries_of(self.source))["big"]
-        basis = (await entries_of(self.target))["big"]
-        task = LargeObject(entry=entry, basis=basis)
-        await self.store.enqueue([NewTask(payload=encode_payload(task))])
-
-    def ends(self, source: Transport | None = None, target: Transport | None = None) -> Ends:
-        return make_ends(source or self.source, target or self.target, **self.wishes)
-
-    async def claim(self) -> tuple[Lease, Payload] | None:
-        for lease in await self.store.claim("w", limit=1, lease_s=60.0, now_s=0.0):
-            return lease, decode_payload(lease.payload)
-        return None
-
-    async def finish(self, lease: Lease, outcome: Outcome) -> None:
-        await self.store.finish(
-            lease,
-            outcome.disposition,
-            result=outcome.result,
-            follow_ups=outcome.follow_ups,
-            groups=outcome.groups,
-            now_s=0.0,
-        )
-
-    async def run(
-        self, ends: Ends, before: Callable[[Payload], object] = lambda task: None
-    ) -> None:
-        """Run all tasks; ``before`` sees each of them first."""
-        executor = make_executor(ends, self.store)
-        while claimed := await self.claim():
-            lease, task = claimed
-            before(task)
-            await self.finish(lease, await executor.run(lease))
-
-    async def result(self) -> TaskResult:
-        total = TaskResult(tally=Tally())
-        for task in await self.store.results(FINAL_STATES):
-            if task.result:
-                result = decode_result(task.result)
-                total.tally.add(result.tally)
-                total.failures.extend(result.failures)
-        return total
-
-    def is_clean(self) -> bool:
-        """Whether nothing is left but data."""
-        return not any(map(is_hidden, self.target.store.objects)) and not self.target.store.uploads
-
-    @property
-    def made(self) -> bytes:
-        return self.target.store.objects["big"].data
 
 
 async def test_only_the_difference_is_sent() -> None:
@@ -220,16 +148,12 @@ async def test_what_matches_nothing_goes_whole_at_the_price_of_its_signature() -
     assert len(OTHER) < tally.wire_bytes <= 1.005 * len(OTHER)
 
 
-async def slow_link() -> Measured:
-    return Measured(limit=1e6)
-
-
 @pytest.mark.parametrize(
     ("wishes", "sides"),
     [
         ({"delta": Delta.NEVER}, 0),
         ({"delta": Delta.AUTO}, 0),  # nobody is near either end
-        ({"delta": Delta.AUTO, "source_pool": "a", "target_pool": "b"}, 3),
+        ({"delta": Delta.AUTO, "source_pool": "a", "target_pool": "b"}, 5),
     ],
 )
 async def test_who_does_what(wishes: dict[str, Any], sides: int) -> None:
@@ -238,63 +162,11 @@ async def test_who_does_what(wishes: dict[str, Any], sides: int) -> None:
     ends = dataclasses.replace(pair.ends(), rates=slow_link)
     executor = make_executor(ends, pair.store)
     pools = []
-    for pool in ("any", "b", "a", "b"):
+    for pool in ("any", "a", "b", "b", "a", "b"):
         for lease in await pair.store.claim("w", limit=1, lease_s=60, now_s=0.0, pools=[pool]):
             pools.append(pool)
             await pair.finish(lease, await executor.run(lease))
     assert len([pool for pool in pools if pool != "any"]) == sides
-
-
-class Killed(BaseException):
-    """Nothing of the process goes on."""
-
-
-class Mortal(Decorator):
-    """Kills its process at one call, counted over all verbs of both ends together.
-
-    With ``after`` the store has done it before. Who is dead stays dead: nothing is cleaned up.
-    """
-
-    VERBS = (
-        "head",
-        "read_small",
-        "read_into",
-        "write_small",
-        "begin_upload",
-        "write_part",
-        "copy_part",
-        "finish_upload",
-        "abort_upload",
-        "list_uploads",
-        "delete",
-        "list",
-    )
-
-    def __init__(self, inner: Transport, fate: list[int], *, after: bool) -> None:
-        super().__init__(inner)
-        self._fate = fate
-        self._after = after
-        for verb in self.VERBS:
-            setattr(self, verb, self._wrapped(getattr(self, verb), is_listing=verb == "list"))
-
-    def _wrapped(self, call: Any, *, is_listing: bool) -> Any:
-        async def wrapped(*arguments: Any, **named: Any) -> Any:
-            self._fate[0] -= 1
-            if self._fate[0] < 0 or (self._fate[0] == 0 and not self._after):
-                raise Killed
-            result = await call(*arguments, **named)
-            if self._fate[0] <= 0:
-                raise Killed
-            return result
-
-        async def listing(*arguments: Any, **named: Any) -> Any:
-            self._fate[0] -= 1
-            if self._fate[0] <= 0:
-                raise Killed
-            async for page in call(*arguments, **named):
-                yield page
-
-        return listing if is_listing else wrapped
 
 
 @pytest.fixture(params=[False, True])
@@ -308,64 +180,27 @@ def noted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("coarse", "noted")
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_worker_may_be_killed_at_any_call(after: bool) -> None:
-    deaths = 0
-    while True:
+    async def begin() -> Pair:
         pair = Pair()
-        await pair.begin()
-        fate = [deaths + 1]
-        ends = pair.ends(
-            Mortal(pair.source, fate, after=after), Mortal(pair.target, fate, after=after)
-        )
-        try:
-            await pair.run(ends)
-        except BaseException as error:
-            if not isinstance(first_leaf(error), Killed):
-                raise
-        else:
-            break
-        deaths += 1
-        await pair.store.reap(now_s=0.0, dead=["w"])
-        await pair.run(pair.ends())
+        await pair.begin(SHORT_OLD, SHORT_NEW)
+        return pair
+
+    async for pair in killed_at_every_call(begin, after=after, least=25):
         result = await pair.result()
-        assert (pair.made == NEW, result.failures) == (True, []), deaths
-        assert pair.is_clean() or await is_cleaned(pair), deaths
-        assert result.tally.copied_objects == 1
-        assert result.tally.patched_objects == 1, deaths
-    assert deaths > 25
-
-
-async def is_cleaned(pair: Pair) -> bool:
-    """Whether the end of the job removes what is left; no upload may be."""
-    assert not pair.target.store.uploads
-    await clean_up(pair.ends())
-    return pair.is_clean()
+        assert (pair.made == SHORT_NEW, result.failures) == (True, [])
+        assert pair.is_clean() or await is_cleaned(pair)
+        assert (result.tally.copied_objects, result.tally.patched_objects) == (1, 1)
 
 
 @pytest.mark.usefixtures("coarse")
 async def test_each_task_may_run_twice() -> None:
     pair = Pair()
     await pair.begin()
-    executor = make_executor(pair.ends(), pair.store)
-    while claimed := await pair.claim():
-        await executor.run(claimed[0])  # and dies before it can say so
-        await pair.store.reap(now_s=0.0, dead=["w"])
-        claimed = await pair.claim()
-        assert claimed is not None
-        await pair.finish(claimed[0], await executor.run(claimed[0]))
+    await pair.run_twice(pair.ends())
     result = await pair.result()
     assert pair.made == NEW
     assert (result.failures, result.tally.patched_objects) == ([], 1)
     assert pair.is_clean()
-
-
-def replaced(store: MemoryTransport, data: bytes, key: str = "big") -> None:
-    """Replace an object, as somebody else does who does not wait for us."""
-
-    def put() -> None:
-        asyncio.run(fill(store, {key: data}))
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(put).result()
 
 
 @pytest.mark.parametrize("step", [LargeObject, Sign, Diff, Patch])
@@ -374,26 +209,17 @@ def replaced(store: MemoryTransport, data: bytes, key: str = "big") -> None:
 async def test_what_is_replaced_is_planned_again_once(step: type, end: str, times: int) -> None:
     pair = Pair()
     await pair.begin()
-    changes = [NEW[: 2 * MIB] + b"one" + NEW[2 * MIB :], NEW[:MIB] + b"two" + NEW[MIB:]]
-    wanted = [NEW]
-    left = changes[:times]
-
-    def before(task: Payload) -> None:
-        if isinstance(task, step) and left:
-            data = left.pop(0)
-            replaced(pair.source if end == "source" else pair.target, data)
-            if end == "source":
-                wanted.append(data)
-
-    await pair.run(pair.ends(), before)
+    store = pair.source if end == "source" else pair.target
+    replacing = Replacing(store=store, step=step, those=CHANGES[:times])
+    await pair.run(pair.ends(), replacing)
     result = await pair.result()
     assert pair.is_clean()
     if times == 1:
         assert result.failures == []
-        assert pair.made == wanted[-1]
+        assert pair.made == (replacing.done[-1] if end == "source" else NEW)
     else:
         assert [failure.error for failure in result.failures] == ["Changed"]
-        assert pair.made in (OLD, *changes)
+        assert pair.made in (OLD, *CHANGES)
 
 
 @pytest.mark.parametrize("step", [Sign, Diff, Patch])
@@ -499,13 +325,7 @@ async def test_parcels_that_are_larger_than_a_slice_of_the_rate_come_whole() -> 
 async def test_a_cancelled_job_leaves_nothing(step: type) -> None:
     pair = Pair()
     await pair.begin()
-    executor = make_executor(pair.ends(), pair.store)
-    while claimed := await pair.claim():
-        lease, task = claimed
-        if isinstance(task, step):
-            await pair.finish(lease, await executor.give_up(lease))
-        else:
-            await pair.finish(lease, await executor.run(lease))
+    await pair.run_cancelled(pair.ends(), step)
     assert pair.made == OLD
     assert pair.is_clean()
 
@@ -519,11 +339,7 @@ async def test_a_store_that_is_away_is_asked_again(verb: str, step: type) -> Non
     error: TransportError = Unavailable("big")
     source = Faults(pair.source, [Fault(verb=verb, nth=2, error=error)])
     target = Faults(pair.target, [Fault(verb=verb, error=error)] if step is Sign else [])
-    executor = make_executor(pair.ends(source, target), pair.store)
-    at_s = 0.0
-    while leases := await pair.store.claim("w", limit=1, lease_s=60.0, now_s=at_s):
-        await pair.finish(leases[0], await executor.run(leases[0]))
-        at_s += 1000.0
+    await pair.run_patiently(pair.ends(source, target))
     assert pair.made == NEW
     assert (await pair.result()).failures == []
     assert pair.is_clean()

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from mover.crew import Beat, beat
-from mover.gauging import AGREED_S, Agreement, Stopwatches, measured_by_all
+from mover.delta_tasks import Keeper
+from mover.gauging import AGREED_S, HERE_S, Agreement, Stopwatches, measured_by_all
 from mover.measuring import HALF_LIFE_S, LINK_PRIOR, Estimate, Gauge, Measured, Way
 from mover.model import CopySpec, Tally
 from scheduler.errors import StoreUnavailable
@@ -112,6 +113,18 @@ async def test_workers_agree_through_their_signs_of_life() -> None:
     assert (await one.rates()).out == pytest.approx(4e7)
     clock.now_s += 2 * 3600
     assert (await one.rates()).out is None, "old words say nothing"
+
+
+async def test_workers_hear_who_keeps_parcels_while_it_is_there() -> None:
+    store, clock = MemoryTaskStore(), Clock()
+    agreement = Agreement(store, lambda: None, clock=clock)
+    near, far = Keeper("http://near:1"), Keeper("http://far:1", near_source=True)
+    await store.beat("a", beat(Tally(), keeper=near), now_s=clock.now_s)
+    await store.beat("b", beat(Tally(), keeper=far), now_s=clock.now_s + HERE_S)
+    await store.beat("c", beat(Tally()), now_s=clock.now_s + HERE_S)
+    assert set(await agreement.keepers()) == {near, far}
+    clock.now_s += HERE_S
+    assert await agreement.keepers() == [far]
 
 
 async def test_while_the_queue_is_away_the_rates_stay() -> None:

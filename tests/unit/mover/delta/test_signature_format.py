@@ -12,7 +12,9 @@ from mover.delta.signature_format import (
     GROUP_BLOCKS,
     SignatureFile,
     SignatureReader,
+    Widths,
     cut,
+    mended_widths,
     wire_strong_bytes,
     write_signature,
 )
@@ -125,6 +127,9 @@ def test_bytes_behind_the_end_are_refused() -> None:
         (16, b"\xff" * 8, "its head makes no sense"),
         (32, b"\xff\xff", "too long"),
         (36, b"\x80", "its flags 0x80 are not known"),
+        (38, b"\x07", "no key has 1 bytes"),
+        (38, b"\x09", "its head makes no sense"),
+        (39, b"\x01", "its flags 0x1 are not known"),
         (36, b"\x00", "a digest of the whole where none was announced"),
         (40, b"\xff", "its head makes no sense"),
     ],
@@ -157,16 +162,36 @@ def test_strong_bytes_on_the_wire(size: int, block: int, strong: Strong, expecte
     assert wire_strong_bytes(size, block, strong) == expected
 
 
-def test_cutting_digests() -> None:
+@pytest.mark.parametrize(
+    ("size", "block", "expected"),
+    [
+        (0, 64, (2, 3)),
+        (1 << 30, 2 << 20, (3, 4)),
+        (1 << 30, 16 * 1024, (3, 5)),
+        (16 << 20, 512, (3, 5)),
+        (1 << 40, 2 << 20, (5, 6)),
+        (1 << 62, 64, (8, 10)),
+    ],
+)
+def test_what_travels_where_false_matches_are_mended(
+    size: int, block: int, expected: tuple[int, int]
+) -> None:
+    assert mended_widths(size, block) == expected
+
+
+def test_cutting_keys_and_digests() -> None:
     whole = example(5, strong_bytes=16).signature
-    short = cut(whole, 3)
-    assert short.head.strong_bytes == 3
+    short = cut(whole, Widths(2, 3))
+    assert (short.head.key_bytes, short.head.strong_bytes) == (2, 3)
+    assert struct.unpack("<5Q", short.keys) == tuple(0x0101 * number for number in range(5))
     assert [short.digest(index) for index in range(5)] == [
         whole.digest(index)[:3] for index in range(5)
     ]
-    assert cut(whole, 16) == whole
-    with pytest.raises(ValueError, match="have no 4"):
-        cut(short, 4)
+    assert cut(whole, Widths(8, 16)) == whole
+    assert cut(short, Widths(8, 16)) == short
+    file = SignatureFile(signature=short)
+    assert len(encode(file)) == len(encode(SignatureFile(signature=whole))) - 5 * (6 + 13)
+    assert decode([encode(file)]) == file
 
 
 @pytest.mark.parametrize("fields", [{"whole": b"x"}, {"etag": "é" * 513}, {"version": "v" * 1025}])
