@@ -45,11 +45,10 @@ async def stored_signature(store: Transport, entry: Entry) -> SignatureFile | No
     Raises ``TransportError`` where the store cannot be asked.
     """
     file = await _read(store, _name(entry.key))
-    if file is None or file.signature.head.size != entry.size or file.etag != entry.etag:
+    if file is None or file.signature.head.size != entry.size:
         return None
-    is_other_version = file.version and entry.version and file.version != entry.version
-    is_bound = bool(entry.etag or (file.version and entry.version))
-    return file if is_bound and not is_other_version else None
+    told = [pair for pair in ((file.etag, entry.etag), (file.version, entry.version)) if all(pair)]
+    return file if told and all(kept == now for kept, now in told) else None
 
 
 async def keep_signature(store: Transport, signature: Signature, receipt: Receipt) -> bool:

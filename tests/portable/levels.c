@@ -179,9 +179,10 @@ static void add_to(uint64_t *total, const void *bytes, size_t size) {
 
 static dk_head head_for(size_t size) {
     static const uint32_t blocks[] = {64, 65, 100, 128, 500, 1024, 2048, 4096, 16384};
-    static const uint32_t strong[] = {8, 11, 16};
+    static const uint32_t strong[] = {5, 11, 16};
     dk_head head = {.size = size, .seed = draw() % 3 ? draw() : 0, .block = blocks[draw() % 9]};
     head.strong_bytes = strong[draw() % 3];
+    head.key_mask = UINT64_MAX >> (64 - 8 * (3 + draw() % 6));
     head.blocks = (uint32_t)((size + head.block - 1) / head.block);
     head.bits = dk_anchor_bits(head.block);
     head.anchors_max = 8192u >> head.bits > 64 ? 8192u >> head.bits : 64;

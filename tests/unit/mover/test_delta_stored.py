@@ -98,7 +98,7 @@ async def test_a_store_that_fails_costs_the_signature_only(verb: str) -> None:
     assert done is (verb == "delete")
 
 
-async def test_where_there_are_no_etags_nothing_is_kept(tmp_path: Path) -> None:
+async def test_where_nothing_tells_one_object_from_another_nothing_is_kept(tmp_path: Path) -> None:
     store = LocalTransport(tmp_path / "root", token="stored", create=True)
     assert not await written(store, key="a")
     assert [key for key in await hidden(store) if not key.endswith("/")] == []
