@@ -1,6 +1,7 @@
 """The ``mover`` command; ``python -m mover`` is the same."""
 
 import gc
+import signal
 import sys
 
 from mover import __version__
@@ -15,6 +16,10 @@ def main() -> int:
         # Asked for by scripts and probes, so it is answered before anything else is imported.
         sys.stdout.write(f"mover {__version__}\n")
         return 0
+    # In the middle of an import an interrupt may get lost, and nothing has begun: it ends the process.
+    # Whoever begins something asks for interrupts again (scheduler.signals).
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     # What is imported stays: to look through it for garbage is a tenth of a short command's time.
     gc.set_threshold(IMPORTED_OBJECTS)
     from mover.cli import run

@@ -30,7 +30,7 @@ from mover.delta_signing import (
 )
 from mover.errors import Damaged, Incomplete, MoverError, Rejected
 from mover.units import format_bytes, format_duration
-from scheduler.signals import SignalLog, draining_on_signals
+from scheduler.signals import SignalLog, draining_on_signals, hear_interrupts
 from transports.errors import Corrupt, NoSpace, Permanent, TransportError
 
 SHOWN_AFTER_S: Final = 1.0
@@ -271,6 +271,7 @@ def _run(command: str, work: Work, shown: Shown, *, to_pipe: bool) -> int:
             finally:
                 await watch.close()
 
+    hear_interrupts()
     try:
         outcome = asyncio.run(main())
     except asyncio.CancelledError:

@@ -37,6 +37,7 @@ from mover.stopping import Stop
 from mover.sweeping import survey
 from mover.workers import choose_workers
 from scheduler.errors import StoreUnavailable
+from scheduler.signals import hear_interrupts
 from scheduler.sqlite_board import DirectoryBoard
 from scheduler.sqlite_store import SqliteTaskStore
 from scheduler.store import TaskStore
@@ -62,6 +63,7 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
     import uvloop
 
     gc.set_threshold(COLLECT_EVERY)
+    hear_interrupts()
     return uvloop.run(main)
 
 

@@ -23,6 +23,16 @@ class SignalLog:
         return 128 + self.received[0] if self.received else None
 
 
+def hear_interrupts() -> None:
+    """Let SIGINT raise ``KeyboardInterrupt`` again where it would end the process at once.
+
+    To be called before anything begins that must be cleared away. A process that was told to ignore
+    SIGINT, as ``nohup`` and shells do in the background, goes on ignoring it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def draining_on_signals(
     *, drain: Callable[[], None], stop: Callable[[], None]

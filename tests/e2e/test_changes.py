@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import ProxyFactory
+    from tests.faults.proxy import FaultProxy
 
 LARGE = "large.bin"
 SMALL = "small.bin"
@@ -42,23 +44,35 @@ LATE = Rule(fault=Latency(delay_s=0.6), method="GET", path=SMALL, nth={1})
 
 
 class Meanwhile:
-    """Runs a deed in a thread of its own, some time from now; ``done`` says that it was done."""
+    """Runs a deed in a thread of its own; ``done`` says that it was done.
 
-    def __init__(self, after_s: float, deed: Callable[[], object]) -> None:
+    It is done some time from now, or as soon as a proxy holds up a first request.
+    """
+
+    def __init__(self, when: float | FaultProxy, deed: Callable[[], object]) -> None:
+        self._when = when
         self._deed = deed
         self.done = False
-        self._timer = threading.Timer(after_s, self._run)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
+        if isinstance(self._when, float):
+            time.sleep(self._when)
+        else:
+            while not self._when.events:
+                if self._is_over.wait(0.01):
+                    return
         self._deed()
         self.done = True
 
     def __enter__(self) -> Meanwhile:
-        self._timer.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.join()
+        self._is_over.set()
+        self._thread.join()
 
 
 @pytest.mark.parametrize("key", [SMALL, LARGE])
@@ -74,7 +88,7 @@ async def test_an_object_replaced_in_the_store_arrives_as_one_version(
     fill_bucket(seaweed_bucket, OBJECTS)
     fresh = b"N" * (len(OBJECTS[key]) + (size == "other"))
     proxy = fault_proxy(seaweed.endpoint_url, SLOWLY if key == LARGE else LATE)
-    with Meanwhile(0.35, lambda: seaweed_bucket.put(key, fresh)) as change:
+    with Meanwhile(proxy, lambda: seaweed_bucket.put(key, fresh)) as change:
         report = await copy_here(
             seaweed_bucket.location(endpoint_url=proxy.endpoint_url),
             f"{tmp_path}/target/",
@@ -96,7 +110,7 @@ async def test_an_object_that_vanishes_is_named(
 ) -> None:
     fill_bucket(seaweed_bucket, OBJECTS)
     proxy = fault_proxy(seaweed.endpoint_url, SLOWLY if key == LARGE else LATE)
-    with Meanwhile(0.35, lambda: seaweed_bucket.delete(key)):
+    with Meanwhile(proxy, lambda: seaweed_bucket.delete(key)):
         report = await copy_here(
             seaweed_bucket.location(endpoint_url=proxy.endpoint_url),
             f"{tmp_path}/target/",
@@ -139,7 +153,7 @@ async def test_a_large_file_that_changes_arrives_as_one_version(
     proxy = fault_proxy(
         seaweed.endpoint_url, Rule(fault=Latency(delay_s=0.5), path="partNumber", nth=range(1, 4))
     )
-    with Meanwhile(0.4, lambda: change(path, b"N" * (18 * MIB))) as changed:
+    with Meanwhile(proxy, lambda: change(path, b"N" * (18 * MIB))) as changed:
         report = await copy_here(
             f"{tmp_path}/source/",
             seaweed_bucket.location(endpoint_url=proxy.endpoint_url),

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
-from scheduler.signals import draining_on_signals
+import pytest
+
+from scheduler.signals import draining_on_signals, hear_interrupts
 
 
 async def test_first_drains_second_stops() -> None:
@@ -28,3 +32,34 @@ async def test_first_drains_second_stops() -> None:
         assert heard == ["drain", "stop", "stop"]
         assert log.exit_code == 130
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (signal.SIG_DFL, signal.default_int_handler),
+        (signal.SIG_IGN, signal.SIG_IGN),
+        (signal.default_int_handler, signal.default_int_handler),
+    ],
+)
+def test_interrupts_are_heard_again_unless_they_are_to_be_ignored(
+    before: signal._HANDLER, after: signal._HANDLER
+) -> None:
+    own = signal.signal(signal.SIGINT, before)
+    try:
+        hear_interrupts()
+        assert signal.getsignal(signal.SIGINT) is after
+    finally:
+        signal.signal(signal.SIGINT, own)
+
+
+def test_an_interrupt_among_imports_ends_the_process() -> None:
+    """Python would raise it in whatever runs just then, and drop it where that is a callback."""
+    program = (
+        "import signal, sys\n"
+        "from mover import __main__, cli\n"
+        "cli.run = lambda arguments: signal.raise_signal(signal.SIGINT)\n"
+        "try:\n    __main__.main()\nexcept KeyboardInterrupt:\n    sys.exit(5)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], check=False)
+    assert ended.returncode == -signal.SIGINT
