@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mover.manifest import decode_segment
 from tests.e2e.support import (
     MIB,
     Mover,
@@ -18,6 +17,7 @@ from tests.e2e.support import (
     leftovers,
     read_bucket,
     read_tree,
+    recorded_rows,
     write_tree,
 )
 from tests.servers.buckets import Bucket
@@ -57,8 +57,7 @@ TARGET = {"d/weights.bin": OLD, "small": b"0", "other.bin": OTHER}
 
 def rows_of(root: Path) -> dict[str, Any]:
     """What records below a directory say of differences, by key."""
-    rows = [row for path in root.rglob("*.zst") for row in decode_segment(path.read_bytes()).rows]
-    return {row.key: row.delta for row in rows if row.delta}
+    return {row.key: row.delta for row in recorded_rows(root) if row.delta}
 
 
 def test_two_directories(mover: Mover, tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from mover.manifest import decode_segment
 from tests.e2e.fleet import Fleet
 from tests.e2e.support import (
     MIB,
@@ -19,6 +18,7 @@ from tests.e2e.support import (
     leftovers,
     read_bucket,
     read_tree,
+    recorded_rows,
     write_tree,
 )
 from tests.faults.script import Answer, Drip, Rule, Side
@@ -47,11 +47,6 @@ SOURCE = {"big.bin": NEW, "d/small": b"1", "same": b"same"}
 TARGET = {"big.bin": OLD, "extra": b"extra", "same": b"same"}
 
 
-def rows_of(state: Path, job: str) -> list[Any]:
-    segments = (state / "jobs" / job / "manifest").rglob("*.zst")
-    return [row for path in segments for row in decode_segment(path.read_bytes()).rows]
-
-
 def hidden_in(root: Path) -> list[str]:
     return [name for name in os.listdir(root) if name.startswith(".mover-")]
 
@@ -68,9 +63,10 @@ def test_two_directories(mover: Mover, tmp_path: Path) -> None:
     assert report["objects"]["patched"] == 1
     assert report["delta"]["literals"] < 200_000
     assert report["delta"]["wire"] == report["bytes"]["wire"] < 200_000
-    (row,) = [row for row in rows_of(tmp_path / "state", report["job"]) if row.delta]
-    assert (row.key, row.delta.wire_bytes) == ("big.bin", report["delta"]["wire"])
-    assert row.delta.literal_bytes + row.delta.matched_bytes == len(NEW)
+    rows = recorded_rows(tmp_path / "state/jobs" / report["job"])
+    ((key, difference),) = [(row.key, row.delta) for row in rows if row.delta]
+    assert (key, difference.wire_bytes) == ("big.bin", report["delta"]["wire"])
+    assert difference.literal_bytes + difference.matched_bytes == len(NEW)
 
 
 def test_two_directories_are_copied_whole_unless_somebody_insists(

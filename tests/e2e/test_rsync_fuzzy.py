@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mover.manifest import decode_segment
 from tests.e2e.support import (
     MIB,
     Mover,
@@ -15,6 +14,7 @@ from tests.e2e.support import (
     fill_bucket,
     read_bucket,
     read_tree,
+    recorded_rows,
     write_tree,
 )
 
@@ -35,8 +35,7 @@ OTHER = DECOY[::-1]
 
 def made_of(state: Path | str, job: str) -> dict[str, Any]:
     """What the manifest says that objects were made of, by their keys."""
-    segments = (Path(state) / "jobs" / job / "manifest").rglob("*.zst")
-    rows = [row for path in segments for row in decode_segment(path.read_bytes()).rows]
+    rows = recorded_rows(Path(state) / "jobs" / job / "manifest")
     return {row.key: row.delta.basis for row in rows if row.delta}
 
 

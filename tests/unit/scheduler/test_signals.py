@@ -57,6 +57,8 @@ def test_an_interrupt_among_imports_ends_the_process() -> None:
     """Python would raise it in whatever runs just then, and drop it where that is a callback."""
     program = (
         "import signal, sys\n"
+        # Who runs the tests in the background may have had SIGINT ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from mover import __main__, cli\n"
         "cli.run = lambda arguments: signal.raise_signal(signal.SIGINT)\n"
         "try:\n    __main__.main()\nexcept KeyboardInterrupt:\n    sys.exit(5)\n"
