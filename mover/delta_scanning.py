@@ -222,6 +222,7 @@ class _Load:
         if gap > GAP_BYTES:
             gap = 0
             self._reads += 1
+        # A byte at least, also where the gap before it is larger than the room: it must go on.
         self._stop = min(stop, start + max(1, BATCH_BYTES - self._bytes - gap))
         self._bytes += gap + self._stop - start
         return self._stop
@@ -233,6 +234,7 @@ class _Load:
 
 SAMPLES: Final = 16
 SAMPLE_BYTES: Final = 16 * 1024
+"""A quarter of a MiB in all: enough for zstd to find what repeats, and read in a moment."""
 
 
 def sample_spans(ops: bytes) -> list[Span]:

@@ -1,11 +1,12 @@
 """Operations in few bytes, as deltas and outlines have them: docs/formats.md tells every byte. Pure."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from mover.delta import varints
 from mover.delta.model import Op, OpKind
 
-OP_BYTES_MAX = 2 * varints.BYTES_MAX
+OP_BYTES_MAX: Final = 2 * varints.BYTES_MAX
 """Bytes of the longest operation."""
 
 

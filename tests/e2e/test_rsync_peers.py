@@ -121,29 +121,21 @@ def test_a_keeper_near_the_source_will_do(
     assert store.count(Latency) == 0
 
 
-def test_the_keeper_is_killed_before_the_difference_is_taken(
-    pools: Pools, seaweed_bucket: Bucket
+@pytest.mark.parametrize(
+    ("kept", "next_keeps"),
+    [(".signature-", ("--parcels", "127.0.0.1:0")), (".ladder-", ())],
+    ids=["before-the-difference-is-taken", "before-the-object-is-made"],
+)
+def test_the_keeper_is_killed(
+    kept: str, next_keeps: tuple[str, ...], pools: Pools, seaweed_bucket: Bucket
 ) -> None:
     keeper = pools.start(pools.far, "--parcels", "127.0.0.1:0", **SECRET)
     pools.start(pools.near, **SECRET)
     ends = fill_both(seaweed_bucket)
     watcher = pools.watchers.mover.start(*pools.arguments(*ends), verb="rsync")
-    wait_for(lambda: pools.keeps(".signature-"))
+    wait_for(lambda: pools.keeps(kept))
     keeper.kill()
-    pools.start(pools.far, "--parcels", "127.0.0.1:0", **SECRET)
-    check_end(pools.watchers.mover.finish(watcher), seaweed_bucket)
-
-
-def test_the_keeper_is_killed_before_the_object_is_made(
-    pools: Pools, seaweed_bucket: Bucket
-) -> None:
-    keeper = pools.start(pools.far, "--parcels", "127.0.0.1:0", **SECRET)
-    pools.start(pools.near, **SECRET)
-    ends = fill_both(seaweed_bucket)
-    watcher = pools.watchers.mover.start(*pools.arguments(*ends), verb="rsync")
-    wait_for(lambda: pools.keeps(".ladder-"))
-    keeper.kill()
-    pools.start(pools.far, **SECRET)
+    pools.start(pools.far, *next_keeps, **SECRET)
     check_end(pools.watchers.mover.finish(watcher), seaweed_bucket)
 
 
