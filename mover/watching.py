@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mover.crew import RUN_S_MAX, Beat, read_beats
 from mover.errors import Incomplete
-from mover.gathering import gather_results
+from mover.gathering import Gathered, gather_results
 from mover.gauging import measured_by_all
 from mover.model import Report, State
 from mover.progress import Monitor, Progress, WorkerProgress
@@ -28,6 +28,14 @@ NO_WORKER_S = 5.0
 """After this long without a sign of life the person should know why nothing happens."""
 
 STORE_PATIENCE_S = 300.0
+
+Conclude = Callable[[Gathered, str, float, State | None], Report]
+"""Makes a job's report of what was gathered: its name, its seconds, and its state where that is not what counts say."""
+
+
+def conclude_copy(gathered: Gathered, job: str, seconds: float, state: State | None) -> Report:
+    """The report of a copy."""
+    return gathered.report(job, seconds=seconds, state=state)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +53,7 @@ class Watcher:
     retry_path: Path
     worker_hint: str = ""
     is_fleet: bool = True
+    conclude: Conclude = conclude_copy
     clock: Callable[[], float] = time.time
     _started_s: float = field(default_factory=time.monotonic)
     _seen_event: int = 0
@@ -109,7 +118,7 @@ class Watcher:
         if is_over and await self.store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
             state = State.CANCELLED
         seconds = time.monotonic() - self._started_s
-        report = gathered.report(self.job, seconds=seconds, state=state)
+        report = self.conclude(gathered, self.job, seconds, state)
         measured = await measured_by_all(self.store, now_s=self.clock())
         report = replace(report, rates=measured.named())
         self.monitor.end(report)
