@@ -1,0 +1,274 @@
+"""The files of one origin in a cache directory: which are there, as the origin has them now, and who needs them.
+
+Each verb is one transaction of the index (``prewarm_index``), or two. What a step does, it does on the index's thread.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from mover.prewarm.evicting import Candidate
+from mover.prewarm.origins import Kept, Origin, State, identity_of, is_copy_of, state_of
+from mover.prewarm_index import Connection, Index
+from mover.prewarm_room import KEPT, Reserved, Wanted, Warden, lstat
+from mover.seeing_out import in_thread
+from transports import digests
+from transports.model import Entry
+
+_READ_BYTES: Final = 1024 * 1024
+
+_LAND: Final = """
+INSERT INTO file (path, size, etag, version, mtime_ns, digest, identity, ctime_ns, origin, used_ns)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (path) DO UPDATE SET size = excluded.size, etag = excluded.etag,
+    version = excluded.version, mtime_ns = excluded.mtime_ns, digest = excluded.digest,
+    identity = excluded.identity, ctime_ns = excluded.ctime_ns, origin = excluded.origin,
+    used_ns = excluded.used_ns
+"""
+
+
+class Landed(NamedTuple):
+    """A file that has just been given its name, and the digest of its bytes."""
+
+    entry: Entry
+    digest: str
+
+
+class _Touched(NamedTuple):
+    """A kept file whose change time is another one: its place in what was asked for, and that time."""
+
+    place: int
+    kept: Kept
+    path: bytes
+    ctime_ns: int
+
+
+class Shelf:
+    """What one job does with the files of one origin. Raises ``TransportError`` where the index fails.
+
+    Every key has to be one that ``Origin.path`` takes.
+    """
+
+    def __init__(self, index: Index, origin: Origin, *, capacity_bytes: int) -> None:
+        self._index = index
+        self._origin = origin
+        self._warden = Warden(index, capacity_bytes)
+
+    async def look(self, entries: Sequence[Entry], *, marks: bool) -> set[int]:
+        """The places of those entries whose files are here, as they landed and as the origin has them now.
+
+        ``marks`` says that this job needs them: none of them goes while it runs.
+        """
+        present, touched = await self._index.read(
+            lambda connection: self._look(connection, entries)
+        )
+        proven = [
+            each
+            for each in touched
+            if await in_thread(_digest_of, each.path, each.kept) == each.kept.digest
+        ]
+        present.update(each.place for each in proven)
+        if marks or proven:
+            await self._index.write(
+                lambda connection: self._note(connection, entries if marks else (), present, proven)
+            )
+        return present
+
+    def _look(
+        self, connection: Connection, entries: Sequence[Entry]
+    ) -> tuple[set[int], list[_Touched]]:
+        present, touched = set(), []
+        for place, entry in enumerate(entries):
+            kept = self._find(connection, entry.key)
+            if kept is None or not is_copy_of(kept, entry):
+                continue
+            path = self._absolute(entry.key)
+            found = lstat(path)
+            state = state_of(kept, found)
+            if state is State.SAME:
+                present.add(place)
+            elif state is State.TOUCHED and found is not None:
+                touched.append(_Touched(place, kept, path, found.st_ctime_ns))
+        return present, touched
+
+    def _note(
+        self,
+        connection: Connection,
+        entries: Sequence[Entry],
+        present: set[int],
+        proven: Sequence[_Touched],
+    ) -> None:
+        now_ns, job_id = time.time_ns(), self._index.job_id
+        for each in proven:
+            connection.execute(
+                "UPDATE file SET ctime_ns = ? WHERE file_id = ?", (each.ctime_ns, each.kept.number)
+            )
+        for place, entry in enumerate(entries):
+            kept = self._find(connection, entry.key)
+            if kept is None:
+                continue
+            mark = (kept.number, job_id)
+            if place in present:
+                connection.execute("INSERT OR IGNORE INTO mark VALUES (?, ?)", mark)
+                connection.execute(
+                    "UPDATE file SET used_ns = ? WHERE file_id = ?", (now_ns, kept.number)
+                )
+            else:
+                # What is not what the job needs may go like any other.
+                connection.execute("DELETE FROM mark WHERE file_id = ? AND job_id = ?", mark)
+
+    def _find(self, connection: Connection, key: str) -> Kept | None:
+        path = self._origin.path(key)
+        row = connection.execute(f"SELECT {KEPT} FROM file WHERE path = ?", (path,)).fetchone()
+        return None if row is None else Kept(*row)
+
+    async def open_kept(self, key: str) -> tuple[Kept, int] | None:
+        """A file that is as it landed, opened to be read; the caller closes it. None for any other key."""
+
+        def step(connection: Connection) -> tuple[Kept, int] | None:
+            kept = self._find(connection, key)
+            if kept is None:
+                return None
+            try:
+                fd = os.open(self._absolute(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except OSError:
+                return None
+            if state_of(kept, os.fstat(fd)) is State.SAME:
+                return kept, fd
+            os.close(fd)
+            return None
+
+        return await self._index.read(step)
+
+    async def reserve(self, entries: Sequence[Entry]) -> Reserved:
+        """Ask for room for files that are to come; what nobody needs who runs goes for them, oldest first.
+
+        What is granted has to ``land`` or to be ``released``.
+        """
+        wanted = [Wanted(self._origin.path(entry.key), entry.size) for entry in entries]
+        return await self._index.write(lambda connection: self._warden.reserve(connection, wanted))
+
+    async def capacity(self) -> int:
+        """What the directory can hold of this origin, in bytes: all but what other jobs that run need elsewhere."""
+        under = os.fsencode(f"{self._origin.root}/{self._origin.prefix}")
+
+        def step(connection: Connection) -> int:
+            self._warden.bury(connection)
+            (theirs,) = connection.execute(
+                "SELECT coalesce(sum(size), 0) FROM file WHERE substr(path, 1, ?) <> ? AND file_id IN"
+                " (SELECT file_id FROM mark WHERE job_id <> ?)",
+                (len(under), under, self._index.job_id),
+            ).fetchone()
+            return max(0, self._warden.room(connection).most - int(theirs))
+
+        return await self._index.write(step)
+
+    async def land(self, landed: Sequence[Landed]) -> None:
+        """Put down files that have just been given their names; this job needs them.
+
+        Their room is held then, no longer reserved.
+        """
+
+        def step(connection: Connection) -> None:
+            now_ns = time.time_ns()
+            for entry, digest in landed:
+                self._land(connection, entry, digest, now_ns)
+
+        await self._index.write(step)
+
+    def _land(self, connection: Connection, entry: Entry, digest: str, now_ns: int) -> None:
+        path = self._origin.path(entry.key)
+        found = lstat(self._absolute(entry.key))
+        if found is None or found.st_size != entry.size:
+            return  # somebody else is at it; the next look tells
+        connection.execute(
+            "DELETE FROM reservation WHERE holder = ? AND path = ?", (self._index.holder, path)
+        )
+        pins = (entry.size, entry.etag, entry.version, entry.mtime_ns, digest)
+        made = (identity_of(found), found.st_ctime_ns, self._origin.text, now_ns)
+        connection.execute(_LAND, (path, *pins, *made))
+        connection.execute(
+            "INSERT OR IGNORE INTO mark SELECT file_id, ? FROM file WHERE path = ?",
+            (self._index.job_id, path),
+        )
+
+    def release(self, entries: Sequence[Entry]) -> None:
+        """Give back the room of what has not landed; it is done soon. What came and was not put down goes."""
+        paths = [self._origin.path(entry.key) for entry in entries]
+        self._index.leave(lambda connection: self._warden.release(connection, paths))
+
+    async def evict(self, entries: Sequence[Entry]) -> tuple[int, list[int]]:
+        """Remove the files of these keys that are ours.
+
+        Returns the bytes that went, and the places of those that stay because another job needs them.
+        """
+
+        def step(connection: Connection) -> tuple[int, list[int]]:
+            self._warden.bury(connection)
+            going, needed = [], []
+            for place, entry in enumerate(entries):
+                kept = self._find(connection, entry.key)
+                if kept is None:
+                    continue
+                others = connection.execute(
+                    "SELECT 1 FROM mark WHERE file_id = ? AND job_id <> ?",
+                    (kept.number, self._index.job_id),
+                ).fetchone()
+                if others is None:
+                    path = self._origin.path(entry.key)
+                    going.append(Candidate(kept.number, path, kept.size, 0))
+                else:
+                    needed.append(place)
+            return self._warden.remove(connection, going), needed
+
+        return await self._index.write(step)
+
+    async def claim_store(self) -> bool:
+        """Say which endpoint this origin's store has; False where jobs that run need files of another one's.
+
+        What has no etag is a copy of nothing then.
+        """
+        root, endpoint = self._origin.root, self._origin.endpoint
+        under = os.fsencode(f"{root}/")
+
+        def step(connection: Connection) -> bool:
+            self._warden.bury(connection)
+            row = connection.execute(
+                "SELECT endpoint FROM store WHERE root = ?", (root,)
+            ).fetchone()
+            if row is not None and row[0] == endpoint:
+                return True
+            (needed,) = connection.execute(
+                "SELECT count(*) FROM mark JOIN file USING (file_id)"
+                " WHERE job_id <> ? AND substr(path, 1, ?) = ?",
+                (self._index.job_id, len(under), under),
+            ).fetchone()
+            if needed:
+                return False
+            if row is not None:
+                connection.execute(
+                    "UPDATE file SET mtime_ns = -1, version = '' WHERE etag = ''"
+                    " AND substr(path, 1, ?) = ?",
+                    (len(under), under),
+                )
+            connection.execute("INSERT OR REPLACE INTO store VALUES (?, ?)", (root, endpoint))
+            return True
+
+        return await self._index.write(step)
+
+    def _absolute(self, key: str) -> bytes:
+        return os.path.join(self._index.directory, self._origin.path(key))
+
+
+def _digest_of(path: bytes, kept: Kept) -> str:
+    """The digest of a file that has this identity all the while; "" for any other."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            crc = 0
+            while piece := file.read(_READ_BYTES):
+                crc = digests.crc64nvme(piece, crc)
+            is_same = identity_of(os.fstat(file.fileno())) == kept.identity
+            return f"{crc:016x}" if is_same else ""
+    except OSError:
+        return ""
