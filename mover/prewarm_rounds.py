@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
@@ -242,12 +242,11 @@ class RoundRunner:
 
     async def _settle_part(self, rooms: Rooms) -> None:
         """Decide what of a dataset is read that does not fit, for this round and all later ones."""
-        fraction = rooms.fraction
-        if fraction >= 1.0:
+        if rooms.is_enough:
             return
         refuses = self._spec.oversize is Oversize.REFUSE
         how = "nothing was read; --oversize fit reads what fits" if refuses else "a part was read"
-        self._part = Part(0.0 if refuses else fraction, f"{rooms.shortage()}: {how}")
+        self._part = Part(0.0 if refuses else rooms.fraction, f"{rooms.shortage()}: {how}")
         said = json.dumps([self._part.fraction, self._part.why]).encode()
         await self._patiently(lambda: self._store.set_control(PART, said))
         await self._store.record(self._part.why, now_s=time.time())
@@ -268,17 +267,27 @@ class RoundRunner:
                 if not self._reads_data:
                     continue
                 for entry in page:
-                    if is_taken(entry.key, self._part.fraction):
+                    if self._takes(entry, place.nature):
                         for shard in packer.add(entry):
                             await self._add(number, *shard, place.nature)
                     else:
-                        self._leave(entry, holders_of(entry.key, nodes, self._spec.replicas))
+                        holders = holders_of(entry.key, nodes, self._spec.replicas)
+                        self._leave(entry, holders, place.nature)
         for shard in packer.rest():
             await self._add(number, *shard, place.nature)
 
-    def _leave(self, entry: Entry, holders: Sequence[str]) -> None:
+    def _takes(self, entry: Entry, nature: Nature) -> bool:
+        if not self._part.why:
+            return True
+        fits = entry.size <= nature.capacity_bytes
+        return fits and is_taken(entry.key, self._part.fraction)
+
+    def _leave(self, entry: Entry, holders: Sequence[str], nature: Nature) -> None:
+        blank = Residence(
+            node="", judge=nature.judge, certainty=nature.certainty, where=nature.where
+        )
         for node in holders:
-            row = self._planned.unfit.setdefault(node, Residence(node=node))
+            row = self._planned.unfit.setdefault(node, replace(blank, node=node))
             row.files += 1
             row.bytes += max(entry.size, 0)
 

@@ -61,6 +61,7 @@ class WarmLeader:
                 stopping.cancel()
                 if await self.store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
                     await self._give_up(worker)
+                self.watcher.hurry.set()
                 report = await watching
         finally:
             await self.crew.end()

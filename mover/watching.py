@@ -4,12 +4,14 @@ Watching changes nothing. Who stops watching does not stop the job.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mover.beside import running_beside
 from mover.crew import RUN_S_MAX, Beat, read_beats
 from mover.errors import Incomplete
 from mover.gathering import Gathered, gather_results
@@ -43,7 +45,7 @@ class Watcher:
     """Follows one job until it is drained or the watching is stopped; ``run`` does it.
 
     ``worker_hint`` says what to do when nobody works on it. A job of a fleet has all its first tasks
-    from the beginning, so one without any was lost by its queue.
+    from the beginning, so one without any was lost by its queue. Who knows that the job has ended sets ``hurry``.
     """
 
     job: str
@@ -55,6 +57,7 @@ class Watcher:
     is_fleet: bool = True
     conclude: Conclude = conclude_copy
     clock: Callable[[], float] = time.time
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
     _started_s: float = field(default_factory=time.monotonic)
     _seen_event: int = 0
     _warned: bool = False
@@ -78,9 +81,22 @@ class Watcher:
                 )
             if stats.is_drained or self.stop.drain.is_set():
                 return await self._report(is_over=stats.is_drained)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until the next look; in a hurry or told to stop, no longer."""
+        woken = asyncio.Event()
+
+        async def wake_at(event: asyncio.Event) -> None:
+            await event.wait()
+            woken.set()
+
+        async with running_beside(
+            functools.partial(wake_at, self.hurry), functools.partial(wake_at, self.stop.drain)
+        ):
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
-                    await self.stop.drain.wait()
+                    await woken.wait()
 
     async def _look(self) -> StoreStats:
         stats = await self.store.stats()

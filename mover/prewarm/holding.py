@@ -20,23 +20,30 @@ class Rooms:
 
     capacity_bytes: dict[str, int] = field(default_factory=dict)
     needed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hopeless: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def need(self, where: str, capacity_bytes: int, nodes: Sequence[str], size: int) -> None:
-        """Count so many bytes for these nodes."""
+        """Count so many bytes for these nodes; what is larger than the whole cache is in nobody's way."""
         self.capacity_bytes[where] = capacity_bytes
+        counts = self.hopeless if size > capacity_bytes else self.needed
         for node in nodes:
-            self.needed[where, node] += size
+            counts[where, node] += size
+
+    @property
+    def is_enough(self) -> bool:
+        return not self.hopeless and self.fraction >= 1.0
 
     @property
     def fraction(self) -> float:
-        """What part of everything can be held everywhere: 1.0 for all of it."""
+        """What part of all that is not larger than a whole cache can be held everywhere: 1.0 for all of it."""
         worst = min((self._share(key) for key in self.needed), default=1.0)
         return 1.0 if worst >= 1.0 else worst * FIT_SHARE
 
     def shortage(self) -> str:
         """What does not fit, in one line with numbers; of the fullest cache."""
-        where, node = min(self.needed, key=self._share)
-        needed, capacity = self.needed[where, node], self.capacity_bytes[where]
+        total = self.needed + self.hopeless
+        where, node = max(total, key=lambda key: total[key] / self.capacity_bytes[key[0]])
+        needed, capacity = total[where, node], self.capacity_bytes[where]
         return (
             f"the dataset needs {format_bytes(needed)} on node {node}, and the cache"
             f" {where} can hold {format_bytes(capacity)}"
