@@ -17,7 +17,8 @@ Promises that hold for every verb:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 from transports.errors import Changed, Invalid, TransportError, Truncated, Unsupported
 from transports.model import (
@@ -35,6 +36,9 @@ from transports.model import (
     Receipt,
     UploadInfo,
 )
+
+DROP_BYTES: Final = 1024 * 1024
+"""What is read and dropped at a time where a store has no better way."""
 
 Pace = Callable[[int], Awaitable[None]]
 """Awaited with a number of bytes before they go to the network; returns when they may."""
@@ -163,6 +167,33 @@ class Transport(ABC):
         taken is good, and another call goes on behind it. A cancelled call has let go of the sink.
         """
         raise Invalid(self.location, "this store does not hand ranges on as they arrive")
+
+    async def drop(self, entry: Entry, span: ByteRange) -> None:
+        """Have the store send those bytes, and let them go: a cache on the way keeps them.
+
+        All of an object is asked for without a range. Pinned as ``read_into``; the length is compared
+        and nothing else. Raises ``Truncated`` with the number of bytes that came when the body breaks
+        off. Elsewhere than here it costs less than reading.
+        """
+        room = memoryview(bytearray(min(len(span), DROP_BYTES)))
+        for start in range(span.start, span.stop, DROP_BYTES):
+            part = ByteRange(start, min(start + DROP_BYTES, span.stop))
+            try:
+                await self.read_into(entry, part, room[: len(part)])
+            except Truncated as error:
+                received = part.start - span.start + error.received_bytes
+                raise Truncated(
+                    error.location, received_bytes=received, expected_bytes=len(span)
+                ) from error
+
+    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
+        """Ask for the one byte ``at`` an offset, and return the headers of the answer.
+
+        Names are in lower case; ``:status`` is the answer's. With ``cached_only`` a cache on the way
+        is asked not to fetch it, and the answer may be 504; one that does not know that word fetches
+        it. Pinned as ``read_into``. Raises ``Unsupported`` where answers have no headers, as here.
+        """
+        raise Unsupported(self.location, "this store's answers have no headers")
 
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Read an object of any or unknown size from start to end, in pieces of at most 1 MiB.

@@ -6,7 +6,7 @@ as stores do.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -143,6 +143,22 @@ class Faults(Decorator):
             raise Truncated(f"{self.location}{entry.key}", received_bytes=got, expected_bytes=left)
         await self.inner.read_to(entry, span, sink)
         _raise_after(fault)
+
+    async def drop(self, entry: Entry, span: ByteRange) -> None:
+        fault = await self._before("drop", entry.key)
+        got = len(span) if fault.truncate_at is None else min(fault.truncate_at, len(span))
+        await self.inner.drop(entry, ByteRange(span.start, span.start + got))
+        if got < len(span):
+            raise Truncated(
+                f"{self.location}{entry.key}", received_bytes=got, expected_bytes=len(span)
+            )
+        _raise_after(fault)
+
+    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
+        fault = await self._before("peek", entry.key)
+        headers = await self.inner.peek(entry, at, cached_only=cached_only)
+        _raise_after(fault)
+        return headers
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         fault = await self._before("stream", entry.key)

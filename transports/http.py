@@ -57,6 +57,8 @@ PAGE_ENTRIES: Final = 64
 """Entries of a page of a listing, each asked for its facts, as many at once as ``ASKING``."""
 ASKING: Final = 8
 DEPTH_MAX: Final = 64
+NOT_CACHED: Final = 504
+"""The status of a cache that was asked not to fetch what it does not have (RFC 9111, 5.2.1.7)."""
 DRAIN_MAX_BYTES: Final = 64 * 1024
 """A body that is not wanted is read off up to here, to keep its connection."""
 
@@ -210,10 +212,35 @@ class HttpTransport(ReadOnlyTransport):
 
     async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
         """See the port. A server that ignores ranges makes it read and drop what lies before."""
-        if not len(span):
-            return
+        if len(span):
+            await self._read_range(entry, span, buffer)
+
+    async def drop(self, entry: Entry, span: ByteRange) -> None:
+        if len(span) or not entry.size:
+            await self._read_range(entry, span, None)
+
+    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
+        asked = _pin(entry)
+        if entry.size and self.capabilities.ranges:
+            asked["Range"] = f"bytes={at}-{at}"
+        if cached_only:
+            asked["Cache-Control"] = "only-if-cached"
+        also = (NOT_CACHED,) if cached_only else ()
+        async with self._client.get(entry.key, asked, also=also) as answer:
+            if answer.status != NOT_CACHED:
+                size = (range_of(answer.headers) or (0, 0, length_of(answer.headers)))[2]
+                self._check_pin(entry, answer, size)
+            if length_of(answer.headers) in range(DRAIN_MAX_BYTES):
+                await answer.read()
+            told = {name.lower(): value for name, value in answer.headers.items()}
+            return told | {":status": str(answer.status)}
+
+    async def _read_range(self, entry: Entry, span: ByteRange, buffer: memoryview | None) -> None:
+        """Fill the buffer, or without one let the bytes go, all of an object's without a range."""
         name = self._name(entry.key)
-        asked = {"Range": f"bytes={span.start}-{span.stop - 1}"} | _pin(entry)
+        asked = _pin(entry)
+        if buffer is not None or len(span) != entry.size:
+            asked["Range"] = f"bytes={span.start}-{span.stop - 1}"
         async with self._client.get(entry.key, asked, also=(416,)) as answer:
             ranged = range_of(answer.headers)
             if answer.status == 416:
@@ -225,24 +252,28 @@ class HttpTransport(ReadOnlyTransport):
             self._check_pin(entry, answer, size)
             if partial and (ranged is None or ranged[0] != span.start):
                 raise Unavailable(name, "the server answered with another range")
-            await self._fill(answer, name, buffer, skip=0 if partial else span.start)
+            skip = 0 if partial else span.start
+            await self._fill(answer, name, buffer, len(span), skip=skip)
 
-    async def _fill(self, answer: HttpAnswer, name: str, buffer: memoryview, *, skip: int) -> None:
+    async def _fill(
+        self, answer: HttpAnswer, name: str, buffer: memoryview | None, size: int, *, skip: int
+    ) -> None:
         done = 0
         try:
             async for piece in answer.content.iter_any():
                 if skip >= len(piece):
                     skip -= len(piece)
                     continue
-                wanted = memoryview(piece)[skip : skip + len(buffer) - done]
+                wanted = memoryview(piece)[skip : skip + size - done]
                 skip = 0
-                buffer[done : done + len(wanted)] = wanted
+                if buffer is not None:
+                    buffer[done : done + len(wanted)] = wanted
                 done += len(wanted)
-                if done == len(buffer):
+                if done == size:
                     return
         except BODY_ERRORS as error:
-            _broke_off(error, name, done, len(buffer))
-        check_received(name, received=done, expected=len(buffer))
+            _broke_off(error, name, done, size)
+        check_received(name, received=done, expected=size)
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         name = self._name(entry.key)

@@ -5,7 +5,7 @@ copying 1,000 objects takes one page of a listing on each side and not one HEAD.
 """
 
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from transports.base import Pace, PartSink, Sink, Transport
@@ -107,6 +107,14 @@ class Record(Decorator):
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         self.log.add("read_to", entry.key, size_bytes=len(span) - sink.taken_bytes)
         await self.inner.read_to(entry, span, sink)
+
+    async def drop(self, entry: Entry, span: ByteRange) -> None:
+        self.log.add("drop", entry.key, size_bytes=len(span))
+        await self.inner.drop(entry, span)
+
+    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
+        self.log.add("peek", entry.key)
+        return await self.inner.peek(entry, at, cached_only=cached_only)
 
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         self.log.add("stream", entry.key, size_bytes=max(entry.size, 0))

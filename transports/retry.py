@@ -11,7 +11,7 @@ from its last good byte, a listing goes on behind the last key that it yielded.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -121,12 +121,27 @@ class Retry(Decorator):
         )
 
     async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
-        tries = Tries(self, "read_into")
+        async def read(rest: ByteRange) -> None:
+            await self.inner.read_into(entry, rest, buffer[rest.start - span.start :])
+
+        await self._go_on("read_into", entry.key, span, read)
+
+    async def drop(self, entry: Entry, span: ByteRange) -> None:
+        await self._go_on("drop", entry.key, span, lambda rest: self.inner.drop(entry, rest))
+
+    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
+        peek = partial(self.inner.peek, entry, at, cached_only=cached_only)
+        return await self._call("peek", peek, key=entry.key, patient=True)
+
+    async def _go_on(
+        self, verb: str, key: str, span: ByteRange, read: Callable[[ByteRange], Awaitable[None]]
+    ) -> None:
+        """Read a range, and after a break what is left of it."""
+        tries = Tries(self, verb)
         done = 0
         while True:
             try:
-                rest = ByteRange(span.start + done, span.stop) if done else span
-                await self.inner.read_into(entry, rest, buffer[done:])
+                await read(ByteRange(span.start + done, span.stop) if done else span)
             except Truncated as error:
                 done += error.received_bytes
                 if error.received_bytes >= PROGRESS_MIN_BYTES:
@@ -136,7 +151,7 @@ class Retry(Decorator):
             except TransportError as error:
                 if isinstance(error, Corrupt):
                     done = 0  # nobody knows which of the bytes are bad
-                await tries.failed(error, fresh=self._is_fresh(entry.key))
+                await tries.failed(error, fresh=self._is_fresh(key))
             else:
                 self.settled = True
                 return

@@ -9,7 +9,7 @@ Control traffic (abort, clean, close) passes freely.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -182,6 +182,24 @@ class Throttle(Decorator):
             await self._request()
             await self._pass(size_bytes)
             await self.inner.read_to(entry, ByteRange(span.start, start + size_bytes), sink)
+
+    async def drop(self, entry: Entry, span: ByteRange) -> None:
+        """Slice after slice: what is fast enough for a rate needs no lanes, for nobody waits for the rest."""
+        parts = list(self._cut(span)) if self._slices else []
+        for part in parts or [span]:
+            await self._request()
+            await self._pass(len(part))
+            try:
+                await self.inner.drop(entry, part)
+            except Truncated as error:
+                received = part.start - span.start + error.received_bytes
+                raise Truncated(
+                    error.location, received_bytes=received, expected_bytes=len(span)
+                ) from error
+
+    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
+        await self._request()
+        return await self.inner.peek(entry, at, cached_only=cached_only)
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Takes each piece before it is handed on; the network stalls behind it."""

@@ -108,6 +108,9 @@ class Timed(Decorator):
         size_bytes = len(span) - sink.taken_bytes
         await _timed(self._reads, size_bytes, self.inner.read_to(entry, span, sink))
 
+    async def drop(self, entry: Entry, span: ByteRange) -> None:
+        await _timed(self._reads, len(span), self.inner.drop(entry, span))
+
     async def write_small(
         self, blobs: Sequence[Blob], *, pace: Pace | None = None
     ) -> Sequence[Receipt | TransportError]:
