@@ -5,11 +5,11 @@ replaces those that it has something to say about. Sibling decorators do not kno
 order in which they are worn stands in ``opening``.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from transports.base import Pace, PartSink, Sink, Transport
+from transports.base import Pace, PartSink, Sink, Told, Transport
 from transports.errors import TransportError
 from transports.model import (
     NO_ATTRIBUTES,
@@ -65,11 +65,8 @@ class Decorator(Transport):
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         await self.inner.read_to(entry, span, sink)
 
-    async def drop(self, entry: Entry, span: ByteRange) -> None:
-        await self.inner.drop(entry, span)
-
-    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
-        return await self.inner.peek(entry, at, cached_only=cached_only)
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        return await self.inner.drop(entry, span, cached_only=cached_only)
 
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         return self.inner.stream(entry)

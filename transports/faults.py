@@ -6,11 +6,11 @@ as stores do.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from transports.base import Pace, Sink, Transport
+from transports.base import Pace, Sink, Told, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import TransportError, Truncated
 from transports.model import (
@@ -144,21 +144,17 @@ class Faults(Decorator):
         await self.inner.read_to(entry, span, sink)
         _raise_after(fault)
 
-    async def drop(self, entry: Entry, span: ByteRange) -> None:
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
         fault = await self._before("drop", entry.key)
         got = len(span) if fault.truncate_at is None else min(fault.truncate_at, len(span))
-        await self.inner.drop(entry, ByteRange(span.start, span.start + got))
+        part = ByteRange(span.start, span.start + got)
+        told = await self.inner.drop(entry, part, cached_only=cached_only)
         if got < len(span):
             raise Truncated(
                 f"{self.location}{entry.key}", received_bytes=got, expected_bytes=len(span)
             )
         _raise_after(fault)
-
-    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
-        fault = await self._before("peek", entry.key)
-        headers = await self.inner.peek(entry, at, cached_only=cached_only)
-        _raise_after(fault)
-        return headers
+        return told
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         fault = await self._before("stream", entry.key)

@@ -17,7 +17,7 @@ from email.utils import formatdate
 from typing import Final, NoReturn
 
 from transports import digests
-from transports.base import check_received
+from transports.base import Told, check_received
 from transports.errors import (
     Changed,
     Corrupt,
@@ -215,33 +215,30 @@ class HttpTransport(ReadOnlyTransport):
         if len(span):
             await self._read_range(entry, span, buffer)
 
-    async def drop(self, entry: Entry, span: ByteRange) -> None:
-        if len(span) or not entry.size:
-            await self._read_range(entry, span, None)
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        if not len(span) and entry.size:
+            return {}
+        return await self._read_range(entry, span, None, cached_only=cached_only)
 
-    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
-        asked = _pin(entry)
-        if entry.size and self.capabilities.ranges:
-            asked["Range"] = f"bytes={at}-{at}"
-        if cached_only:
-            asked["Cache-Control"] = "only-if-cached"
-        also = (NOT_CACHED,) if cached_only else ()
-        async with self._client.get(entry.key, asked, also=also) as answer:
-            if answer.status != NOT_CACHED:
-                size = (range_of(answer.headers) or (0, 0, length_of(answer.headers)))[2]
-                self._check_pin(entry, answer, size)
-            if length_of(answer.headers) in range(DRAIN_MAX_BYTES):
-                await answer.read()
-            told = {name.lower(): value for name, value in answer.headers.items()}
-            return told | {":status": str(answer.status)}
-
-    async def _read_range(self, entry: Entry, span: ByteRange, buffer: memoryview | None) -> None:
+    async def _read_range(
+        self,
+        entry: Entry,
+        span: ByteRange,
+        buffer: memoryview | None,
+        *,
+        cached_only: bool = False,
+    ) -> Told:
         """Fill the buffer, or without one let the bytes go, all of an object's without a range."""
         name = self._name(entry.key)
         asked = _pin(entry)
         if buffer is not None or len(span) != entry.size:
             asked["Range"] = f"bytes={span.start}-{span.stop - 1}"
-        async with self._client.get(entry.key, asked, also=(416,)) as answer:
+        if cached_only:
+            asked["Cache-Control"] = "only-if-cached"
+        also = (416, NOT_CACHED) if cached_only else (416,)
+        async with self._client.get(entry.key, asked, also=also) as answer:
+            if answer.status == NOT_CACHED:
+                return told_of(answer)
             ranged = range_of(answer.headers)
             if answer.status == 416:
                 if ranged is None or ranged[2] != entry.size:
@@ -254,6 +251,7 @@ class HttpTransport(ReadOnlyTransport):
                 raise Unavailable(name, "the server answered with another range")
             skip = 0 if partial else span.start
             await self._fill(answer, name, buffer, len(span), skip=skip)
+            return told_of(answer)
 
     async def _fill(
         self, answer: HttpAnswer, name: str, buffer: memoryview | None, size: int, *, skip: int
@@ -314,6 +312,12 @@ def open_http(location: Location, environment: Mapping[str, str]) -> HttpTranspo
     ``ValueError`` for an option that is unknown or cannot be used.
     """
     return HttpTransport(location.as_tree(), open_client(location.as_tree(), environment))
+
+
+def told_of(answer: HttpAnswer) -> Told:
+    """What an answer says beside its bytes."""
+    told = {name.lower(): value for name, value in answer.raw_headers}
+    return told | {b":status": b"%d" % answer.status}
 
 
 def _pin(entry: Entry) -> dict[str, str]:

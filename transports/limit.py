@@ -17,11 +17,11 @@ the looks that cut them, of which a job has few.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from transports.base import Pace, Sink, Transport
+from transports.base import Pace, Sink, Told, Transport
 from transports.decorator import Decorator
 from transports.errors import Throttled, TimedOut, TransportError
 from transports.model import (
@@ -259,11 +259,9 @@ class Limit(Decorator):
         size_bytes = len(span) - sink.taken_bytes
         await self._held(lambda: self.inner.read_to(entry, span, sink), size_bytes)
 
-    async def drop(self, entry: Entry, span: ByteRange) -> None:
-        await self._held(lambda: self.inner.drop(entry, span), len(span))
-
-    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
-        return await self._held(lambda: self.inner.peek(entry, at, cached_only=cached_only), 0)
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        drop = self.inner.drop
+        return await self._held(lambda: drop(entry, span, cached_only=cached_only), len(span))
 
     async def write_small(
         self, blobs: Sequence[Blob], *, pace: Pace | None = None

@@ -5,10 +5,10 @@ copying 1,000 objects takes one page of a listing on each side and not one HEAD.
 """
 
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
-from transports.base import Pace, PartSink, Sink, Transport
+from transports.base import Pace, PartSink, Sink, Told, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import TransportError
 from transports.model import (
@@ -108,13 +108,9 @@ class Record(Decorator):
         self.log.add("read_to", entry.key, size_bytes=len(span) - sink.taken_bytes)
         await self.inner.read_to(entry, span, sink)
 
-    async def drop(self, entry: Entry, span: ByteRange) -> None:
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
         self.log.add("drop", entry.key, size_bytes=len(span))
-        await self.inner.drop(entry, span)
-
-    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
-        self.log.add("peek", entry.key)
-        return await self.inner.peek(entry, at, cached_only=cached_only)
+        return await self.inner.drop(entry, span, cached_only=cached_only)
 
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         self.log.add("stream", entry.key, size_bytes=max(entry.size, 0))

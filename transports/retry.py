@@ -11,11 +11,11 @@ from its last good byte, a listing goes on behind the last key that it yielded.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from transports.base import Pace, PartSink, Sink, Transport
+from transports.base import Pace, PartSink, Sink, Told, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import (
     Corrupt,
@@ -126,22 +126,21 @@ class Retry(Decorator):
 
         await self._go_on("read_into", entry.key, span, read)
 
-    async def drop(self, entry: Entry, span: ByteRange) -> None:
-        await self._go_on("drop", entry.key, span, lambda rest: self.inner.drop(entry, rest))
-
-    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
-        peek = partial(self.inner.peek, entry, at, cached_only=cached_only)
-        return await self._call("peek", peek, key=entry.key, patient=True)
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        drop = self.inner.drop
+        return await self._go_on(
+            "drop", entry.key, span, lambda rest: drop(entry, rest, cached_only=cached_only)
+        )
 
     async def _go_on(
-        self, verb: str, key: str, span: ByteRange, read: Callable[[ByteRange], Awaitable[None]]
-    ) -> None:
+        self, verb: str, key: str, span: ByteRange, read: Callable[[ByteRange], Awaitable[T]]
+    ) -> T:
         """Read a range, and after a break what is left of it."""
         tries = Tries(self, verb)
         done = 0
         while True:
             try:
-                await read(ByteRange(span.start + done, span.stop) if done else span)
+                result = await read(ByteRange(span.start + done, span.stop) if done else span)
             except Truncated as error:
                 done += error.received_bytes
                 if error.received_bytes >= PROGRESS_MIN_BYTES:
@@ -154,7 +153,7 @@ class Retry(Decorator):
                 await tries.failed(error, fresh=self._is_fresh(key))
             else:
                 self.settled = True
-                return
+                return result
 
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         tries = Tries(self, "read_to")

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Final
 
-from transports.base import Pace, Sink, Transport, check_received
+from transports.base import Pace, Sink, Told, Transport, check_received
 from transports.errors import Invalid, TransportError, Truncated
 from transports.model import (
     NO_ATTRIBUTES,
@@ -204,14 +204,8 @@ class S3Transport(Transport):
         else:
             check_range(reply, rest, self._client.location_of(key))
 
-    async def drop(self, entry: Entry, span: ByteRange) -> None:
-        try:
-            await self._drops.drop(self._full(entry.key), entry, span)
-        except NotPourable:
-            await super().drop(entry, span)
-
-    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
-        return await self._drops.peek(self._full(entry.key), entry, at, cached_only=cached_only)
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        return await self._drops.drop(self._full(entry.key), entry, span, cached_only=cached_only)
 
     async def _read_by_buffer(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         """Where the answers are not for the lean lane (chunked ones): a buffer at a time."""

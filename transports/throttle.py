@@ -9,12 +9,12 @@ Control traffic (abort, clean, close) passes freely.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
 from transports import digests
-from transports.base import Pace, Sink, Transport
+from transports.base import Pace, Sink, Told, Transport, further
 from transports.decorator import Decorator, closing
 from transports.errors import Changed, Corrupt, TransportError, Truncated
 from transports.model import (
@@ -183,23 +183,18 @@ class Throttle(Decorator):
             await self._pass(size_bytes)
             await self.inner.read_to(entry, ByteRange(span.start, start + size_bytes), sink)
 
-    async def drop(self, entry: Entry, span: ByteRange) -> None:
-        """Slice after slice: what is fast enough for a rate needs no lanes, for nobody waits for the rest."""
-        parts = list(self._cut(span)) if self._slices else []
-        for part in parts or [span]:
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        """Slice after slice: nobody waits for one range, so it needs no lanes to be fast enough for a rate."""
+        told: Told = {}
+        for part in [*self._cut(span)] if self._slices and len(span) else [span]:
             await self._request()
             await self._pass(len(part))
             try:
-                await self.inner.drop(entry, part)
+                said = await self.inner.drop(entry, part, cached_only=cached_only)
             except Truncated as error:
-                received = part.start - span.start + error.received_bytes
-                raise Truncated(
-                    error.location, received_bytes=received, expected_bytes=len(span)
-                ) from error
-
-    async def peek(self, entry: Entry, at: int, *, cached_only: bool = False) -> Mapping[str, str]:
-        await self._request()
-        return await self.inner.peek(entry, at, cached_only=cached_only)
+                raise further(error, part.start - span.start, span) from error
+            told = told or said
+        return told
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Takes each piece before it is handed on; the network stalls behind it."""
