@@ -10,15 +10,17 @@ from typing import Final
 
 from transports.lean_http import LeanConnection
 from transports.lean_landing import DropLanding, Landing
-from transports.lean_socket import LOW_WATER_BYTES
+from transports.lean_socket import LowWater
 
 DRAIN_MIN_BYTES: Final = 256 * 1024
 """Below this the few calls that a drain takes to begin and to end cost more than copying."""
 
 DRAIN_LOW_WATER_BYTES: Final = 1024 * 1024
-"""A drain is woken for so many bytes: nothing is done with them, so no cache of the processor is spoilt."""
+"""A drain is woken for so many bytes, or for all that are left: they are on a plain socket, so they all come."""
 
 _GULP_BYTES: Final = 4 * 1024 * 1024
+# Addresses that the kernel is shown and never writes to, so no memory is behind them.
+_NOWHERE: Final = memoryview(mmap.mmap(-1, _GULP_BYTES))
 
 
 class Drain:
@@ -28,7 +30,9 @@ class Drain:
     Both are called by the loop, and neither after ``close``.
     """
 
-    __slots__ = ("_loop", "_on_broken", "_on_gone", "_room", "_transport", "_twin", "left_bytes")
+    __slots__ = (
+        "_loop", "_low_water_bytes", "_on_broken", "_on_gone", "_transport", "_twin", "left_bytes",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -42,9 +46,10 @@ class Drain:
         self.left_bytes = left_bytes
         self._on_gone = on_gone
         self._on_broken = on_broken
-        self._room = memoryview(mmap.mmap(-1, _GULP_BYTES))  # never touched, so never there
         exposed = transport.get_extra_info("socket")
         self._twin = socket.socket(fileno=os.dup(exposed.fileno()))
+        self._low_water_bytes = 0
+        self._wait_for(min(left_bytes, DRAIN_LOW_WATER_BYTES))
         transport.pause_reading()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._twin, self._drink)
@@ -53,7 +58,7 @@ class Drain:
         size_bytes = min(self.left_bytes, _GULP_BYTES)
         try:
             gone = self._twin.recv_into(
-                self._room, size_bytes, socket.MSG_TRUNC | socket.MSG_DONTWAIT
+                _NOWHERE, size_bytes, socket.MSG_TRUNC | socket.MSG_DONTWAIT
             )
         except (BlockingIOError, InterruptedError):
             return
@@ -61,13 +66,28 @@ class Drain:
             self._on_broken(error)
             return
         self.left_bytes -= gone
+        if 0 < self.left_bytes < self._low_water_bytes:
+            self._wait_for(self.left_bytes)
         self._on_gone(gone)
+
+    def hurry(self) -> None:
+        """Take whatever comes from now on: the network is slow, and waiting for more looks like silence."""
+        self._wait_for(1)
+
+    def _wait_for(self, size_bytes: int) -> None:
+        if self._low_water_bytes == 1 or size_bytes == self._low_water_bytes:
+            return
+        with contextlib.suppress(OSError):  # a hint: without it there are more and smaller gulps
+            self._twin.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
+        self._low_water_bytes = size_bytes
 
     def close(self) -> None:
         """Give the connection back to its transport. May be repeated."""
         if self._twin.fileno() < 0:
             return
         self._loop.remove_reader(self._twin)
+        with contextlib.suppress(OSError):
+            self._twin.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self._twin.close()
         if not self._transport.is_closing():
             with contextlib.suppress(RuntimeError):  # it was not paused after all
@@ -107,15 +127,25 @@ class DrainingConnection(LeanConnection):
             return
         with contextlib.suppress(OSError):  # no descriptor is left: then the bytes are copied
             self._drain = Drain(transport, left_bytes, self._gone, self._broken)
-            self._low_water.high_bytes = DRAIN_LOW_WATER_BYTES
-            self._low_water.adjust(transport, left_bytes)
+            self._low_water = LowWater()  # the drain has its own, and leaves none behind
 
     def _gone(self, count: int) -> None:
         self.quiet_ticks = 0
-        if count:
-            self._fill(count)
-        else:
+        into = self._into
+        if into is None or not count:
             self._broken(None)
+            return
+        into.landed(count)
+        self._filled_bytes += count
+        if self._filled_bytes >= into.size_bytes:
+            self._complete = True
+            self._succeed()
+
+    def hurry(self) -> None:
+        if self._drain is None:
+            super().hurry()
+        else:
+            self._drain.hurry()
 
     def _broken(self, error: OSError | None) -> None:
         self._fail(self._loss(error))
@@ -124,5 +154,4 @@ class DrainingConnection(LeanConnection):
         drain, self._drain = self._drain, None
         if drain is not None:
             drain.close()
-            self._low_water.high_bytes = LOW_WATER_BYTES
         super()._forget_buffers()

@@ -12,15 +12,11 @@ time than reading whatever has come (3.4 against 3.7 s for 4 x 1 GiB over the lo
 
 
 class LowWater:
-    """How many bytes of a body must be there before the kernel wakes the loop (SO_RCVLOWAT).
+    """How many bytes of a body must be there before the kernel wakes the loop (SO_RCVLOWAT)."""
 
-    ``high_bytes`` while there are many more to come.
-    """
-
-    __slots__ = ("_bytes", "_in_a_hurry", "high_bytes")
+    __slots__ = ("_bytes", "_in_a_hurry")
 
     def __init__(self) -> None:
-        self.high_bytes = LOW_WATER_BYTES
         self._bytes = 1
         self._in_a_hurry = False
 
@@ -33,8 +29,8 @@ class LowWater:
 
         Never more than is sure to come: TLS may hold a part of the rest in its own buffers.
         """
-        high = left_bytes >= 2 * self.high_bytes and not self._in_a_hurry
-        wanted = self.high_bytes if high else 1
+        high = left_bytes >= 2 * LOW_WATER_BYTES and not self._in_a_hurry
+        wanted = LOW_WATER_BYTES if high else 1
         if wanted != self._bytes:
             self._set(transport, wanted)
 

@@ -23,20 +23,20 @@ class Hit(Enum):
 class HitHeader(NamedTuple):
     """A header and what its value looks like on a hit; any other value is a miss."""
 
-    name: str
+    name: bytes
     pattern: re.Pattern[str]
 
 
-NOT_CACHED: Final = "504"
+NOT_CACHED: Final = b"504"
 
 # X-Cache-Lookup comes behind X-Cache: Squid says HIT there also for what it then fetched anew.
 _WORDS_IN: Final = (
-    "x-cache-status",  # nginx and most that are made of it
-    "x-proxy-cache",
-    "cf-cache-status",
-    "cdn-cache",
-    "x-cache",
-    "x-cache-lookup",
+    b"x-cache-status",  # nginx and most that are made of it
+    b"x-proxy-cache",
+    b"cf-cache-status",
+    b"cdn-cache",
+    b"x-cache",
+    b"x-cache-lookup",
 )
 # STALE, UPDATING and REVALIDATED (nginx): old or asked after, but the bytes come from the cache.
 _HIT: Final = re.compile(
@@ -63,24 +63,26 @@ def hit_header(text: str) -> HitHeader | None:
     if not mark or not pattern or re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) is None:
         raise ValueError(f"{text!r} is not NAME=REGEX, such as X-Cache=^HIT")
     try:
-        return HitHeader(name.lower(), re.compile(pattern))
+        return HitHeader(name.lower().encode(), re.compile(pattern))
     except re.error as error:
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
 
 
-def hit_of(headers: Mapping[str, str], named: HitHeader | None = None) -> Hit:
+def hit_of(headers: Mapping[bytes, bytes], named: HitHeader | None = None) -> Hit:
     """Judge one answer. ``headers`` by lower-case name, with ``:status``."""
-    if headers.get(":status") == NOT_CACHED:
+    if headers.get(b":status") == NOT_CACHED:
         return Hit.NO
     if named is not None:
-        value = headers.get(named.name)
-        if value is None:
+        if named.name not in headers:
             return Hit.UNKNOWN
+        value = _text(headers, named.name)
         return Hit.YES if named.pattern.search(value) else Hit.NO
-    for said in (_of_cache_status(headers.get("cache-status", "")), _of_words(headers)):
-        if said is not Hit.UNKNOWN:
-            return said
-    age = headers.get("age", "").strip()
+    said = _of_cache_status(_text(headers, b"cache-status"))
+    if said is Hit.UNKNOWN:
+        said = _of_words(headers)
+    if said is not Hit.UNKNOWN:
+        return said
+    age = _text(headers, b"age").strip()
     # Zero is what some caches write on what they have just fetched.
     return Hit.YES if age.isdecimal() and int(age) > 0 else Hit.UNKNOWN
 
@@ -102,14 +104,20 @@ def _of_cache_status(value: str) -> Hit:
     return Hit.NO if _FORWARDED.search(nearest) else Hit.UNKNOWN
 
 
-def _of_words(headers: Mapping[str, str]) -> Hit:
+def _of_words(headers: Mapping[bytes, bytes]) -> Hit:
     for name in _WORDS_IN:
-        nearest = _last(headers.get(name, ""))
+        if name not in headers:
+            continue
+        nearest = _last(_text(headers, name))
         if _HIT.search(nearest):
             return Hit.YES
         if _MISS.search(nearest):
             return Hit.NO
     return Hit.UNKNOWN
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
 
 
 def _last(value: str) -> str:
