@@ -80,6 +80,13 @@ class Place(ABC):
     async def look(self, pieces: Sequence[Piece]) -> Look:
         """Say how much of these pieces is resident, reading nothing from the origin."""
 
+    async def glance(self, pieces: Sequence[Piece]) -> Look:
+        """Look before anything was read, to leave out what is resident already; cheaply, where looks are dear.
+
+        May call missing what is resident, because to read that costs little.
+        """
+        return await self.look(pieces)
+
     @abstractmethod
     async def warm(
         self, pieces: Sequence[Piece], *, holders: Sequence[str] = (), again: bool = False
