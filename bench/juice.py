@@ -7,7 +7,6 @@ a judge that shares no code with what it judges. Blocking: from a coroutine, cal
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -196,11 +195,9 @@ class JuiceMount:
             os.kill(pid, signal.SIGCONT)
 
     def cold(self) -> None:
-        """Empty the volume's cache and the page cache of its files."""
+        """Empty the volume's cache; the page cache of its files goes with the mount."""
         self.unmount()
         shutil.rmtree(self.cache, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            Path("/proc/sys/vm/drop_caches").write_text("3\n")
         self.mount()
 
     def check(self, *paths: Path) -> Checked:
