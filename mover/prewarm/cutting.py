@@ -1,54 +1,58 @@
-"""From a walk to tasks: files are cut into pieces, and pieces packed into shards, one node's apart from another's."""
+"""Pure: how pieces are cut into what one thread reads in one go."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-from mover.prewarm.model import Piece, WarmSpec
-from mover.prewarm.placing import holders_of
-from transports.model import Entry
+from mover.prewarm.model import Piece
 
-SHARD_FILES = 1000
-SHARD_BYTES = 256 * 1024 * 1024
-"""What a killed worker may have to look at again, and what one node takes as a unit."""
+BATCH_FILES: Final = 64
+BATCH_BYTES: Final = 8 * 1024 * 1024
+"""Small files are read in batches of so many: a hop to a thread costs as much as a small file."""
 
-
-def pieces_of(entry: Entry, cut_bytes: int) -> Iterator[Piece]:
-    """The pieces of a file: all of it, or runs of ``cut_bytes`` where it is longer (0: never cut)."""
-    size = max(entry.size, 0)
-    if cut_bytes == 0 or size <= cut_bytes:
-        yield Piece(entry, 0, size)
-        return
-    for start in range(0, size, cut_bytes):
-        yield Piece(entry, start, min(start + cut_bytes, size))
+RUN_BYTES: Final = 32 * 1024 * 1024
+"""Larger files are read in runs of so much, several at once."""
 
 
-class Packer:
-    """Packs the pieces of one target into shards, in the order in which they come.
+def runs_of(
+    pieces: Sequence[Piece], *, run_bytes: int = RUN_BYTES, batch_bytes: int = BATCH_BYTES
+) -> Iterator[list[Piece]]:
+    """Cut pieces into runs, in their order: each a batch of small ones, or a part of a large one.
 
-    A shard is ``(nodes, pieces)``: those who shall have it, the first to fetch it. It is full at
-    ``SHARD_FILES`` pieces or ``SHARD_BYTES``; ``rest`` gives what is left.
+    A part begins at a multiple of ``run_bytes``, so that it holds whole blocks of the cache.
     """
+    batch: list[Piece] = []
+    held_bytes = 0
+    for piece in pieces:
+        if piece.size > batch_bytes:
+            yield from ([part] for part in parts_of(piece, run_bytes))
+            continue
+        if batch and (len(batch) >= BATCH_FILES or held_bytes + piece.size > batch_bytes):
+            yield batch
+            batch, held_bytes = [], 0
+        batch.append(piece)
+        held_bytes += piece.size
+    if batch:
+        yield batch
 
-    def __init__(self, spec: WarmSpec, nodes: Sequence[str], *, cut_bytes: int) -> None:
-        self._replicas = spec.replicas
-        self._nodes = nodes
-        self._cut_bytes = cut_bytes
-        self._open: dict[tuple[str, ...], list[Piece]] = {}
-        self._bytes: dict[tuple[str, ...], int] = {}
 
-    def add(self, entry: Entry) -> Iterator[tuple[tuple[str, ...], list[Piece]]]:
-        """Add a file; yields the shards that it has filled."""
-        for piece in pieces_of(entry, self._cut_bytes):
-            name = entry.key if piece.is_whole else f"{entry.key}#{piece.start}"
-            holders = tuple(holders_of(name, self._nodes, self._replicas))
-            self._open.setdefault(holders, []).append(piece)
-            filled = self._bytes.get(holders, 0) + piece.size
-            self._bytes[holders] = filled
-            if filled >= SHARD_BYTES or len(self._open[holders]) >= SHARD_FILES:
-                yield holders, self._open.pop(holders)
-                del self._bytes[holders]
+def parts_of(piece: Piece, part_bytes: int) -> Iterator[Piece]:
+    """Cut one piece at the multiples of ``part_bytes``."""
+    start = piece.start
+    while start < piece.stop:
+        stop = min(piece.stop, start - start % part_bytes + part_bytes)
+        yield Piece(piece.entry, start, stop)
+        start = stop
 
-    def rest(self) -> Iterator[tuple[tuple[str, ...], list[Piece]]]:
-        """What has not filled a shard; the packer is empty then."""
-        while self._open:
-            yield self._open.popitem()
-        self._bytes.clear()
+
+def batches_of(
+    pieces: Sequence[Piece], *, files_max: int, bytes_max: int
+) -> Iterator[Sequence[Piece]]:
+    """Cut pieces into batches of so many files and about so many bytes, in their order."""
+    begin, held_bytes = 0, 0
+    for at, piece in enumerate(pieces):
+        if at > begin and (at - begin >= files_max or held_bytes + piece.size > bytes_max):
+            yield pieces[begin:at]
+            begin, held_bytes = at, 0
+        held_bytes += piece.size
+    if begin < len(pieces):
+        yield pieces[begin:]

@@ -10,7 +10,7 @@ import pytest
 from mover import prewarm_nodes, prewarm_rounds
 from mover.filtering import Rule, Selection
 from mover.model import State
-from mover.prewarm import cutting
+from mover.prewarm import sharding
 from mover.prewarm.model import EVERY_NODE, Judge, Metadata, Oversize, Round, WarmSpec, Wish
 from mover.prewarm_nodes import Nodes, TooFewNodes, round_task
 from scheduler.memory_store import MemoryTaskStore
@@ -38,7 +38,7 @@ def store() -> MemoryTaskStore:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "SHARD_FILES", 8)
+    monkeypatch.setattr(sharding, "SHARD_FILES", 8)
     monkeypatch.setattr(prewarm_rounds, "WAIT_S", 0.01)
 
 
