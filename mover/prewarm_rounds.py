@@ -19,10 +19,10 @@ from mover.gathering import ROUND, round_results
 from mover.model import Tally, TaskResult
 from mover.payloads import encode_payload, encode_result
 from mover.pools import node_pool
-from mover.prewarm.sharding import Packer
 from mover.prewarm.holding import Rooms, is_taken
 from mover.prewarm.model import Metadata, Oversize, Piece, Residence, Round, WarmShard, Wish
 from mover.prewarm.placing import holders_of
+from mover.prewarm.sharding import Packer
 from mover.prewarm.summing import Fullness
 from mover.prewarm_ground import WarmGround, shared_token
 from mover.prewarm_nodes import Nodes, TooFewNodes, round_task
