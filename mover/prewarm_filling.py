@@ -17,7 +17,7 @@ from mover.prewarm_shelf import Shelf
 from mover.units import format_bytes
 from mover.uploading import abandon, abandon_late
 from transports.base import Transport
-from transports.errors import Changed, Transient, TransportError
+from transports.errors import Changed, NoSpace, Transient, TransportError
 from transports.model import Entry
 
 LARGE_LANES = 2
@@ -67,18 +67,19 @@ class Filler:
             await self._copy(coming, source, filled)
         finally:
             self.shelf.release(list(coming.values()))
+        filled.failures = [_with_remedy(each) for each in filled.failures]
         return filled
 
     def _no_room(
         self, entries: Sequence[Entry], granted: set[int], room_bytes: int, filled: Filled
     ) -> None:
-        remedy = (
-            f"the cache directory has room for {format_bytes(room_bytes)} more, and all else in it is needed:"
-            " raise --capacity, or let what fits be enough with --oversize fit"
+        why = (
+            f"there was room for {format_bytes(room_bytes)} more, and all else in the cache directory"
+            " is needed by jobs that run"
         )
         for place, entry in enumerate(entries):
             if place not in granted:
-                filled.failures.append((entry.key, "NoSpace", f"{self._name(entry)}: {remedy}"))
+                filled.fail(entry.key, NoSpace(f"{self.origin.text}{entry.key}", why))
 
     async def _copy(self, coming: dict[str, Entry], source: Transport, filled: Filled) -> None:
         landing = Landing(self.directory, self.shelf, self.origin, coming)
@@ -131,8 +132,12 @@ class Filler:
             await copy_large(ends, fresh)
         return entry.size
 
-    def _name(self, entry: Entry) -> str:
-        return f"{self.origin.text}{entry.key}"
+
+def _with_remedy(failure: tuple[str, str, str]) -> tuple[str, str, str]:
+    key, error, detail = failure
+    if error != NoSpace.__name__:
+        return failure
+    return key, error, f"{detail}: raise --capacity, free some of the disk, or warm less"
 
 
 async def copy_large(ends: Ends, entry: Entry) -> None:
