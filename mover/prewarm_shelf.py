@@ -134,24 +134,36 @@ class Shelf:
                 (job_id, *some),
             )
 
-    async def open_kept(self, key: str) -> tuple[Kept, int] | None:
-        """A file that is as it landed, opened to be read; the caller closes it. None for any other key."""
+    async def open_kept(self, keys: Sequence[str]) -> list[tuple[Kept, int] | None]:
+        """Files that are as they landed, opened to be read, by the places of their keys; the caller closes them.
 
-        def step(connection: Connection) -> tuple[Kept, int] | None:
-            path = self._origin.path(key)
-            kept = _find(connection, [path]).get(path)
-            if kept is None:
-                return None
-            try:
-                fd = os.open(self._under + path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except OSError:
-                return None
-            if state_of(kept, os.fstat(fd)) is State.SAME:
-                return kept, fd
-            os.close(fd)
-            return None
+        None for any other key, also one that ``Origin.path`` does not take.
+        """
+
+        def step(connection: Connection) -> list[tuple[Kept, int] | None]:
+            paths = [self._path(key) for key in keys]
+            kept_at = _find(connection, [path for path in paths if path])
+            return [self._open(kept_at.get(path), path) for path in paths]
 
         return await self._index.read(step)
+
+    def _path(self, key: str) -> bytes:
+        try:
+            return self._origin.path(key)
+        except ValueError:
+            return b""
+
+    def _open(self, kept: Kept | None, path: bytes) -> tuple[Kept, int] | None:
+        if kept is None:
+            return None
+        try:
+            fd = os.open(self._under + path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        if state_of(kept, os.fstat(fd)) is State.SAME:
+            return kept, fd
+        os.close(fd)
+        return None
 
     async def reserve(self, entries: Sequence[Entry]) -> Reserved:
         """Ask for room for files that are to come; what nobody needs who runs goes for them, oldest first.
