@@ -19,7 +19,9 @@ from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, Wish
 from mover.prewarm.origins import Misplaced, Origin, origin_at, written
 from mover.prewarm_filling import Filler
 from mover.prewarm_index import Index
+from mover.prewarm_peers import Peers
 from mover.prewarm_places import Ground, Nature, Place
+from mover.prewarm_serving import Server, serve_files
 from mover.prewarm_shelf import Shelf
 from mover.selecting import Selector
 from mover.settings import BUDGET_BYTES
@@ -45,6 +47,7 @@ class _Parts:
     shelf: Shelf
     filler: Filler
     directory: Transport
+    server: Server | None
 
 
 class CachePlace(Place):
@@ -124,11 +127,13 @@ class CachePlace(Place):
                 wanted.append(entry)
         if not wanted:
             return warmed
-        filled = await self._parts.filler.fill(wanted, self._parts.source)
+        others = [each for each in holders if each != self.address]
+        filled = await self._parts.filler.fill(wanted, self._parts.source, holders=others)
         if filled.transient and not filled.files and len(filled.failures) == len(filled.transient):
             raise filled.transient[0]  # all of the origin is away, not some file of it
         warmed.read_files, warmed.read_bytes = filled.files, filled.bytes
-        warmed.origin_bytes = filled.bytes
+        warmed.peer_bytes = filled.peer_bytes
+        warmed.origin_bytes = filled.bytes - filled.peer_bytes
         warmed.failures += filled.failures
         return warmed
 
@@ -145,11 +150,20 @@ class CachePlace(Place):
                 warmed.failures.append((some[place].key, "InUse", detail))
         return warmed
 
+    @property
+    def address(self) -> str:
+        server = self._parts.server
+        return "" if server is None else server.address
+
     async def close(self) -> None:
         if self._is_closed:
             return
         self._is_closed = True
         parts = self._parts
+        if parts.server is not None:
+            await parts.server.close()
+        if parts.filler.peers is not None:
+            await parts.filler.peers.close()
         with suppress(TransportError):  # the next run clears up
             await parts.directory.clean(parts.filler.token)
         await parts.directory.close()
@@ -196,6 +210,11 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
                 f"--into {path}: a job that runs needs files of a store of the same name,"
                 f" {origin.root}, at another endpoint; use another directory"
             )
+        server = peers = None
+        if is_new and spec.replicas != 1:
+            secret = (await ground.token()).encode("utf-8", "surrogateescape")
+            peers = Peers(secret, ground.environment, ground.note)
+            server = await _serve(shelf, secret, ground, stack)
         token = f"{ground.job}-{secrets.token_hex(4)}"
         directory = decorate(LocalTransport(path, token=token, create=True))
         stack.push_async_callback(directory.close)
@@ -209,6 +228,7 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
             token=token,
             budget=budget or ByteBudget(BUDGET_BYTES),
             live=Tally(),
+            peers=peers,
         )
         nature = Nature(
             judge=Judge.CACHE,
@@ -226,6 +246,7 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
         shelf=shelf,
         filler=filler,
         directory=directory,
+        server=server,
     )
     return CachePlace(parts, ground, nature)
 
@@ -246,6 +267,20 @@ async def _open_index(path: str, job: str, stack: AsyncExitStack) -> Index:
     index = await Index.open(path, job)
     stack.push_async_callback(index.close)
     return index
+
+
+async def _serve(
+    shelf: Shelf, secret: bytes, ground: Ground, stack: AsyncExitStack
+) -> Server | None:
+    """Let other nodes take from this one; None where that cannot be, and they read the origin."""
+    try:
+        server = await serve_files(shelf, secret, ground.environment)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        ground.note(f"other nodes cannot take from this one's cache: {why}")
+        return None
+    stack.push_async_callback(server.close)
+    return server
 
 
 async def _open_source(target: Location, ground: Ground) -> tuple[Transport, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from mover.beside import alone
@@ -13,11 +14,12 @@ from mover.ends import Ends
 from mover.model import CopySpec, LargeObject, SmallShard, Tally
 from mover.prewarm.origins import Origin
 from mover.prewarm_landing import Landing
+from mover.prewarm_peers import PeerFirst, Peers
 from mover.prewarm_shelf import Shelf
 from mover.units import format_bytes
 from mover.uploading import abandon, abandon_late
 from transports.base import Transport
-from transports.errors import Changed, Transient, TransportError
+from transports.errors import Changed, NoSpace, Transient, TransportError
 from transports.model import Entry
 
 LARGE_LANES = 2
@@ -26,10 +28,14 @@ LARGE_LANES = 2
 
 @dataclass(slots=True, kw_only=True)
 class Filled:
-    """What a fill came to. ``failures`` are (key, class of the error, one line for a person)."""
+    """What a fill came to. ``failures`` are (key, class of the error, one line for a person).
+
+    ``peer_bytes`` of the ``bytes`` came from other nodes.
+    """
 
     files: int = 0
     bytes: int = 0
+    peer_bytes: int = 0
     transient: list[Transient] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -42,7 +48,10 @@ class Filled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filler:
-    """Copies files of one origin into a cache directory. ``token`` names this process's unfinished files there."""
+    """Copies files of one origin into a cache directory. ``token`` names this process's unfinished files there.
+
+    ``peers`` is None where no other node is ever asked.
+    """
 
     spec: CopySpec
     origin: Origin
@@ -51,9 +60,14 @@ class Filler:
     token: str
     budget: ByteBudget
     live: Tally
+    peers: Peers | None
 
-    async def fill(self, entries: Sequence[Entry], source: Transport) -> Filled:
-        """Copy files from a source; what there is no room for is a failure of its own.
+    async def fill(
+        self, entries: Sequence[Entry], source: Transport, *, holders: Sequence[str] = ()
+    ) -> Filled:
+        """Copy files from holders that have them, else from a source.
+
+        What there is no room for is a failure of its own.
 
         A cancel leaves each file as it was or whole, and gives the room back. Raises ``TransportError`` where the
         cache directory itself fails.
@@ -64,23 +78,31 @@ class Filler:
             self._no_room(entries, set(reserved.granted), reserved.room_bytes, filled)
         coming = {entries[place].key: entries[place] for place in reserved.granted}
         try:
-            await self._copy(coming, source, filled)
+            if holders and self.peers is not None:
+                peers = PeerFirst(source, self.peers, holders, coming)
+                await self._copy(coming, peers, source, filled)
+                filled.peer_bytes = min(filled.bytes, sum(peers.taken.values()))
+            else:
+                await self._copy(coming, source, source, filled)
         finally:
             self.shelf.release(list(coming.values()))
+        filled.failures = [_with_remedy(each) for each in filled.failures]
         return filled
 
     def _no_room(
         self, entries: Sequence[Entry], granted: set[int], room_bytes: int, filled: Filled
     ) -> None:
-        remedy = (
-            f"the cache directory has room for {format_bytes(room_bytes)} more, and all else in it is needed:"
-            " raise --capacity, or let what fits be enough with --oversize fit"
+        why = (
+            f"there was room for {format_bytes(room_bytes)} more, and all else in the cache directory"
+            " is needed by jobs that run"
         )
         for place, entry in enumerate(entries):
             if place not in granted:
-                filled.failures.append((entry.key, "NoSpace", f"{self._name(entry)}: {remedy}"))
+                filled.fail(entry.key, NoSpace(f"{self.origin.text}{entry.key}", why))
 
-    async def _copy(self, coming: dict[str, Entry], source: Transport, filled: Filled) -> None:
+    async def _copy(
+        self, coming: dict[str, Entry], source: Transport, origin: Transport, filled: Filled
+    ) -> None:
         landing = Landing(self.directory, self.shelf, self.origin, coming)
         ends = Ends(
             spec=self.spec,
@@ -102,16 +124,27 @@ class Filler:
         waiting = iter([entry for entry in entries if entry.size > self.spec.split_bytes])
         async with asyncio.TaskGroup() as crew:
             for number in range(min(LARGE_LANES, len(entries) - len(small))):
-                crew.create_task(
-                    self._large_lane(ends, waiting, coming, filled), name=f"large-lane-{number}"
-                )
+                lane = self._large_lane(ends, origin, waiting, coming, filled)
+                crew.create_task(lane, name=f"large-lane-{number}")
 
     async def _large_lane(
-        self, ends: Ends, waiting: Iterator[Entry], coming: dict[str, Entry], filled: Filled
+        self,
+        ends: Ends,
+        origin: Transport,
+        waiting: Iterator[Entry],
+        coming: dict[str, Entry],
+        filled: Filled,
     ) -> None:
         for entry in waiting:
             try:
-                size = await self._large(ends, entry, coming)
+                if isinstance(ends.source, PeerFirst):
+                    with suppress(TransportError):
+                        await copy_large(ends, entry)
+                        filled.files += 1
+                        filled.bytes += entry.size
+                        continue
+                    ends.source.taken.pop(entry.key, None)
+                size = await self._large(replace(ends, source=origin), entry, coming)
             except TransportError as error:
                 filled.fail(entry.key, error)
             else:
@@ -131,8 +164,12 @@ class Filler:
             await copy_large(ends, fresh)
         return entry.size
 
-    def _name(self, entry: Entry) -> str:
-        return f"{self.origin.text}{entry.key}"
+
+def _with_remedy(failure: tuple[str, str, str]) -> tuple[str, str, str]:
+    key, error, detail = failure
+    if error != NoSpace.__name__:
+        return failure
+    return key, error, f"{detail}: raise --capacity, free some of the disk, or warm less"
 
 
 async def copy_large(ends: Ends, entry: Entry) -> None:

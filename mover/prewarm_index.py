@@ -128,7 +128,10 @@ class Index:
 
         A cancelled call leaves it to be done.
         """
-        return await self._on_thread(lambda: self._transact("BEGIN IMMEDIATE", step))
+        # A step may be of several callers, of whom one is cancelled.
+        return await asyncio.shield(
+            self._on_thread(lambda: self._transact("BEGIN IMMEDIATE", step))
+        )
 
     def leave(self, step: Callable[[Connection], object]) -> None:
         """Have a step done as ``write`` does, soon, with nobody to hear of it.
@@ -154,8 +157,8 @@ class Index:
 
     # -- on the thread -------------------------------------------------------------------------
 
-    async def _on_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    def _on_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _quietly(self, step: Callable[[Connection], object]) -> None:
         with contextlib.suppress(TransportError):  # the next holder clears up

@@ -3,10 +3,12 @@
 Each verb is one transaction of the index (``prewarm_index``), or two. What a step does, it does on the index's thread.
 """
 
+import asyncio
 import os
 import time
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
 
 from mover.prewarm.evicting import Candidate
 from mover.prewarm.origins import Kept, Origin, State, identity_of, is_copy_of, state_of
@@ -16,16 +18,24 @@ from mover.seeing_out import in_thread
 from transports import digests
 from transports.model import Entry
 
+T = TypeVar("T")
+
 _READ_BYTES: Final = 1024 * 1024
 
 _LAND: Final = """
 INSERT INTO file (path, size, etag, version, mtime_ns, digest, identity, ctime_ns, origin, used_ns)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES {rows}
 ON CONFLICT (path) DO UPDATE SET size = excluded.size, etag = excluded.etag,
     version = excluded.version, mtime_ns = excluded.mtime_ns, digest = excluded.digest,
     identity = excluded.identity, ctime_ns = excluded.ctime_ns, origin = excluded.origin,
     used_ns = excluded.used_ns
 """
+
+_MARK: Final = "INSERT OR IGNORE INTO mark SELECT file_id, ? FROM file"
+
+BATCH_ROWS: Final = 250
+"""Rows that one statement takes. Each statement lets go of the interpreter and has to win it back: a statement a row
+took ten times as long while files were copied beside it."""
 
 
 class Landed(NamedTuple):
@@ -44,6 +54,14 @@ class _Touched(NamedTuple):
     ctime_ns: int
 
 
+class _Found(NamedTuple):
+    """What a look came to: the numbers of what is there by place, what has to be read to tell, and what is of no use."""
+
+    present: dict[int, int]
+    touched: list[_Touched]
+    stale: list[int]
+
+
 class Shelf:
     """What one job does with the files of one origin. Raises ``TransportError`` where the index fails.
 
@@ -53,93 +71,99 @@ class Shelf:
     def __init__(self, index: Index, origin: Origin, *, capacity_bytes: int) -> None:
         self._index = index
         self._origin = origin
+        self._under = os.path.join(index.directory, b"")
         self._warden = Warden(index, capacity_bytes)
+        self._landed: list[Landed] = []
+        self._landing = asyncio.Lock()
 
     async def look(self, entries: Sequence[Entry], *, marks: bool) -> set[int]:
         """The places of those entries whose files are here, as they landed and as the origin has them now.
 
         ``marks`` says that this job needs them: none of them goes while it runs.
         """
-        present, touched = await self._index.read(
-            lambda connection: self._look(connection, entries)
-        )
-        proven = [
-            each
-            for each in touched
-            if await in_thread(_digest_of, each.path, each.kept) == each.kept.digest
-        ]
-        present.update(each.place for each in proven)
+        found = await self._index.read(lambda connection: self._look(connection, entries))
+        proven = []
+        for each in found.touched:
+            if await in_thread(_digest_of, each.path, each.kept) == each.kept.digest:
+                proven.append(each)
+                found.present[each.place] = each.kept.number
         if marks or proven:
-            await self._index.write(
-                lambda connection: self._note(connection, entries if marks else (), present, proven)
-            )
-        return present
+            await self._index.write(lambda connection: self._note(connection, found, proven, marks))
+        return set(found.present)
 
-    def _look(
-        self, connection: Connection, entries: Sequence[Entry]
-    ) -> tuple[set[int], list[_Touched]]:
-        present, touched = set(), []
+    def _look(self, connection: Connection, entries: Sequence[Entry]) -> _Found:
+        found = _Found({}, [], [])
+        paths = [self._origin.path(entry.key) for entry in entries]
+        kept_at = _find(connection, paths)
         for place, entry in enumerate(entries):
-            kept = self._find(connection, entry.key)
-            if kept is None or not is_copy_of(kept, entry):
+            path = paths[place]
+            kept = kept_at.get(path)
+            if kept is None:
                 continue
-            path = self._absolute(entry.key)
-            found = lstat(path)
-            state = state_of(kept, found)
-            if state is State.SAME:
-                present.add(place)
-            elif state is State.TOUCHED and found is not None:
-                touched.append(_Touched(place, kept, path, found.st_ctime_ns))
-        return present, touched
+            if is_copy_of(kept, entry):
+                absolute = self._under + path
+                seen = lstat(absolute)
+                state = state_of(kept, seen)
+                if state is State.SAME:
+                    found.present[place] = kept.number
+                    continue
+                if state is State.TOUCHED and seen is not None:
+                    found.touched.append(_Touched(place, kept, absolute, seen.st_ctime_ns))
+                    continue
+            found.stale.append(kept.number)
+        return found
 
     def _note(
-        self,
-        connection: Connection,
-        entries: Sequence[Entry],
-        present: set[int],
-        proven: Sequence[_Touched],
+        self, connection: Connection, found: _Found, proven: Sequence[_Touched], marks: bool
     ) -> None:
-        now_ns, job_id = time.time_ns(), self._index.job_id
         for each in proven:
             connection.execute(
                 "UPDATE file SET ctime_ns = ? WHERE file_id = ?", (each.ctime_ns, each.kept.number)
             )
-        for place, entry in enumerate(entries):
-            kept = self._find(connection, entry.key)
-            if kept is None:
-                continue
-            mark = (kept.number, job_id)
-            if place in present:
-                connection.execute("INSERT OR IGNORE INTO mark VALUES (?, ?)", mark)
-                connection.execute(
-                    "UPDATE file SET used_ns = ? WHERE file_id = ?", (now_ns, kept.number)
-                )
-            else:
-                # What is not what the job needs may go like any other.
-                connection.execute("DELETE FROM mark WHERE file_id = ? AND job_id = ?", mark)
+        if not marks:
+            return
+        now_ns, job_id = time.time_ns(), self._index.job_id
+        for some in _batches(list(found.present.values())):
+            these = f"file_id IN ({_places(some)})"
+            connection.execute(f"UPDATE file SET used_ns = ? WHERE {these}", (now_ns, *some))
+            connection.execute(f"{_MARK} WHERE {these}", (job_id, *some))
+        # What is not what the job needs may go like any other.
+        for some in _batches(found.stale):
+            connection.execute(
+                f"DELETE FROM mark WHERE job_id = ? AND file_id IN ({_places(some)})",
+                (job_id, *some),
+            )
 
-    def _find(self, connection: Connection, key: str) -> Kept | None:
-        path = self._origin.path(key)
-        row = connection.execute(f"SELECT {KEPT} FROM file WHERE path = ?", (path,)).fetchone()
-        return None if row is None else Kept(*row)
+    async def open_kept(self, keys: Sequence[str]) -> list[tuple[Kept, int] | None]:
+        """Files that are as they landed, opened to be read, by the places of their keys; the caller closes them.
 
-    async def open_kept(self, key: str) -> tuple[Kept, int] | None:
-        """A file that is as it landed, opened to be read; the caller closes it. None for any other key."""
+        None for any other key, also one that ``Origin.path`` does not take.
+        """
 
-        def step(connection: Connection) -> tuple[Kept, int] | None:
-            kept = self._find(connection, key)
-            if kept is None:
-                return None
-            try:
-                fd = os.open(self._absolute(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except OSError:
-                return None
-            if state_of(kept, os.fstat(fd)) is State.SAME:
-                return kept, fd
-            os.close(fd)
-            return None
+        def step(connection: Connection) -> list[tuple[Kept, int] | None]:
+            paths = [self._path(key) for key in keys]
+            kept_at = _find(connection, [path for path in paths if path])
+            return [self._open(kept_at.get(path), path) for path in paths]
 
         return await self._index.read(step)
+
+    def _path(self, key: str) -> bytes:
+        try:
+            return self._origin.path(key)
+        except ValueError:
+            return b""
+
+    def _open(self, kept: Kept | None, path: bytes) -> tuple[Kept, int] | None:
+        if kept is None:
+            return None
+        try:
+            fd = os.open(self._under + path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        if state_of(kept, os.fstat(fd)) is State.SAME:
+            return kept, fd
+        os.close(fd)
+        return None
 
     async def reserve(self, entries: Sequence[Entry]) -> Reserved:
         """Ask for room for files that are to come; what nobody needs who runs goes for them, oldest first.
@@ -167,31 +191,35 @@ class Shelf:
     async def land(self, landed: Sequence[Landed]) -> None:
         """Put down files that have just been given their names; this job needs them.
 
-        Their room is held then, no longer reserved.
+        Their room is held then, no longer reserved. What lands while others are put down goes together.
         """
+        self._landed += landed
+        async with self._landing:
+            together, self._landed = self._landed, []
+            for some in _batches(together):
+                await self._index.write(partial(self._land, some))
 
-        def step(connection: Connection) -> None:
-            now_ns = time.time_ns()
-            for entry, digest in landed:
-                self._land(connection, entry, digest, now_ns)
-
-        await self._index.write(step)
-
-    def _land(self, connection: Connection, entry: Entry, digest: str, now_ns: int) -> None:
-        path = self._origin.path(entry.key)
-        found = lstat(self._absolute(entry.key))
-        if found is None or found.st_size != entry.size:
-            return  # somebody else is at it; the next look tells
+    def _land(self, landed: Sequence[Landed], connection: Connection) -> None:
+        now_ns, holder, text = time.time_ns(), self._index.holder, self._origin.text
+        values: list[object] = []
+        paths = []
+        for entry, digest in landed:
+            path = self._origin.path(entry.key)
+            found = lstat(self._under + path)
+            if found is None or found.st_size != entry.size:
+                continue  # somebody else is at it; the next look tells
+            paths.append(path)
+            values += (path, entry.size, entry.etag, entry.version, entry.mtime_ns, digest)
+            values += (identity_of(found), found.st_ctime_ns, text, now_ns)
+        if not paths:
+            return
+        these = f"path IN ({_places(paths)})"
+        rows = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(paths))
         connection.execute(
-            "DELETE FROM reservation WHERE holder = ? AND path = ?", (self._index.holder, path)
+            f"DELETE FROM reservation WHERE holder = ? AND {these}", (holder, *paths)
         )
-        pins = (entry.size, entry.etag, entry.version, entry.mtime_ns, digest)
-        made = (identity_of(found), found.st_ctime_ns, self._origin.text, now_ns)
-        connection.execute(_LAND, (path, *pins, *made))
-        connection.execute(
-            "INSERT OR IGNORE INTO mark SELECT file_id, ? FROM file WHERE path = ?",
-            (self._index.job_id, path),
-        )
+        connection.execute(_LAND.format(rows=rows), values)
+        connection.execute(f"{_MARK} WHERE {these}", (self._index.job_id, *paths))
 
     def release(self, entries: Sequence[Entry]) -> None:
         """Give back the room of what has not landed; it is done soon. What came and was not put down goes."""
@@ -207,8 +235,10 @@ class Shelf:
         def step(connection: Connection) -> tuple[int, list[int]]:
             self._warden.bury(connection)
             going, needed = [], []
-            for place, entry in enumerate(entries):
-                kept = self._find(connection, entry.key)
+            paths = [self._origin.path(entry.key) for entry in entries]
+            kept_at = _find(connection, paths)
+            for place, path in enumerate(paths):
+                kept = kept_at.get(path)
                 if kept is None:
                     continue
                 others = connection.execute(
@@ -216,7 +246,6 @@ class Shelf:
                     (kept.number, self._index.job_id),
                 ).fetchone()
                 if others is None:
-                    path = self._origin.path(entry.key)
                     going.append(Candidate(kept.number, path, kept.size, 0))
                 else:
                     needed.append(place)
@@ -257,8 +286,23 @@ class Shelf:
 
         return await self._index.write(step)
 
-    def _absolute(self, key: str) -> bytes:
-        return os.path.join(self._index.directory, self._origin.path(key))
+
+def _find(connection: Connection, paths: Sequence[bytes]) -> dict[bytes, Kept]:
+    found = {}
+    for some in _batches(paths):
+        query = f"SELECT path, {KEPT} FROM file WHERE path IN ({_places(some)})"
+        for path, *kept in connection.execute(query, some):
+            found[path] = Kept(*kept)
+    return found
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), BATCH_ROWS):
+        yield values[start : start + BATCH_ROWS]
 
 
 def _digest_of(path: bytes, kept: Kept) -> str:

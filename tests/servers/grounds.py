@@ -10,12 +10,13 @@ from mover.filtering import Selection
 from mover.prewarm.model import Piece, WarmSpec
 from mover.prewarm_caches import open_cache
 from mover.prewarm_places import Ground
+from transports.decorator import bare
 from transports.location import parse_location
 from transports.opening import TransportPolicy, decorate, open_transport
 from transports.record import Log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from mover.prewarm_places import Place
     from transports.base import Transport
@@ -30,6 +31,7 @@ class Yard:
     environment: Mapping[str, str] = field(default_factory=dict)
     log: Log = field(default_factory=Log)
     notes: list[str] = field(default_factory=list)
+    dress: Callable[[Transport], Transport] = bare
 
     @contextlib.asynccontextmanager
     async def ground(
@@ -38,14 +40,14 @@ class Yard:
         async with contextlib.AsyncExitStack() as stack:
 
             async def open_source(location: str) -> Transport:
-                bare = await open_transport(
+                opened = await open_transport(
                     parse_location(location),
                     side="source",
                     environment=self.environment,
                     links="skip",
                 )
-                stack.push_async_callback(bare.close)
-                return decorate(bare, TransportPolicy(log=self.log))
+                stack.push_async_callback(opened.close)
+                return decorate(self.dress(opened), TransportPolicy(log=self.log))
 
             async def take(_size: int) -> None: ...
 
