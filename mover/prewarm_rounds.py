@@ -305,11 +305,17 @@ class RoundRunner:
         self, target: int, nodes: Sequence[str], pieces: list[Piece], nature: Nature
     ) -> None:
         # Where nodes can take it from each other the first one fetches it, and hands it on.
-        runs = [(nodes[0], list(nodes[1:]))] if nature.shares else [(node, []) for node in nodes]
+        hands_on = nature.shares and self._reads
+        runs = [(nodes[0], list(nodes[1:]))] if hands_on else [(node, []) for node in nodes]
         for node, others in runs:
             self._planned.waiting.append(self._shard(target, node, others, pieces))
         if len(self._planned.waiting) >= BATCH_TASKS:
             await self._flush()
+
+    @property
+    def _reads(self) -> bool:
+        """Whether what this round finds missing is read."""
+        return self._spec.wish is Wish.WARM and self._task.number < self._spec.attempts
 
     def _shard(self, target: int, node: str, others: list[str], pieces: list[Piece]) -> NewTask:
         shard = WarmShard(
@@ -317,7 +323,7 @@ class RoundRunner:
             round=self._task.number,
             pieces=pieces,
             node=node,
-            reads=self._spec.wish is Wish.WARM and self._task.number < self._spec.attempts,
+            reads=self._reads,
             others=others,
         )
         return shard_task(shard)
