@@ -19,13 +19,14 @@ TOKEN: Final = "peer-token"
 class WarmGround:
     """What the tasks of one prewarm share in one process.
 
-    ``opens`` opens a target's place; ``live`` counts what this process has done, for progress only.
+    ``opens`` opens a target's place; ``progressed`` is set when a shard has come to its end here; ``live`` counts what this process has done, for progress only.
     """
 
     spec: WarmSpec
     node: str
     live: Tally
     opens: Callable[[str], Awaitable[Place]]
+    progressed: asyncio.Event = field(default_factory=asyncio.Event)
     _places: dict[int, Place] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 

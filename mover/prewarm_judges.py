@@ -4,7 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed
+from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, Whole
 
 CUT_BYTES = 256 * 1024 * 1024
 """Large files are cut into pieces of so much, where the judge can tell of parts of a file."""
@@ -22,6 +22,10 @@ class MountJudge(ABC):
     @abstractmethod
     def look(self, pieces: Sequence[Piece], stop: threading.Event) -> Look:
         """How much of these pieces is resident."""
+
+    def look_whole(self, root: str, stop: threading.Event) -> Whole | None:
+        """The same of all that is below a directory; None where that is no cheaper, as here."""
+        return None
 
     @abstractmethod
     def evict(self, pieces: Sequence[Piece], stop: threading.Event) -> Warmed:

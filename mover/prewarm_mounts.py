@@ -12,7 +12,7 @@ from typing import Final
 from mover.beside import running_beside
 from mover.errors import Rejected
 from mover.prewarm.juicefs import Facts, Unreadable
-from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, WarmSpec
+from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, WarmSpec, Whole
 from mover.prewarm.mounts import Mount, mount_of, natural_judge
 from mover.prewarm.yielding import Yielder
 from mover.prewarm_faults import MountFaults, MountGone, mounts_now
@@ -77,6 +77,11 @@ class MountPlace(Place):
         if self._judge is None:
             return Look(sum(piece.size for piece in pieces), None)
         return await self._threads.run_long(self._judge.look, pieces)
+
+    async def look_whole(self) -> Whole | None:
+        if self._judge is None or self._name:
+            return None
+        return await self._threads.run_long(self._judge.look_whole, self._root)
 
     async def warm(
         self, pieces: Sequence[Piece], *, holders: Sequence[str] = (), again: bool = False

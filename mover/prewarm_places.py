@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, WarmSpec
+from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, WarmSpec, Whole
 from mover.selecting import Selector
 from transports.base import Transport
 from transports.model import Entry
@@ -86,6 +86,13 @@ class Place(ABC):
         May call missing what is resident, because to read that costs little.
         """
         return await self.look(pieces)
+
+    async def look_whole(self) -> Whole | None:
+        """Look at all that is below the target at once, where that costs less than looks at its files.
+
+        It sees what is there now, whatever the selection. None where there is no such look, as here.
+        """
+        return None
 
     @abstractmethod
     async def warm(

@@ -10,6 +10,7 @@ import json
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
@@ -39,6 +40,9 @@ T = TypeVar("T")
 WAIT_S: Final = 0.1
 WAIT_MAX_S: Final = 0.5
 """How often a round looks whether all else is done: soon at first, half a second apart in long jobs."""
+
+FINISHING_S: Final = 0.01
+"""From the end of a task to its being settled in the queue: a step or two of it."""
 
 BATCH_TASKS: Final = 50
 """Shards that are enqueued in one step."""
@@ -96,6 +100,7 @@ class RoundRunner:
         self._nodes = Nodes(spec=ground.spec, store=store)
         self._planned = Planned()
         self._part = Part()
+        self._is_cold = False
 
     async def run(self) -> Outcome:
         """Walk and enqueue, or end the job. A cancel leaves what was enqueued; the next run adds the rest.
@@ -117,6 +122,10 @@ class RoundRunner:
             if number > self._last_round or await self._is_enough(number - 1):
                 return self._done(Tally(), round_=number - 1)
             await self._patiently(lambda: self._store.set_control(ROUND, str(number).encode()))
+        if (seen := await self._look_whole(nodes)) is not None:
+            return Outcome(
+                disposition=Done(), result=encode_result(seen), follow_ups=self._next_round()
+            )
         await self._walk(nodes)
         result = TaskResult(
             tally=self._planned.tally,
@@ -155,7 +164,11 @@ class RoundRunner:
                     await self._store.record(
                         f"{names} left; {settled} tasks settled", now_s=time.time()
                     )
-            await asyncio.sleep(pause_s)
+            self._ground.progressed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._ground.progressed.wait()
+                await asyncio.sleep(FINISHING_S)
             pause_s = min(pause_s * 1.2, WAIT_MAX_S)
 
     async def _is_enough(self, number: int) -> bool:
@@ -170,6 +183,52 @@ class RoundRunner:
         )
         # Round 0 looks before it reads, so what it saw missing has been read since.
         return seen.is_full or (number > 0 and seen.reaches(self._spec.min_percent))
+
+    # --- One look at everything ---
+
+    async def _look_whole(self, nodes: Sequence[str]) -> TaskResult | None:
+        """The result of a round that one look has ended, because all is resident; None: walk.
+
+        Where the look sees nothing resident it saves the shards theirs.
+        """
+        if not self._may_look_whole(nodes):
+            return None
+        number, node = self._task.number, self._ground.node
+        known = await self._planned_before() if number else None
+        rows: list[Residence] = []
+        for target in range(len(self._spec.targets)):
+            place = await self._ground.place(target)
+            whole = await place.look_whole()
+            if whole is None or not whole.is_full:
+                is_only = number == 0 and len(self._spec.targets) == 1
+                self._is_cold = is_only and whole is not None and whole.resident_bytes == 0
+                return None
+            rows.append(_full(node, place.nature, whole.files, whole.bytes))
+        files, size = sum(row.files for row in rows), sum(row.bytes for row in rows)
+        if known is not None:
+            if files != known.planned_objects:
+                return None  # the dataset has changed since it was walked
+            size = known.planned_bytes
+            rows = [_full(node, place.nature, files, size)]
+            return TaskResult(tally=Tally(), round=number, residency=rows)
+        tally = Tally(planned_objects=files, planned_bytes=size, skipped_objects=files)
+        self._ground.live.add(tally)
+        return TaskResult(tally=tally, residency=rows)
+
+    def _may_look_whole(self, nodes: Sequence[str]) -> bool:
+        """Whether a look at all of a target, on this node, is a look at the job."""
+        spec = self._spec
+        is_here = list(nodes) == [self._ground.node]
+        asks = self._task.number == 0 and spec.metadata is not Metadata.NO
+        is_all = spec.selection.takes_everything and not self._part.why
+        return is_here and is_all and not asks and spec.wish is not Wish.EVICT
+
+    async def _planned_before(self) -> Tally:
+        """What round 0 has planned."""
+        tally = Tally()
+        async for result in round_results(self._store, 0):
+            tally.add(result.tally)
+        return tally
 
     # --- The walk ---
 
@@ -324,6 +383,7 @@ class RoundRunner:
             pieces=pieces,
             node=node,
             reads=self._reads,
+            looked=self._is_cold,
             others=others,
         )
         return shard_task(shard)
@@ -356,6 +416,19 @@ def shard_task(shard: WarmShard) -> NewTask:
         weight=sum(piece.size for piece in shard.pieces),
         key=f"warm-{shard.round}-{digest}",
         pool=node_pool(shard.node),
+    )
+
+
+def _full(node: str, nature: Nature, files: int, size: int) -> Residence:
+    return Residence(
+        node=node,
+        files=files,
+        bytes=size,
+        resident_files=files,
+        resident_bytes=size,
+        judge=nature.judge,
+        certainty=nature.certainty,
+        where=nature.where,
     )
 
 

@@ -136,6 +136,18 @@ class Look(NamedTuple):
     missing: Sequence[Piece] = ()
 
 
+class Whole(NamedTuple):
+    """What one look at all that is below a target saw. Bytes are the cache's own count, not the files' sizes."""
+
+    files: int
+    bytes: int
+    resident_bytes: int
+
+    @property
+    def is_full(self) -> bool:
+        return self.resident_bytes >= self.bytes
+
+
 @dataclass(slots=True, kw_only=True)
 class Residence:
     """How much of what a job wants is in the cache of one node, in one round.
@@ -191,7 +203,8 @@ class Round:
 class WarmShard:
     """Pieces of one target that one node looks at and reads as one unit.
 
-    ``target`` counts from 0. Unless it ``reads`` it only looks. ``others`` are nodes that shall have the pieces
+    ``target`` counts from 0. Unless it ``reads`` it only looks; ``looked`` says that nothing of it was resident a
+    moment ago, so that there is nothing to look for. ``others`` are nodes that shall have the pieces
     too, and take them from the ``holders`` (addresses) if they can.
     """
 
@@ -200,5 +213,6 @@ class WarmShard:
     pieces: list[Piece]
     node: str = ""
     reads: bool = True
+    looked: bool = False
     others: list[str] = field(default_factory=list)
     holders: list[str] = field(default_factory=list)
