@@ -215,6 +215,10 @@ class JuiceMount:
         self._run("warmup", f"--threads={threads}", *map(str, paths or (self.path,)))
         return time.monotonic() - began_s
 
+    def evict(self, *paths: Path) -> None:
+        """Let JuiceFS free what its cache has of these paths."""
+        self._run("warmup", "--evict", *map(str, paths or (self.path,)))
+
     def stop(self) -> None:
         """Unmount, and remove all that was made here but the objects. Repeatable."""
         self.kill()

@@ -35,9 +35,9 @@ class Gate:
 
     @property
     def limit(self) -> int:
-        """How many slots there are now, at least one."""
+        """How many slots there are now; a ceiling leaves at least one."""
         ceiling = self.yielder.ceiling if self.yielder else float(self.climber.most)
-        return max(1, min(self.climber.readers, int(ceiling)))
+        return min(self.climber.readers, max(1, int(ceiling)))
 
     @property
     def taken(self) -> int:

@@ -36,8 +36,10 @@ BATCH_BYTES: Final = 64 * 1024 * 1024
 YIELDING_FILES: Final = 16
 """In smaller ones where others may ask for the mount: a batch on its way cannot be slowed down."""
 
-TOUCHERS_START: Final = 4
 TOUCHERS_MAX: Final = 32
+IDLE_MIN: Final = 0.15
+"""Touches are only tried where this share of the processors' time is idle: they take more of it."""
+
 TOUCH_BLOCKS: Final = 4
 """Blocks that one hop to a thread touches."""
 
@@ -54,10 +56,12 @@ class Tools:
     ground: Ground
     yielder: Yielder | None
 
-    def gate(self, *, start: int, most: int) -> Gate:
+    def gate(self, *, start: int, most: int, least: int = 1) -> Gate:
         """Slots whose number begins with ``start``."""
         limited = self.ground.limited
-        return Gate(Climber(start=start, most=most), self.yielder, lambda: not limited())
+        return Gate(
+            Climber(start=start, most=most, least=least), self.yielder, lambda: not limited()
+        )
 
 
 class Puller(ABC):
@@ -109,9 +113,11 @@ class JuicePuller(Puller):
         self._mount = mount
         self._block_bytes = block_bytes
         self._loads = tools.gate(start=LOADERS_START, most=READERS_MAX)
-        self._touches = tools.gate(start=TOUCHERS_START, most=TOUCHERS_MAX)
+        # None at first: where many files come at once, or the machine is the limit, they only cost.
+        self._touches = tools.gate(start=0, most=TOUCHERS_MAX, least=0)
+        self._large = 0
         self.gates = (self._loads, self._touches)
-        self._counts = (0, 0)
+        self._counts = (0, 0, 0, 0)
         self._counted_s = 0.0
 
     async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
@@ -148,11 +154,18 @@ class JuicePuller(Puller):
         # The loader is at the first run already.
         runs = list(parts_of(piece, TOUCH_BLOCKS * self._block_bytes))[:0:-1]
 
-        async def touch() -> None:
-            await for_each(runs, self._touch, workers=TOUCHERS_MAX)
+        async def beside(run: Piece) -> None:
+            await self._touch(run, self._touches)
 
-        async with running_beside(touch):
-            return await self._load([piece], 1)
+        async def touch() -> None:
+            await for_each(runs, beside, workers=TOUCHERS_MAX)
+
+        self._large += 1
+        try:
+            async with running_beside(touch):
+                return await self._load([piece], 1)
+        finally:
+            self._large -= 1
 
     async def _pull_slowly(self, piece: Piece) -> Warmed:
         """Block by block as the rates and others allow, and then the loader for what was dropped."""
@@ -161,14 +174,14 @@ class JuicePuller(Puller):
 
             async def touch(part: Piece) -> None:
                 await self._tools.ground.take(part.size)
-                await self._touch(part)
+                await self._touch(part, self._loads)
 
             await for_each(parts, touch, workers=TOUCHERS_MAX)
         async with self._loads.slots():
             return await self._tools.threads.run_long(self._loader.load, [piece], 1)
 
-    async def _touch(self, run: Piece) -> None:
-        async with self._touches.slots():
+    async def _touch(self, run: Piece, gate: Gate) -> None:
+        async with gate.slots():
             touch = self._tools.reader.touch
             await self._tools.threads.run_long(touch, [run], self._block_bytes)
 
@@ -182,21 +195,37 @@ class JuicePuller(Puller):
                 continue  # another call of this place has just looked
             self._counted_s = now_s
             before, self._counts = self._counts, await self._tools.threads.run(self._count)
-            fetched, dropped = (new - old for new, old in zip(self._counts, before, strict=True))
+            fetched, dropped, idle, all_time = (
+                new - old for new, old in zip(self._counts, before, strict=True)
+            )
             if elapsed_s < 2 * WINDOW_S and not self._tools.ground.limited():
-                self._measured(fetched / elapsed_s, dropped)
+                self._measured(fetched / elapsed_s, dropped, idle >= IDLE_MIN * all_time)
 
-    def _measured(self, rate: float, dropped: int) -> None:
+    def _measured(self, rate: float, dropped: int, has_idle: bool) -> None:
         touches = self._touches
-        if touches.taken == 0:
+        if self._large == 0:
             self._loads.measured(rate)
         elif dropped > 0:
             touches.climber.flooded()
-        else:
+        elif has_idle or touches.limit > 0:
             touches.measured(rate)
 
-    def _count(self) -> tuple[int, int]:
-        return self._mount.stat(_FETCHED) or 0, self._mount.stat(_DROPPED) or 0
+    def _count(self) -> tuple[int, int, int, int]:
+        """Bytes fetched and blocks dropped by the mount; the machine's idle time and all its time."""
+        fetched, dropped = (self._mount.stat(name) or 0 for name in (_FETCHED, _DROPPED))
+        idle, all_time = processor_times()
+        return fetched, dropped, idle, all_time
+
+
+def processor_times() -> tuple[int, int]:
+    """The idle time of all processors and all their time, in the kernel's ticks; zeros where not told."""
+    try:
+        with open("/proc/stat") as lines:
+            times = [int(each) for each in lines.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return 0, 0
+    # Waiting for disks (the fifth) is idle, too.
+    return sum(times[3:5]), sum(times)
 
 
 async def for_each(jobs: Iterable[T], run: Callable[[T], Awaitable[None]], *, workers: int) -> None:

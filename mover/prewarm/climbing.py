@@ -10,20 +10,24 @@ LOSS_MAX: Final = 0.03
 """A step down is kept where it costs less than this: readers that bring nothing are given back."""
 
 STEP: Final = 1.5
+FIRST: Final = 4
+"""The first step where there was no reader; one alone would be lost in the noise."""
+
 HOLD_WINDOWS: Final = 8
 
 
 class Climber:
-    """The number of readers, ``readers``, for what was measured; from 1 to ``most``.
+    """The number of readers, ``readers``, for what was measured; from ``least`` to ``most``.
 
     Tell it of each window of time in which all of its readers were busy. It climbs while that pays,
     goes back where it does not, rests there, and then tries both ways anew in turn.
     """
 
-    def __init__(self, *, start: int, most: int) -> None:
+    def __init__(self, *, start: int, most: int, least: int = 1) -> None:
         self.most = most
-        self.readers = min(max(start, 1), most)
-        self._known = 0
+        self.readers = min(max(start, least), most)
+        self._least = least
+        self._known = -1
         self._known_rate = 0.0
         self._rests = 0
         self._upward = True
@@ -34,7 +38,7 @@ class Climber:
             self._rests -= 1
             # What is known grows old: the mean forgets slowly.
             self._known_rate = (3 * self._known_rate + rate) / 4
-        elif self._known == 0 or self._known == self.readers or self._pays(rate):
+        elif self._known in (-1, self.readers) or self._pays(rate):
             self._known, self._known_rate = self.readers, rate
             self._step()
         else:
@@ -42,7 +46,7 @@ class Climber:
 
     def flooded(self) -> None:
         """What was read did not all stay: go down by half, and rest there."""
-        self.readers = max(1, self.readers // 2)
+        self.readers = max(self._least, self.readers // 2)
         self._known, self._rests, self._upward = self.readers, HOLD_WINDOWS, True
 
     def _pays(self, rate: float) -> bool:
@@ -50,16 +54,16 @@ class Climber:
             return self.readers < self._known or rate > 0
         gain = rate / self._known_rate - 1
         if self.readers > self._known:
-            return gain >= GAIN_MIN * (self.readers / self._known - 1)
+            return gain >= GAIN_MIN * (self.readers / max(self._known, 1) - 1)
         return gain >= -LOSS_MAX
 
     def _step(self) -> None:
         wanted = (
-            max(self.readers + 1, round(self.readers * STEP))
+            max(self.readers + 1, round(self.readers * STEP), FIRST if self.readers == 0 else 0)
             if self._upward
             else min(self.readers - 1, round(self.readers / STEP))
         )
-        wanted = min(max(wanted, 1), self.most)
+        wanted = min(max(wanted, self._least), self.most)
         if wanted == self.readers:
             self._rest()
         self.readers = wanted

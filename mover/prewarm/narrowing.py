@@ -47,7 +47,11 @@ class Narrowing:
         self._questions -= 1
         if told.is_all:
             self._resident_bytes += sum(piece.size for piece in group)
-        elif len(group) == 1 or told.resident_bytes <= 0 or self._questions < len(self._groups) + 2:
+        elif (
+            len(group) == 1
+            or told.resident_bytes <= 0
+            or self._questions < len(self._groups) + PARTS
+        ):
             self._resident_bytes += told.resident_bytes
             self._missing.extend(group)
         else:
