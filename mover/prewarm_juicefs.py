@@ -65,10 +65,12 @@ class JuiceMountPoint:
         with self._naming():
             return self._told(act, inodes, threads, stop)
 
-    def check_below(self, directory: str, *, threads: int, stop: threading.Event) -> Counted:
-        """Count all files below a directory: half the work of naming each. Raises as ``tell``."""
+    def tell_below(
+        self, act: Act, directory: str, *, threads: int, stop: threading.Event
+    ) -> Counted:
+        """The same with all files below a directory: half the work of naming each. Raises as ``tell``."""
         with self._naming():
-            return self._told(Act.CHECK, [os.stat(directory).st_ino], threads, stop)
+            return self._told(act, [os.stat(directory).st_ino], threads, stop)
 
     def _told(
         self, act: Act, inodes: Sequence[int], threads: int, stop: threading.Event
@@ -145,7 +147,7 @@ class JuiceJudge(MountJudge):
         return narrowing.look
 
     def look_whole(self, root: str, stop: threading.Event) -> Whole:
-        counted = self._mount.check_below(root, threads=CHECK_THREADS, stop=stop)
+        counted = self._mount.tell_below(Act.CHECK, root, threads=CHECK_THREADS, stop=stop)
         return Whole(counted.files, counted.bytes, counted.bytes - counted.missing_bytes)
 
     def evict(self, pieces: Sequence[Piece], stop: threading.Event) -> Warmed:
@@ -178,6 +180,14 @@ class JuiceLoader:
         if counted.files != len(pieces) or self._errors() != errors:
             self._blame(pieces, warmed, stop)
         return warmed
+
+    def load_below(self, directory: str, threads: int, stop: threading.Event) -> Warmed | None:
+        """Load all files below a directory. None where one failed: nobody says which."""
+        errors = self._errors()
+        counted = self._mount.tell_below(Act.LOAD, directory, threads=threads, stop=stop)
+        if self._errors() != errors:
+            return None
+        return Warmed(read_bytes=counted.bytes, read_files=counted.files)
 
     def missing(self, pieces: Sequence[Piece], stop: threading.Event) -> int:
         """How many bytes of these files are not in the cache."""

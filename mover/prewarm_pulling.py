@@ -73,6 +73,10 @@ class Puller(ABC):
     async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
         """Read them so that they become resident. ``again`` says that they were read before in vain."""
 
+    async def pull_below(self, directory: str) -> Warmed | None:
+        """Have all that is below a directory loaded at once; None where that cannot be done, as here."""
+        return None
+
 
 class PlainPuller(Puller):
     """Reads every byte that is asked for."""
@@ -137,6 +141,12 @@ class JuicePuller(Puller):
             await for_each(batches, load, workers=2)
             await for_each(large, pull_one, workers=READERS_MAX)
         return total
+
+    async def pull_below(self, directory: str) -> Warmed | None:
+        if self._tools.ground.limited() or self._tools.yielder is not None:
+            return None  # one message, once it is sent, cannot be slowed down
+        load = self._loader.load_below
+        return await self._tools.threads.run_long(load, directory, LOADERS_START)
 
     async def _load(self, batch: Sequence[Piece], threads: int) -> Warmed:
         if self._tools.ground.limited():

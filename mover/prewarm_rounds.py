@@ -28,6 +28,7 @@ from mover.prewarm.summing import Fullness
 from mover.prewarm_ground import WarmGround, shared_token
 from mover.prewarm_nodes import Nodes, TooFewNodes, round_task
 from mover.prewarm_places import Nature, Place
+from mover.prewarm_whole import HELD_FILES, WholeRound
 from mover.selecting import Selector
 from mover.settings import FLEET_POLICY
 from scheduler.model import Discard, Done, Lease, NewTask, Outcome
@@ -46,10 +47,6 @@ FINISHING_S: Final = 0.01
 
 BATCH_TASKS: Final = 50
 """Shards that are enqueued in one step."""
-
-HELD_FILES: Final = 200_000
-"""Files of a target that must fit which are kept from counting them to reading them: some 60 MB; more are
-listed twice."""
 
 PART: Final = "part"
 """Control of a prewarm that holds what of a dataset is read that does not fit, and why."""
@@ -101,6 +98,7 @@ class RoundRunner:
         self._planned = Planned()
         self._part = Part()
         self._is_cold = False
+        self._held: list[Sequence[Entry]] | None = None
 
     async def run(self) -> Outcome:
         """Walk and enqueue, or end the job. A cancel leaves what was enqueued; the next run adds the rest.
@@ -122,10 +120,12 @@ class RoundRunner:
             if number > self._last_round or await self._is_enough(number - 1):
                 return self._done(Tally(), round_=number - 1)
             await self._patiently(lambda: self._store.set_control(ROUND, str(number).encode()))
-        if (seen := await self._look_whole(nodes)) is not None:
+        whole = WholeRound(self._ground, self._store, self._task, full=not self._part.why)
+        if whole.may_be_one(nodes) and (result := await whole.run()) is not None:
             return Outcome(
-                disposition=Done(), result=encode_result(seen), follow_ups=self._next_round()
+                disposition=Done(), result=encode_result(result), follow_ups=self._next_round()
             )
+        self._is_cold, self._held = whole.is_cold, whole.held
         await self._walk(nodes)
         result = TaskResult(
             tally=self._planned.tally,
@@ -184,52 +184,6 @@ class RoundRunner:
         # Round 0 looks before it reads, so what it saw missing has been read since.
         return seen.is_full or (number > 0 and seen.reaches(self._spec.min_percent))
 
-    # --- One look at everything ---
-
-    async def _look_whole(self, nodes: Sequence[str]) -> TaskResult | None:
-        """The result of a round that one look has ended, because all is resident; None: walk.
-
-        Where the look sees nothing resident it saves the shards theirs.
-        """
-        if not self._may_look_whole(nodes):
-            return None
-        number, node = self._task.number, self._ground.node
-        known = await self._planned_before() if number else None
-        rows: list[Residence] = []
-        for target in range(len(self._spec.targets)):
-            place = await self._ground.place(target)
-            whole = await place.look_whole()
-            if whole is None or not whole.is_full:
-                is_only = number == 0 and len(self._spec.targets) == 1
-                self._is_cold = is_only and whole is not None and whole.resident_bytes == 0
-                return None
-            rows.append(_full(node, place.nature, whole.files, whole.bytes))
-        files, size = sum(row.files for row in rows), sum(row.bytes for row in rows)
-        if known is not None:
-            if files != known.planned_objects:
-                return None  # the dataset has changed since it was walked
-            size = known.planned_bytes
-            rows = [_full(node, place.nature, files, size)]
-            return TaskResult(tally=Tally(), round=number, residency=rows)
-        tally = Tally(planned_objects=files, planned_bytes=size, skipped_objects=files)
-        self._ground.live.add(tally)
-        return TaskResult(tally=tally, residency=rows)
-
-    def _may_look_whole(self, nodes: Sequence[str]) -> bool:
-        """Whether a look at all of a target, on this node, is a look at the job."""
-        spec = self._spec
-        is_here = list(nodes) == [self._ground.node]
-        asks = self._task.number == 0 and spec.metadata is not Metadata.NO
-        is_all = spec.selection.takes_everything and not self._part.why
-        return is_here and is_all and not asks and spec.wish is not Wish.EVICT
-
-    async def _planned_before(self) -> Tally:
-        """What round 0 has planned."""
-        tally = Tally()
-        async for result in round_results(self._store, 0):
-            tally.add(result.tally)
-        return tally
-
     # --- The walk ---
 
     async def _walk(self, nodes: Sequence[str]) -> None:
@@ -276,6 +230,8 @@ class RoundRunner:
         return self._spec.metadata is not Metadata.ONLY
 
     def _pages(self, place: Place, selector: Selector) -> AsyncIterator[Sequence[Entry]]:
+        if self._held is not None:  # of the one target that there is
+            return _given(self._held)
         return place.walk(selector, metadata=self._asks_for_attributes)
 
     async def _survey(
@@ -416,19 +372,6 @@ def shard_task(shard: WarmShard) -> NewTask:
         weight=sum(piece.size for piece in shard.pieces),
         key=f"warm-{shard.round}-{digest}",
         pool=node_pool(shard.node),
-    )
-
-
-def _full(node: str, nature: Nature, files: int, size: int) -> Residence:
-    return Residence(
-        node=node,
-        files=files,
-        bytes=size,
-        resident_files=files,
-        resident_bytes=size,
-        judge=nature.judge,
-        certainty=nature.certainty,
-        where=nature.where,
     )
 
 

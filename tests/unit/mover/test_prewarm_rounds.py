@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mover import prewarm_nodes, prewarm_rounds
+from mover import prewarm_nodes, prewarm_rounds, prewarm_whole
 from mover.filtering import Rule, Selection
 from mover.model import State
 from mover.prewarm import sharding
@@ -175,6 +175,7 @@ async def test_what_does_not_fit_is_said_before_anything_is_read(
     store: MemoryTaskStore, tmp_path: Path, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prewarm_rounds, "HELD_FILES", held)
+    monkeypatch.setattr(prewarm_whole, "HELD_FILES", held)
     cache = CacheInMemory(FILES, capacity_bytes=TOTAL // 2)
     report = await warmed(store, spec(), cache, tmp_path)
     assert not cache.reads
