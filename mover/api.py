@@ -310,7 +310,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
     Where a loop runs already in this thread (a notebook), the verb gets a thread of its own.
     """
-    from mover.wiring import run_loop
+    from mover.wiring_base import run_loop
 
     try:
         asyncio.get_running_loop()

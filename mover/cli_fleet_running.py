@@ -24,7 +24,7 @@ from mover.units import (
     parse_duration,
     parse_size,
 )
-from mover.wiring import run_loop
+from mover.wiring_base import run_loop
 from scheduler.signals import draining_on_signals
 from scheduler.store import LEASE_MAX_S
 

@@ -13,7 +13,7 @@ from mover.model import Report
 from mover.prewarm.model import WarmSpec
 from mover.queues import is_fleet
 from mover.stopping import Stop
-from mover.wiring import run_loop
+from mover.wiring_base import run_loop
 
 _JOB: Final = re.compile(r"[0-9a-f]{16}")
 

@@ -17,7 +17,7 @@ from mover.prewarm_report import WarmReport
 from mover.progress import Progress
 from mover.queues import is_fleet
 from mover.stopping import Stop
-from mover.wiring import run_loop
+from mover.wiring_base import run_loop
 from scheduler.signals import SignalLog, draining_on_signals
 
 T = TypeVar("T")

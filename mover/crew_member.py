@@ -14,7 +14,7 @@ from mover.jobs import JobDirectory
 from mover.prewarm.model import WarmSpec
 from mover.prewarm_running import local_policy
 from mover.settings import WORKER_POLICY
-from mover.wiring import open_queue, open_resources, run_loop
+from mover.wiring_base import open_queue, open_resources, run_loop
 from mover.wiring_works import open_work
 from scheduler.signals import draining_on_signals
 from scheduler.worker import Worker

@@ -35,7 +35,8 @@ from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES, FLEET_POLICY
 from mover.stopping import Stop
 from mover.units import Malformed, Timetable, parse_request_rate
 from mover.watching import Watcher, conclude_copy
-from mover.wiring import flat, run_copy
+from mover.wiring import run_copy
+from mover.wiring_base import flat
 from mover.wiring_peers import open_peers
 from mover.wiring_prewarm import run_prewarm
 from mover.wiring_works import open_work

@@ -23,7 +23,7 @@ from mover.progress import Monitor
 from mover.rating import Rates, open_rates
 from mover.stopping import Stop
 from mover.watching import Watcher
-from mover.wiring import flat, open_queue, open_resources
+from mover.wiring_base import flat, open_queue, open_resources
 from mover.workers import AUTO_MAX
 from scheduler.store import TaskStore
 from transports.base import Transport
