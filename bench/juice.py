@@ -215,6 +215,10 @@ class JuiceMount:
         self._run("warmup", f"--threads={threads}", *map(str, paths or (self.path,)))
         return time.monotonic() - began_s
 
+    def objects(self, path: Path) -> list[str]:
+        """The keys of the objects in the bucket that hold a file."""
+        return [word for word in self._run("info", str(path)).split() if "/chunks/" in word]
+
     def evict(self, *paths: Path) -> None:
         """Let JuiceFS free what its cache has of these paths."""
         self._run("warmup", "--evict", *map(str, paths or (self.path,)))

@@ -52,6 +52,11 @@ class MountFaults:
             return NotFound(show(path))
         return failure(error, show(path))
 
+    def check(self) -> None:
+        """Raise ``MountGone`` unless the same file system is mounted there as when the place was opened."""
+        if self._is_gone():
+            raise MountGone(show(self._root))
+
     def _is_gone(self) -> bool:
         try:
             os.stat(self._root)

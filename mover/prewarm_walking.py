@@ -80,6 +80,9 @@ class Walk:
                     leader.cancel()
                     return
             leader.cancel()
+        if failure is None:
+            # An unmounted directory looks like an empty one, and like one that is not denied.
+            await self._threads.run(self._faults.check)
         if failure is not None:  # raised here, since the group would wrap it as well
             raise failure
         if self._denied:
