@@ -45,6 +45,7 @@ def run_worker(
     parcels: str | None,
     parcels_at: str | None,
     parcels_room: str | None,
+    node: str,
     output: Output,
 ) -> int:
     """Work until told to leave; 0 when nothing was left half done. Raises ``MoverError``."""
@@ -78,6 +79,7 @@ def run_worker(
                 lease_s=lease_s,
                 exit_when_idle_s=idle_s,
                 parcels=keeping,
+                node=node,
                 note=_note,
                 stop=stop,
             )

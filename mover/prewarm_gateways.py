@@ -57,7 +57,7 @@ async def open_gateway(location: str, ground: Ground) -> Place:
     """
     spec = ground.spec
     if spec.judge not in _JUDGES:
-        raise ValueError(f"--judge {spec.judge} knows nothing of a gateway: header, timed or none")
+        raise ValueError(f"--residency {spec.judge} knows nothing of a gateway: header, timed or none")
     judge, certainty = _JUDGES[spec.judge]
     named = hit_header(spec.hit_header)
     parsed = parse_location(location)
@@ -277,7 +277,7 @@ class Gateway(Place):
             self.nature = replace(self.nature, certainty=Certainty.UNKNOWN)
             self._note(
                 f"{self.location} does not say what is in its cache: name the header that does"
-                " (--hit-header NAME=REGEX), or see how soon it answers (--judge timed)"
+                " (--hit-header NAME=REGEX), or see how soon it answers (--residency timed)"
             )
 
     async def _came_sooner(self, pieces: Sequence[Piece]) -> bool:

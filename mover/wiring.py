@@ -28,7 +28,7 @@ from mover.measuring import Gauge
 from mover.model import CopySpec, Report, State, Tally
 from mover.planning import Planner, Policy, count_action
 from mover.progress import Monitor
-from mover.rating import open_rates
+from mover.rating import RateWishes, open_rates
 from mover.rechecking import recheck
 from mover.resolving import End, Once, base_of, open_manifest, resolve, resolve_recorded
 from mover.running import Leader
@@ -144,7 +144,7 @@ async def open_job_ends(
 
 @asynccontextmanager
 async def open_resources(
-    spec: CopySpec,
+    spec: RateWishes,
     directory: JobDirectory,
     worker_id: str,
     concurrency: int | None,

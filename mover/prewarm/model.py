@@ -140,7 +140,8 @@ class Look(NamedTuple):
 class Residence:
     """How much of what a job wants is in the cache of one node, in one round.
 
-    ``files`` and ``bytes`` are what was looked at; ``unknown_bytes`` of it nobody can tell of.
+    ``files`` and ``bytes`` are what was looked at; ``unknown_bytes`` of it nobody can tell of. ``read_bytes``
+    were read then, ``origin_bytes`` and ``peer_bytes`` as in ``Warmed``.
     """
 
     node: str
@@ -149,6 +150,9 @@ class Residence:
     resident_files: int = 0
     resident_bytes: int = 0
     unknown_bytes: int = 0
+    read_bytes: int = 0
+    origin_bytes: int = 0
+    peer_bytes: int = 0
     judge: str = ""
     certainty: Certainty = Certainty.UNKNOWN
     where: str = ""
@@ -175,10 +179,12 @@ class Round:
 
     Round 0 reads what lacks. Each further one looks first, after all of the round before is done, and reads
     again while there are attempts left; the last only looks. ``now_s`` is when the job was submitted.
+    With a ``node`` it is that node's part of a round for attributes: it walks there and enqueues nothing.
     """
 
     number: int
     now_s: float
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,197 @@
+"""Fill a cache directory: room first, then copies by the engine's own copiers, all within one call."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from mover.beside import alone
+from mover.budget import ByteBudget
+from mover.copying import ShardCopier
+from mover.copying_large import ChunkCopier, assemble, open_object, pin
+from mover.copying_streamed import copy_streamed
+from mover.ends import Ends
+from mover.model import CopySpec, LargeObject, SmallShard, Tally
+from mover.prewarm.origins import Origin
+from mover.prewarm_landing import Landing
+from mover.prewarm_peers import PeerFirst, Peers
+from mover.prewarm_shelf import Shelf
+from mover.units import format_bytes
+from mover.uploading import abandon, abandon_late
+from transports.base import Transport
+from transports.errors import Changed, NoSpace, Transient, TransportError
+from transports.model import Entry
+
+LARGE_LANES = 2
+"""Large files under way in one call: the second moves its parts while the first is made durable."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Filled:
+    """What a fill came to. ``failures`` are (key, class of the error, one line for a person).
+
+    ``peer_bytes`` of the ``bytes`` came from other nodes.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    peer_bytes: int = 0
+    transient: list[Transient] = field(default_factory=list)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def fail(self, key: str, error: TransportError) -> None:
+        """Note a file that did not make it."""
+        if isinstance(error, Transient):
+            self.transient.append(error)
+        self.failures.append((key, type(error).__name__, str(error)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filler:
+    """Copies files of one origin into a cache directory. ``token`` names this process's unfinished files there.
+
+    ``peers`` is None where no other node is ever asked.
+    """
+
+    spec: CopySpec
+    origin: Origin
+    directory: Transport
+    shelf: Shelf
+    token: str
+    budget: ByteBudget
+    live: Tally
+    peers: Peers | None
+
+    async def fill(
+        self, entries: Sequence[Entry], source: Transport, *, holders: Sequence[str] = ()
+    ) -> Filled:
+        """Copy files from holders that have them, else from a source.
+
+        What there is no room for is a failure of its own.
+
+        A cancel leaves each file as it was or whole, and gives the room back. Raises ``TransportError`` where the
+        cache directory itself fails.
+        """
+        filled = Filled()
+        reserved = await self.shelf.reserve(entries)
+        if len(reserved.granted) < len(entries):
+            self._no_room(entries, set(reserved.granted), reserved.room_bytes, filled)
+        coming = {entries[place].key: entries[place] for place in reserved.granted}
+        try:
+            if holders and self.peers is not None:
+                peers = PeerFirst(source, self.peers, holders, coming)
+                await self._copy(coming, peers, source, filled)
+                filled.peer_bytes = min(filled.bytes, sum(peers.taken.values()))
+            else:
+                await self._copy(coming, source, source, filled)
+        finally:
+            self.shelf.release(list(coming.values()))
+        filled.failures = [_with_remedy(each) for each in filled.failures]
+        return filled
+
+    def _no_room(
+        self, entries: Sequence[Entry], granted: set[int], room_bytes: int, filled: Filled
+    ) -> None:
+        why = (
+            f"there was room for {format_bytes(room_bytes)} more, and all else in the cache directory"
+            " is needed by jobs that run"
+        )
+        for place, entry in enumerate(entries):
+            if place not in granted:
+                filled.fail(entry.key, NoSpace(f"{self.origin.text}{entry.key}", why))
+
+    async def _copy(
+        self, coming: dict[str, Entry], source: Transport, origin: Transport, filled: Filled
+    ) -> None:
+        landing = Landing(self.directory, self.shelf, self.origin, coming)
+        ends = Ends(
+            spec=self.spec,
+            source=source,
+            target=landing,
+            token=self.token,
+            budget=self.budget,
+            live=self.live,
+        )
+        entries = list(coming.values())
+        small = [entry for entry in entries if entry.size <= self.spec.split_bytes]
+        if small:
+            copier = ShardCopier(ends)
+            result = await alone(copier.run(SmallShard(copies=small, probes=[]), repeated=False))
+            filled.files += result.tally.copied_objects
+            filled.bytes += result.tally.copied_bytes
+            filled.transient += copier.transient.values()
+            filled.failures += [(each.key, each.error, each.detail) for each in result.failures]
+        waiting = iter([entry for entry in entries if entry.size > self.spec.split_bytes])
+        async with asyncio.TaskGroup() as crew:
+            for number in range(min(LARGE_LANES, len(entries) - len(small))):
+                lane = self._large_lane(ends, origin, waiting, coming, filled)
+                crew.create_task(lane, name=f"large-lane-{number}")
+
+    async def _large_lane(
+        self,
+        ends: Ends,
+        origin: Transport,
+        waiting: Iterator[Entry],
+        coming: dict[str, Entry],
+        filled: Filled,
+    ) -> None:
+        for entry in waiting:
+            try:
+                if isinstance(ends.source, PeerFirst):
+                    with suppress(TransportError):
+                        await copy_large(ends, entry)
+                        filled.files += 1
+                        filled.bytes += entry.size
+                        continue
+                    ends.source.taken.pop(entry.key, None)
+                size = await self._large(replace(ends, source=origin), entry, coming)
+            except TransportError as error:
+                filled.fail(entry.key, error)
+            else:
+                filled.files += 1
+                filled.bytes += size
+
+    async def _large(self, ends: Ends, entry: Entry, coming: dict[str, Entry]) -> int:
+        """Copy a large file, once more if it changed meanwhile; the bytes that were copied."""
+        try:
+            await copy_large(ends, entry)
+        except Changed:
+            fresh = (await ends.source.head(entry.key)).entry
+            reserved = await self.shelf.reserve([fresh])
+            if not reserved.granted:
+                raise
+            coming[entry.key] = entry = fresh
+            await copy_large(ends, fresh)
+        return entry.size
+
+
+def _with_remedy(failure: tuple[str, str, str]) -> tuple[str, str, str]:
+    key, error, detail = failure
+    if error != NoSpace.__name__:
+        return failure
+    return key, error, f"{detail}: raise --capacity, free some of the disk, or warm less"
+
+
+async def copy_large(ends: Ends, entry: Entry) -> None:
+    """Copy one file as parts, all of them here. Raises ``TransportError``; its upload is dropped then."""
+    info = await pin(ends, entry)
+    if not info.ranges or not ends.source.capabilities.ranges:
+        await copy_streamed(ends, entry, info, _unfenced)
+        return
+    chunks, assembly = await open_object(
+        ends, LargeObject(entry=entry), info, "", _unfenced, repeated=False
+    )
+    copier = ChunkCopier(ends, replace(chunks[0], last=chunks[-1].last))
+    try:
+        await copier.run(repeated=False)
+        await assemble(ends, assembly, copier.result.parts)
+    except asyncio.CancelledError:
+        await abandon_late(ends, entry.key, assembly.upload_id)
+        raise
+    except TransportError:
+        await abandon(ends, entry.key, assembly.upload_id)
+        raise
+
+
+async def _unfenced() -> None:
+    """Nobody else writes what this process has reserved under a token of its own."""

@@ -1,0 +1,373 @@
+"""A cache directory over real stores: filled once, found again, and never taken for more than it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mover.errors import Rejected
+from mover.prewarm.model import WarmSpec, Wish
+from tests.servers.grounds import Yard, pieces_of
+from transports.decorator import Decorator
+from transports.errors import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mover.prewarm.model import Warmed
+    from mover.prewarm_places import Place
+    from tests.servers.buckets import Bucket
+    from transports.base import Transport
+    from transports.model import Blob, ByteRange, Entry
+
+ANYBODY = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+
+LARGE_BYTES = 20 * 1024 * 1024
+
+
+def some_bytes(size: int, seed: int = 1) -> bytes:
+    return (seed.to_bytes(4, "big") + os.urandom(252)) * (size // 256) + b"x" * (size % 256)
+
+
+@pytest.fixture
+def yard(seaweed_bucket: Bucket) -> Yard:
+    return Yard(environment=seaweed_bucket.server.environment())
+
+
+def fill_bucket(bucket: Bucket, *, large: bool = True) -> dict[str, bytes]:
+    tree = {f"data/d{n % 3}/f{n:03}": some_bytes(1000 + n, n) for n in range(60)}
+    if large:
+        tree["data/large"] = some_bytes(LARGE_BYTES)
+    for key, body in tree.items():
+        bucket.put(key, body)
+    return tree
+
+
+def files_below(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and not path.relative_to(directory).parts[0].startswith(".mover")
+    }
+
+
+def stages_in(directory: Path) -> list[str]:
+    return [each.name for each in directory.iterdir() if each.name.startswith(".mover-stage")]
+
+
+async def test_a_cold_fill_and_a_run_right_after(
+    seaweed_bucket: Bucket, yard: Yard, tmp_path: Path
+) -> None:
+    tree = fill_bucket(seaweed_bucket)
+    spec = WarmSpec(
+        targets=(seaweed_bucket.location("data/"),), into=str(tmp_path), capacity_bytes=1 << 30
+    )
+    async with yard.cache(spec) as place:
+        pieces = await pieces_of(place)
+        assert len(pieces) == len(tree)
+        cold = await place.look(pieces)
+        assert (cold.resident_bytes, len(cold.missing)) == (0, len(tree))
+        warmed = await place.warm(cold.missing)
+        assert warmed.failures == []
+        assert warmed.read_files == len(tree)
+        assert warmed.read_bytes == warmed.origin_bytes == sum(map(len, tree.values()))
+        assert (await place.look(pieces)).missing == []
+    name = f"s3/{seaweed_bucket.name}"
+    assert files_below(tmp_path) == {f"{name}/{key}": body for key, body in tree.items()}
+    assert stages_in(tmp_path) == []
+    yard.log.take()
+    async with yard.cache(spec) as place:
+        pieces = await pieces_of(place)
+        assert (await place.look(pieces)).missing == []
+        again = await place.warm(pieces)
+        assert (again.read_bytes, again.failures) == (0, [])
+    assert {call.verb for call in yard.log.take()} == {"list"}
+
+
+def spec_of(origin: Path, cache: Path, capacity_bytes: int = 1 << 30, **wishes: object) -> WarmSpec:
+    return WarmSpec(
+        targets=(f"{origin}/",),
+        into=str(cache),
+        capacity_bytes=capacity_bytes,
+        **wishes,  # type: ignore[arg-type]
+    )
+
+
+def make_origin(directory: Path, count: int = 10, size: int = 1000) -> Path:
+    directory.mkdir()
+    for number in range(count):
+        (directory / f"f{number:02}").write_bytes(some_bytes(size, number))
+    return directory
+
+
+async def warm_all(place: Place) -> Warmed:
+    return await place.warm(await pieces_of(place))
+
+
+async def missing_in(place: Place) -> list[str]:
+    look = await place.look(await pieces_of(place))
+    return [piece.entry.key for piece in look.missing]
+
+
+def held_in(cache: Path) -> int:
+    return sum(len(body) for body in files_below(cache).values())
+
+
+def kept_in(cache: Path, origin: Path) -> list[str]:
+    under = cache / "file" / str(origin).lstrip("/")
+    return sorted(each.name for each in under.iterdir()) if under.is_dir() else []
+
+
+# -- what is resident ------------------------------------------------------------------------------
+
+
+async def test_what_is_damaged_behind_our_back_is_found(tmp_path: Path) -> None:
+    origin, cache = make_origin(tmp_path / "o", 6), tmp_path / "c"
+    async with Yard().cache(spec_of(origin, cache)) as place:
+        await warm_all(place)
+        under = cache / "file" / str(origin).lstrip("/")
+        (under / "f00").unlink()
+        (under / "f01").write_bytes(b"other")
+        # Written in place, size and time as before: only the change time tells.
+        found = (under / "f02").stat()
+        with (under / "f02").open("r+b") as file:
+            file.write(b"!")
+        os.utime(under / "f02", ns=(found.st_atime_ns, found.st_mtime_ns))
+        # Another owner, the same bytes.
+        (under / "f03").chmod(0o600)
+        (under / "f04").replace(under / "aside")
+        (under / "f04").symlink_to("aside")
+        assert await missing_in(place) == ["f00", "f01", "f02", "f04"]
+        warmed = await warm_all(place)
+        assert (warmed.read_files, warmed.failures) == (4, [])
+        assert await missing_in(place) == []
+        assert (under / "f02").read_bytes() == (origin / "f02").read_bytes()
+        assert not (under / "f04").is_symlink()
+
+
+async def test_what_changes_at_the_origin_is_read_again(tmp_path: Path) -> None:
+    origin, cache = make_origin(tmp_path / "o", 4), tmp_path / "c"
+    async with Yard().cache(spec_of(origin, cache, 4000)) as place:
+        await warm_all(place)
+        (origin / "f01").write_bytes(some_bytes(1000, 99))
+        assert await missing_in(place) == ["f01"]
+        # The directory is full: the old version goes for the new one.
+        warmed = await warm_all(place)
+        assert (warmed.read_files, warmed.failures) == (1, [])
+        assert files_below(cache) == {
+            f"file{each}": each.read_bytes() for each in sorted(origin.iterdir())
+        }
+
+
+async def test_a_single_object_and_names_that_no_directory_holds(
+    moto_bucket: Bucket, tmp_path: Path
+) -> None:
+    yard = Yard(environment=moto_bucket.server.environment())
+    for key in ("d/x", "d/a//b", "d/../up", "d/x/", "d/\u00e9"):
+        moto_bucket.put(key, b"of " + key.encode())
+    moto_bucket.put("d/marker/", b"")
+    spec = WarmSpec(targets=(moto_bucket.location("d/x"),), into=str(tmp_path))
+    async with yard.cache(spec) as place:
+        pieces = await pieces_of(place)
+        assert [piece.entry.key for piece in pieces] == ["x"]
+        assert (await place.warm(pieces)).read_files == 1
+    async with yard.cache(
+        WarmSpec(targets=(moto_bucket.location("d/"),), into=str(tmp_path))
+    ) as place:
+        warmed = await warm_all(place)
+        assert sorted((key, error) for key, error, _ in warmed.failures) == [
+            ("../up", "Invalid"),
+            ("a//b", "Invalid"),
+            ("x/", "Invalid"),
+        ]
+    under = f"s3/{moto_bucket.name}/d"
+    assert files_below(tmp_path) == {f"{under}/x": b"of d/x", f"{under}/é": "of d/é".encode()}
+
+
+# -- room ------------------------------------------------------------------------------------------
+
+
+async def test_more_than_fits_is_said_and_nothing_that_the_job_needs_goes(tmp_path: Path) -> None:
+    origin, cache = make_origin(tmp_path / "o", 10), tmp_path / "c"
+    async with Yard().cache(spec_of(origin, cache, 6500)) as place:
+        assert place.nature.capacity_bytes == 6500
+        warmed = await warm_all(place)
+        assert (warmed.read_files, warmed.read_bytes) == (6, 6000)
+        assert {error for _, error, _ in warmed.failures} == {"NoSpace"}
+        assert "--capacity" in warmed.failures[0][2]
+        assert len(await missing_in(place)) == 4
+        again = await warm_all(place)
+        assert (again.read_files, len(again.failures)) == (0, 4)
+        assert held_in(cache) == 6000
+
+
+async def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    old, new, cache = (
+        make_origin(tmp_path / "old", 5),
+        make_origin(tmp_path / "new", 3),
+        tmp_path / "c",
+    )
+    async with Yard().cache(spec_of(old, cache, 6000), job="first") as place:
+        pieces = await pieces_of(place)
+        for piece in reversed(pieces):
+            await place.warm([piece])
+    # The oldest by the index was read since, by somebody who does not know of the index.
+    read = cache / "file" / str(old).lstrip("/") / "f04"
+    later_ns = read.stat().st_mtime_ns + 10**15
+    os.utime(read, ns=(later_ns, read.stat().st_mtime_ns))
+    async with Yard().cache(spec_of(new, cache, 6000), job="second") as place:
+        assert place.nature.capacity_bytes == 6000
+        warmed = await warm_all(place)
+        assert warmed.failures == []
+    assert kept_in(cache, old) == ["f00", "f01", "f04"]
+    assert kept_in(cache, new) == ["f00", "f01", "f02"]
+
+
+async def test_what_a_job_that_runs_needs_stays(tmp_path: Path) -> None:
+    one, two, cache = (
+        make_origin(tmp_path / "one", 5),
+        make_origin(tmp_path / "two", 5),
+        tmp_path / "c",
+    )
+    async with Yard().cache(spec_of(one, cache, 6000), job="first") as first:
+        await warm_all(first)
+        async with Yard().cache(spec_of(two, cache, 6000), job="second") as second:
+            assert second.nature.capacity_bytes == 1000
+            warmed = await warm_all(second)
+            assert (warmed.read_files, len(warmed.failures)) == (1, 4)
+            assert await missing_in(first) == []
+            freed = await second.evict(await pieces_of(second))
+            assert (freed.read_bytes, freed.failures) == (1000, [])
+        async with Yard().cache(spec_of(one, cache, 6000, wish=Wish.EVICT), job="third") as third:
+            freed = await third.evict(await pieces_of(third))
+            assert (freed.read_bytes, {error for _, error, _ in freed.failures}) == (0, {"InUse"})
+    async with Yard().cache(spec_of(two, cache, 6000), job="second") as second:
+        assert second.nature.capacity_bytes == 6000
+        assert (await warm_all(second)).failures == []
+
+
+async def test_a_full_disk_is_said_with_what_to_do(
+    small_disk: Callable[[int], Path], tmp_path: Path
+) -> None:
+    disk = small_disk(8 * 1024 * 1024)
+    origin = make_origin(tmp_path / "o", 12, 1024 * 1024)
+    async with Yard().cache(spec_of(origin, disk / "c")) as place:
+        assert 6 << 20 < place.nature.capacity_bytes < 8 << 20
+        warmed = await warm_all(place)
+        assert warmed.read_files >= 6
+        assert {error for _, error, _ in warmed.failures} == {"NoSpace"}
+        freed = await place.evict(await pieces_of(place))
+        assert freed.read_bytes == warmed.read_bytes
+    assert files_below(disk / "c") == {}
+    assert [each.name for each in (disk / "c").iterdir()] == [".mover-cache"]
+
+
+class Hog(Decorator):
+    """An origin that is read while somebody else fills the disk."""
+
+    def __init__(self, inner: Transport, disk: Path) -> None:
+        super().__init__(inner)
+        self._disk = disk
+        self.full = False
+
+    async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
+        blobs = await super().read_small(entries)
+        self._fill()
+        return blobs
+
+    async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
+        await super().read_into(entry, span, buffer)
+        self._fill()
+
+    def _fill(self) -> None:
+        if self.full:
+            return
+        with contextlib.suppress(OSError), (self._disk / "hog").open("ab", buffering=0) as file:
+            while file.write(bytes(1 << 16)):
+                pass
+
+
+@pytest.mark.parametrize("sizes", [[100_000] * 8, [17 << 20]], ids=["small", "large"])
+async def test_a_disk_that_fills_meanwhile(
+    small_disk: Callable[[int], Path], tmp_path: Path, sizes: list[int]
+) -> None:
+    disk = small_disk(sum(sizes) * 2)
+    origin = tmp_path / "o"
+    origin.mkdir()
+    for number, size in enumerate(sizes):
+        (origin / f"f{number}").write_bytes(some_bytes(size, number))
+    hogs: list[Hog] = []
+
+    def dress(inner: Transport) -> Transport:
+        hogs.append(Hog(inner, disk))
+        return hogs[-1]
+
+    yard = Yard(dress=dress)
+    async with yard.cache(spec_of(origin, disk / "c")) as place:
+        warmed = await warm_all(place)
+        assert {error for _, error, _ in warmed.failures} == {"NoSpace"}
+        assert len(warmed.failures) + warmed.read_files == len(sizes)
+        assert "disk" in warmed.failures[0][2]
+        hogs[0].full = True
+        (disk / "hog").unlink()
+        assert (await warm_all(place)).failures == []
+        assert await missing_in(place) == []
+
+
+# -- freeing ---------------------------------------------------------------------------------------
+
+
+async def test_eviction_takes_what_was_put_there_and_nothing_else(tmp_path: Path) -> None:
+    origin, cache = make_origin(tmp_path / "o", 4), tmp_path / "c"
+    async with Yard().cache(spec_of(origin, cache)) as place:
+        await warm_all(place)
+    under = cache / "file" / str(origin).lstrip("/")
+    (under / "mine").write_bytes(b"a stranger's")
+    (under / "f00").unlink()
+    (under / "f00").write_bytes(b"a stranger's too")
+    async with Yard().cache(spec_of(origin, cache, wish=Wish.STATUS), job="look") as place:
+        assert await missing_in(place) == ["f00"]
+    async with Yard().cache(spec_of(origin, cache, wish=Wish.EVICT), job="evict") as place:
+        pieces = await pieces_of(place)
+        assert (await place.evict(pieces)).failures == []
+        assert (await place.evict(pieces)).read_bytes == 0
+    assert kept_in(cache, origin) == ["f00", "mine"]
+
+
+# -- what makes no sense ---------------------------------------------------------------------------
+
+
+async def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    origin, cache = make_origin(tmp_path / "o", 1), tmp_path / "c"
+    (tmp_path / "file").write_bytes(b"")
+    refused = [
+        spec_of(origin, cache, -1),
+        spec_of(origin, tmp_path / "file"),
+        spec_of(origin, tmp_path),
+        spec_of(origin, origin / "cache"),
+        spec_of(origin, tmp_path / "none", wish=Wish.STATUS),
+        WarmSpec(targets=(f"{origin}/",), into=""),
+        WarmSpec(targets=("s3://bucket/a//b/",), into=str(cache)),
+    ]
+    for spec in refused:
+        with pytest.raises(Rejected):
+            async with Yard(environment=ANYBODY).cache(spec):
+                pass
+    with pytest.raises(Rejected, match="--node"):
+        async with Yard().cache(spec_of(origin, tmp_path / "{node}"), node="../up"):
+            pass
+    async with Yard().cache(spec_of(origin, tmp_path / "{node}/c"), node="n7") as place:
+        assert place.nature.where == str(tmp_path / "n7/c")
+
+
+async def test_an_index_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    origin, cache = make_origin(tmp_path / "o", 1), tmp_path / "c"
+    (cache / ".mover-cache").mkdir(parents=True)
+    (cache / ".mover-cache/index").write_bytes(b"no database at all" * 100)
+    with pytest.raises(TransportError, match="remove the directory"):
+        async with Yard().cache(spec_of(origin, cache)):
+            pass
