@@ -74,7 +74,8 @@ class WarmRunner:
         place = await self._ground.place(task.target)
         if self._ground.spec.wish is Wish.EVICT:
             return await self._evict(place, task)
-        look = await place.look(task.pieces)
+        looks = place.glance if task.reads and task.round == 0 else place.look
+        look = await looks(task.pieces)
         row = _seen(task, place, look)
         result = TaskResult(tally=Tally(), round=task.round, residency=[row])
         follow_ups: list[NewTask] = []
@@ -87,7 +88,9 @@ class WarmRunner:
         return Outcome(disposition=Done(), result=encode_result(result), follow_ups=follow_ups)
 
     async def _read(self, place: Place, task: WarmShard, look: Look, result: TaskResult) -> None:
-        pieces = task.pieces if look.resident_bytes is None else look.missing
+        # What nobody can tell of was read in the first round, and is not read again for that.
+        unknown = look.resident_bytes is None
+        pieces = task.pieces if unknown and task.round == 0 else look.missing
         tally, row = result.tally, result.residency[0]
         if task.round == 0:
             tally.skipped_objects = len(_files(task.pieces)) - len(_files(pieces))

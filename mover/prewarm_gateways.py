@@ -57,7 +57,9 @@ async def open_gateway(location: str, ground: Ground) -> Place:
     """
     spec = ground.spec
     if spec.judge not in _JUDGES:
-        raise ValueError(f"--residency {spec.judge} knows nothing of a gateway: header, timed or none")
+        raise ValueError(
+            f"--residency {spec.judge} knows nothing of a gateway: header, timed or none"
+        )
     judge, certainty = _JUDGES[spec.judge]
     named = hit_header(spec.hit_header)
     parsed = parse_location(location)
