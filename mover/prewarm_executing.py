@@ -74,10 +74,7 @@ class WarmRunner:
         place = await self._ground.place(task.target)
         if self._ground.spec.wish is Wish.EVICT:
             return await self._evict(place, task)
-        if task.looked:
-            look = Look(sum(piece.size for piece in task.pieces), 0, task.pieces)
-        else:
-            look = await place.look(task.pieces)
+        look = await self._look(place, task)
         row = _seen(task, place, look)
         result = TaskResult(tally=Tally(), round=task.round, residency=[row])
         follow_ups: list[NewTask] = []
@@ -90,8 +87,18 @@ class WarmRunner:
         self._ground.progressed.set()
         return Outcome(disposition=Done(), result=encode_result(result), follow_ups=follow_ups)
 
+    async def _look(self, place: Place, task: WarmShard) -> Look:
+        """What is resident of a shard: before the first reading a glance will do."""
+        if task.looked:
+            return Look(sum(piece.size for piece in task.pieces), 0, task.pieces)
+        if task.reads and task.round == 0:
+            return await place.glance(task.pieces)
+        return await place.look(task.pieces)
+
     async def _read(self, place: Place, task: WarmShard, look: Look, result: TaskResult) -> None:
-        pieces = task.pieces if look.resident_bytes is None else look.missing
+        # What nobody can tell of was read in the first round, and is not read again for that.
+        unknown = look.resident_bytes is None
+        pieces = task.pieces if unknown and task.round == 0 else look.missing
         tally, row = result.tally, result.residency[0]
         if task.round == 0:
             tally.skipped_objects = len(_files(task.pieces)) - len(_files(pieces))
