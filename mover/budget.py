@@ -73,7 +73,8 @@ class ByteBudget:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._give(size)  # granted and cancelled in the same step
-            else:
+            elif (size, turn) in self._waiting:
+                # Not so where somebody who left in the same moment has passed it over.
                 self._waiting.remove((size, turn))
                 self._wake()
             raise

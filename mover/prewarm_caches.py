@@ -67,7 +67,7 @@ class CachePlace(Place):
         source, single = self._parts.source, self._parts.single
         if single:
             entry = (await source.head(single)).entry
-            if selector.wants(single, entry.size, entry.mtime_ns):
+            if selector.wants(single, max(entry.size, 0), entry.mtime_ns):
                 yield [entry]
             return
         async with closing_pages(source.list(selector.literal_prefix)) as pages:
@@ -77,7 +77,7 @@ class CachePlace(Place):
                     for entry in visible(page)
                     if entry.kind is Kind.OBJECT
                     and (entry.size or not entry.key.endswith("/"))
-                    and selector.wants(entry.key, entry.size, entry.mtime_ns)
+                    and selector.wants(entry.key, max(entry.size, 0), entry.mtime_ns)
                 ]
                 if wanted:
                     yield wanted
@@ -97,9 +97,9 @@ class CachePlace(Place):
     async def look(self, pieces: Sequence[Piece]) -> Look:
         """See the port. What is resident stays while this job runs, unless it only asks."""
         lacking = await self._lacking(pieces)
-        asked_bytes = sum(piece.size for piece in pieces)
+        asked_bytes = sum(max(piece.size, 0) for piece in pieces)
         missing = [piece for piece in pieces if piece.entry.key in lacking]
-        missing_bytes = sum(piece.size for piece in missing)
+        missing_bytes = sum(max(piece.size, 0) for piece in missing)
         return Look(asked_bytes, asked_bytes - missing_bytes, missing)
 
     async def _lacking(self, pieces: Sequence[Piece]) -> dict[str, Entry]:

@@ -386,7 +386,8 @@ class Limit(Decorator):
             if waiter.done() and not waiter.cancelled():
                 self.in_use -= 1  # it was handed over in the moment of the cancel: pass it on
                 self._wake()
-            else:
+            elif waiter in self._waiters:
+                # Not so where somebody who left in the same moment has passed it over.
                 self._waiters.remove(waiter)
             raise
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +15,7 @@ from mover.errors import Rejected
 from mover.prewarm.model import WarmSpec, Wish
 from tests.servers.grounds import Yard, pieces_of
 from transports.decorator import Decorator
-from transports.errors import TransportError
+from transports.errors import Transient, TransportError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 
     from mover.prewarm.model import Warmed
     from mover.prewarm_places import Place
+    from tests.conftest import ProxyFactory
     from tests.servers.buckets import Bucket
+    from tests.servers.http import HttpServer
     from transports.base import Transport
     from transports.model import Blob, ByteRange, Entry
 
@@ -316,6 +321,78 @@ async def test_a_disk_that_fills_meanwhile(
         (disk / "hog").unlink()
         assert (await warm_all(place)).failures == []
         assert await missing_in(place) == []
+
+
+async def test_a_cancelled_fill_gives_its_room_back(tmp_path: Path) -> None:
+    origin, cache = make_origin(tmp_path / "o", 200), tmp_path / "c"
+    async with Yard().cache(spec_of(origin, cache, 200_000)) as place:
+        for delay_s in (0.0, 0.02, 0.05, 0.1):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await warm_all(place)
+    with contextlib.closing(sqlite3.connect(cache / ".mover-cache/index")) as index:
+        assert index.execute("SELECT count(*) FROM reservation").fetchone() == (0,)
+        rows = index.execute("SELECT path, size FROM file").fetchall()
+        assert index.execute("SELECT held, reserved FROM tally").fetchone() == (1000 * len(rows), 0)
+    assert {os.fsdecode(path) for path, _ in rows} == set(files_below(cache))
+    assert stages_in(cache) == []
+
+
+# -- origins ---------------------------------------------------------------------------------------
+
+
+class Away(Decorator):
+    """An origin that lists and then is gone."""
+
+    async def read_small(self, entries: Sequence[Entry]) -> Sequence[Blob | TransportError]:
+        return [Unavailable(entry.key) for entry in entries]
+
+
+async def test_an_origin_that_is_away_is_no_failure_of_files(tmp_path: Path) -> None:
+    origin, cache = make_origin(tmp_path / "o"), tmp_path / "c"
+    async with Yard(dress=Away, retry=None).cache(spec_of(origin, cache, 10_000)) as place:
+        with pytest.raises(Transient):
+            await warm_all(place)
+    async with Yard().cache(spec_of(origin, cache, 10_000)) as place:
+        assert (await warm_all(place)).read_files == 10
+
+
+async def test_stores_of_one_name_are_not_taken_for_each_other(
+    seaweed_bucket: Bucket, yard: Yard, fault_proxy: ProxyFactory, tmp_path: Path
+) -> None:
+    tree = fill_bucket(seaweed_bucket, large=False)
+    elsewhere = fault_proxy(seaweed_bucket.server.endpoint_url).endpoint_url
+    one = WarmSpec(targets=(seaweed_bucket.location("data/"),), into=str(tmp_path))
+    other = replace(one, targets=(seaweed_bucket.location("data/", endpoint_url=elsewhere),))
+    async with yard.cache(one, job="one") as place:
+        assert (await warm_all(place)).read_files == len(tree)
+        with pytest.raises(Rejected, match="another endpoint"):
+            async with yard.cache(other, job="other"):
+                pass
+    # With nobody there who needs them, files with the etag of the listing are what they are.
+    async with yard.cache(other, job="other") as place:
+        assert await missing_in(place) == []
+
+
+async def test_an_http_server_as_the_origin(http_server: HttpServer, tmp_path: Path) -> None:
+    (http_server.root / "d/e").mkdir(parents=True)
+    (http_server.root / "d/e/a b").write_bytes(b"one")
+    (http_server.root / "d/x").write_bytes(b"two")
+    yard = Yard()
+    spec = WarmSpec(targets=(http_server.url("nginx", "d/"),), into=str(tmp_path))
+    async with yard.cache(spec) as place:
+        assert (await warm_all(place)).failures == []
+        assert await missing_in(place) == []
+    under = http_server.url("nginx", "d").replace("://", "/")
+    assert files_below(tmp_path) == {f"{under}/e/a b": b"one", f"{under}/x": b"two"}
+    # Without ranges a large file is read once through; without a size no room can be reserved.
+    body = some_bytes(17 << 20)
+    (http_server.root / "large").write_bytes(body)
+    for manner, failures in (("plain", []), ("chunked", ["Invalid"])):
+        spec = WarmSpec(targets=(http_server.url(manner, "large"),), into=str(tmp_path / manner))
+        async with yard.cache(spec) as place:
+            assert [error for _, error, _ in (await warm_all(place)).failures] == failures
+    assert list(files_below(tmp_path / "plain").values()) == [body]
 
 
 # -- freeing ---------------------------------------------------------------------------------------

@@ -14,12 +14,14 @@ from transports.decorator import bare
 from transports.location import parse_location
 from transports.opening import TransportPolicy, decorate, open_transport
 from transports.record import Log
+from transports.retry_policy import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from mover.prewarm_places import Place
     from transports.base import Transport
+    from transports.retry_policy import RetryPolicy
 
 TOKEN = "a secret of the tests, and of no use"
 
@@ -32,6 +34,7 @@ class Yard:
     log: Log = field(default_factory=Log)
     notes: list[str] = field(default_factory=list)
     dress: Callable[[Transport], Transport] = bare
+    retry: RetryPolicy | None = DEFAULT_POLICY
 
     @contextlib.asynccontextmanager
     async def ground(
@@ -47,7 +50,7 @@ class Yard:
                     links="skip",
                 )
                 stack.push_async_callback(opened.close)
-                return decorate(self.dress(opened), TransportPolicy(log=self.log))
+                return decorate(self.dress(opened), TransportPolicy(log=self.log, retry=self.retry))
 
             async def take(_size: int) -> None: ...
 

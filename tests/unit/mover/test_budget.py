@@ -78,3 +78,20 @@ async def test_buffers_have_the_size_asked_for_and_are_used_again() -> None:
     async with budget.buffer(7) as other:
         assert len(other) == 7
     assert budget.reserved_bytes == 0
+
+
+async def test_a_waiter_is_cancelled_in_the_moment_in_which_the_holder_leaves() -> None:
+    budget = ByteBudget(10)
+    forever = asyncio.Event()
+
+    async def hold() -> None:
+        async with budget.reserve(8):
+            await forever.wait()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(hold()) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()  # the first wakes the second, whose cancel it has not heard of yet
+    assert all(task.cancelled() for task in tasks)
+    assert budget.reserved_bytes == 0

@@ -244,3 +244,19 @@ async def test_work_is_bytes_and_calls() -> None:
 
 async def read(limit: Limit) -> None:
     await limit.read_into(entry("k"), ByteRange(0, 4), memoryview(bytearray(4)))
+
+
+async def test_a_waiter_is_cancelled_in_the_moment_in_which_the_holder_leaves() -> None:
+    limit = Limit(Scripted(), LimitPolicy.fixed(1))
+    forever = asyncio.Event()
+
+    async def hold() -> None:
+        await limit._held(forever.wait, 0)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(hold()) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()  # the first wakes the second, whose cancel it has not heard of yet
+    assert all(task.cancelled() for task in tasks)
+    assert limit.in_use == 0
