@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from bench.stores import SeaweedServer
 
 PART: Final = (
-    "--include=/bin/***",
+    "--include=/bin/",
+    "--include=/bin/weed",
     "--include=/lib/",
     "--include=/lib/python*/",
     "--include=/lib/python*/site-packages/",
-    "--include=/lib/python*/site-packages/[a-c]*/***",
+    "--include=/lib/python*/site-packages/a*/***",
     "--exclude=*",
 )
 """What of the dataset is put on the mount: a binary of more than 100 MB and some hundred small files."""
