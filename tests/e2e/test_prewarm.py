@@ -104,9 +104,7 @@ def test_a_mount_that_is_killed_is_waited_for(mover: Mover, seaweed: SeaweedServ
     with JuiceMount(seaweed, block_size_kib=1024) as mount:
         put_files(mount.path / "data", FILES)
         mount.cold()
-        process = mover.begin(
-            "prewarm", str(mount.path / "data"), "--limit", "4MiB/s", "--json"
-        )
+        process = mover.begin("prewarm", str(mount.path / "data"), "--limit", "4MiB/s", "--json")
         time.sleep(1.5)
         assert process.poll() is None
         mount.kill()
@@ -199,9 +197,7 @@ def test_an_origin_that_is_unwell_is_asked_again(
         (["--status", "0123456789abcdef"], "no job 0123456789abcdef"),
     ],
 )
-def test_nonsense_is_one_line_and_exit_2(
-    mover: Mover, arguments: list[str], words: str
-) -> None:
+def test_nonsense_is_one_line_and_exit_2(mover: Mover, arguments: list[str], words: str) -> None:
     done = mover.run("prewarm", *arguments)
     assert done.returncode == 2, done
     assert words in done.stderr
