@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.stores import SeaweedServer
-    from tests.conftest import ProxyFactory
     from tests.servers.buckets import Bucket
 
 OBJECTS = make_objects(200, seed=5, large={"large.bin": 20 * MIB})
@@ -79,7 +78,7 @@ def test_every_node_has_all_and_the_origin_is_read_once(
 
 
 def test_spread_puts_each_object_on_one_node_and_a_worker_may_die(
-    fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path, proxies: ProxyFactory
+    fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
     fill_bucket(seaweed_bucket, OBJECTS)
     doomed = fleet.start_worker("--node", "a", "--lease", "2s")

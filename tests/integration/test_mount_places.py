@@ -17,7 +17,7 @@ from mover.filtering import Selection
 from mover.prewarm.model import Certainty, Judge, Piece
 from mover.prewarm_mounts import open_mount
 from tests.contract.place_contract import entries, pieces, size_of
-from tests.servers.grounds import plain_ground
+from tests.servers.bare_grounds import plain_ground
 from tests.servers.juicefs import JuiceMount, cool, fuse_is_usable, put_files
 from transports.errors import Denied, Transient
 
