@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -265,30 +264,6 @@ async def test_a_gateway_forgets_nothing_and_knows_no_other_judges(
         with pytest.raises(ValueError, match="header|NAME=REGEX"):
             async with opened(location, **wishes):
                 pass
-
-
-@pytest.fixture
-def public_bucket(seaweed_bucket: Bucket) -> Bucket:
-    """A bucket that anybody may read: a signature does not survive a cache that leaves out ranges."""
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": "*",
-                "Action": ["s3:GetObject", "s3:ListBucket"],
-                "Resource": [
-                    f"arn:aws:s3:::{seaweed_bucket.name}",
-                    f"arn:aws:s3:::{seaweed_bucket.name}/*",
-                ],
-            }
-        ],
-    }
-    answer = seaweed_bucket.server.raw.call(
-        "PUT", f"/{seaweed_bucket.name}", query={"policy": ""}, body=json.dumps(policy).encode()
-    )
-    assert answer.status < 300, answer
-    return seaweed_bucket
 
 
 async def test_an_s3_gateway(public_bucket: Bucket, tmp_path: Path) -> None:
