@@ -73,11 +73,11 @@ class Filler:
         cache directory itself fails.
         """
         filled = Filled()
-        reserved = await self.shelf.reserve(entries)
-        if len(reserved.granted) < len(entries):
-            self._no_room(entries, set(reserved.granted), reserved.room_bytes, filled)
-        coming = {entries[place].key: entries[place] for place in reserved.granted}
         try:
+            reserved = await self.shelf.reserve(entries)
+            if len(reserved.granted) < len(entries):
+                self._no_room(entries, set(reserved.granted), reserved.room_bytes, filled)
+            coming = {entries[place].key: entries[place] for place in reserved.granted}
             if holders and self.peers is not None:
                 peers = PeerFirst(source, self.peers, holders, coming)
                 await self._copy(coming, peers, source, filled)
@@ -85,7 +85,7 @@ class Filler:
             else:
                 await self._copy(coming, source, source, filled)
         finally:
-            self.shelf.release(list(coming.values()))
+            self.shelf.release(entries)
         filled.failures = [_with_remedy(each) for each in filled.failures]
         return filled
 

@@ -8,7 +8,7 @@ missing, and never a file that nobody counts.
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Final, NamedTuple
 
 from mover.prewarm.evicting import Candidate, Room, admitted, victims
@@ -66,7 +66,10 @@ class Warden:
             room_bytes += _loose_bytes(connection)
         granted = admitted(sizes, room_bytes)
         lacking_bytes = sum(sizes[place] for place in granted) - left_bytes
-        going = victims(_candidates(connection), self._read_ns, lacking_bytes) if granted else []
+        going: list[Candidate] = []
+        if granted:
+            with contextlib.closing(_candidates(connection)) as candidates:
+                going = victims(candidates, self._read_ns, lacking_bytes)
         went_bytes = self.remove(connection, going)
         if went_bytes < lacking_bytes:
             room_bytes = self.room(connection).left
@@ -91,7 +94,11 @@ class Warden:
 
     def bury(self, connection: Connection) -> None:
         """Take back what processes had that are gone: room, strays of theirs, and marks of jobs without any."""
-        for holder in self._index.dead_holders(connection):
+        gone = (
+            "SELECT DISTINCT holder FROM reservation WHERE holder NOT IN (SELECT name FROM holder)"
+        )
+        closed = [holder for (holder,) in connection.execute(gone).fetchall()]
+        for holder in [*self._index.dead_holders(connection), *closed]:
             rows = connection.execute(
                 "SELECT path, at_ns FROM reservation WHERE holder = ?", (holder,)
             ).fetchall()
@@ -99,8 +106,10 @@ class Warden:
                 self._drop_stray(connection, path, at_ns)
             connection.execute("DELETE FROM reservation WHERE holder = ?", (holder,))
             connection.execute("DELETE FROM holder WHERE name = ?", (holder,))
-        connection.execute("DELETE FROM mark WHERE job_id NOT IN (SELECT job_id FROM holder)")
-        connection.execute("DELETE FROM job WHERE job_id NOT IN (SELECT job_id FROM holder)")
+        ended = "SELECT job_id FROM job WHERE job_id NOT IN (SELECT job_id FROM holder)"
+        for job in connection.execute(ended).fetchall():
+            connection.execute("DELETE FROM mark WHERE job_id = ?", job)
+            connection.execute("DELETE FROM job WHERE job_id = ?", job)
 
     def remove(self, connection: Connection, files: Sequence[Candidate]) -> int:
         """Remove files, their rows, and the directories that are empty then; the bytes that went.
@@ -162,7 +171,7 @@ def _loose_bytes(connection: Connection) -> int:
     return int(row[0])
 
 
-def _candidates(connection: Connection) -> Iterator[Candidate]:
+def _candidates(connection: Connection) -> Generator[Candidate, None, None]:
     for row in connection.execute(
         f"SELECT file_id, path, size, used_ns FROM file WHERE {_LOOSE} ORDER BY used_ns, path"
     ):

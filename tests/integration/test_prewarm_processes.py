@@ -173,7 +173,9 @@ async def test_killed_at_any_time_the_next_run_completes_it(
     kept = []
     for round_number in range(4):
         (filling,) = start(fillings, Filling(origins[0], cache, 40 << 20, "job", 40))
-        await asyncio.sleep(chance.uniform(0.02, 0.3))
+        while rows_in(cache) < 10 * (round_number + 1):
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(chance.uniform(0.0, 0.02))
         filling.process.send_signal(signal.SIGKILL)
         filling.process.wait()
         kept.append(rows_in(cache))
