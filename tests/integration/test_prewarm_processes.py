@@ -121,6 +121,7 @@ def check_index(cache: Path, *, holders: int = 0) -> None:
     assert (held, reserved) == (sum(rows.values()), 0)
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_directory_and_never_too_much(
     origins: list[Path], tmp_path: Path, fillings: list[Filling]
 ) -> None:
@@ -147,6 +148,7 @@ def test_two_processes_fill_one_directory_and_never_too_much(
     check_index(cache)
 
 
+@pytest.mark.slow
 def test_two_processes_of_one_job_share_its_files(
     origins: list[Path], tmp_path: Path, fillings: list[Filling]
 ) -> None:
