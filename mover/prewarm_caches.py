@@ -132,8 +132,8 @@ class CachePlace(Place):
         if filled.transient and not filled.files and len(filled.failures) == len(filled.transient):
             raise filled.transient[0]  # all of the origin is away, not some file of it
         warmed.read_files, warmed.read_bytes = filled.files, filled.bytes
-        warmed.peer_bytes = filled.peer_bytes
-        warmed.origin_bytes = filled.bytes - filled.peer_bytes
+        warmed.peer_bytes = min(filled.peer_bytes, filled.bytes)
+        warmed.origin_bytes = filled.bytes - warmed.peer_bytes
         warmed.failures += filled.failures
         return warmed
 
@@ -188,9 +188,7 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
     spec = ground.spec
     path = directory_of(spec.into, ground.node)
     if spec.capacity_bytes < 0:
-        raise Rejected(
-            f"--capacity {spec.capacity_bytes}: a cache directory holds one byte at least"
-        )
+        raise Rejected("--capacity: a cache directory holds one byte at least")
     target = parse_location(location)
     _refuse_overlap(target, path)
     is_new = spec.wish is Wish.WARM
