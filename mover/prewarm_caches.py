@@ -58,12 +58,17 @@ class CachePlace(Place):
         self.nature = nature
         self._parts = parts
         self._marks = ground.spec.wish is Wish.WARM
+        self._evicts = ground.spec.wish is Wish.EVICT
 
     # -- what there is -------------------------------------------------------------------------
 
     async def walk(self, selector: Selector, *, metadata: bool) -> AsyncIterator[Sequence[Entry]]:
         """See the port. What a directory cannot hold under its name comes too, for ``warm`` to refuse."""
         source, single = self._parts.source, self._parts.single
+        if self._evicts:
+            async for page in self._kept(selector):
+                yield page
+            return
         if single:
             entry = (await source.head(single)).entry
             if selector.wants(single, max(entry.size, 0), entry.mtime_ns):
@@ -80,6 +85,20 @@ class CachePlace(Place):
                 ]
                 if wanted:
                     yield wanted
+
+    async def _kept(self, selector: Selector) -> AsyncIterator[Sequence[Entry]]:
+        """What is here of the origin, whether that still has it or not."""
+        after, single = "", self._parts.single
+        while page := await self._parts.shelf.kept(after=after):
+            after = page[-1].key
+            wanted = [
+                entry
+                for entry in page
+                if entry.key == single
+                or (not single and selector.wants(entry.key, entry.size, entry.mtime_ns))
+            ]
+            if wanted:
+                yield wanted
 
     def _refusal(self, entry: Entry) -> str:
         """Why a file cannot be kept; "" when it can."""
@@ -141,9 +160,10 @@ class CachePlace(Place):
         entries = {piece.entry.key: piece.entry for piece in pieces}
         warmed = Warmed()
         for some in _batches([each for each in entries.values() if not self._refusal(each)]):
-            freed_bytes, needed = await self._parts.shelf.evict(some)
-            warmed.read_bytes += freed_bytes
-            for place in needed:
+            evicted = await self._parts.shelf.evict(some)
+            warmed.read_files += evicted.files
+            warmed.read_bytes += evicted.bytes
+            for place in evicted.needed:
                 name = f"{self.location}{some[place].key}"
                 detail = f"{name}: another job that runs needs it"
                 warmed.failures.append((some[place].key, "InUse", detail))

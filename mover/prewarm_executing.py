@@ -17,7 +17,7 @@ from mover.prewarm_places import Place
 from mover.prewarm_rounds import RoundRunner, shard_task
 from scheduler.model import Discard, Done, Lease, NewTask, Outcome
 from scheduler.store import TaskStore
-from transports.errors import TransportError, Unsupported
+from transports.errors import TransportError
 
 NAMING_LOOKS_MAX: Final = 200
 """Looks that a shard may take to find out which of its files are missing; then all that may be are named."""
@@ -54,6 +54,8 @@ class WarmRunner:
         """An outcome that came too late has made nothing that anybody must remove."""
 
     async def _round(self, task: Round, lease: Lease) -> Outcome:
+        if task.node and self._ground.spec.wish is Wish.EVICT:
+            return await self._evict(task)
         if task.node:
             return await self._ask_for_attributes(task)
         runner = RoundRunner(self._ground, self._store, task, lease, notify=self._notify)
@@ -74,8 +76,6 @@ class WarmRunner:
 
     async def _shard(self, task: WarmShard) -> Outcome:
         place = await self._ground.place(task.target)
-        if self._ground.spec.wish is Wish.EVICT:
-            return await self._evict(place, task)
         look = await self._look(place, task)
         row = _seen(task, place, look)
         result = TaskResult(tally=Tally(), round=task.round, residency=[row])
@@ -133,18 +133,23 @@ class WarmRunner:
         why = f"not in the cache after {attempts} {times}"
         _fail(result, [Failure(key, NOT_RESIDENT, why) for key in _files(missing)])
 
-    async def _evict(self, place: Place, task: WarmShard) -> Outcome:
-        try:
-            freed = await place.evict(task.pieces)
-        except Unsupported as error:
-            return Outcome(disposition=Discard(reason=str(error)))
-        result = TaskResult(
-            tally=Tally(copied_objects=freed.read_files, copied_bytes=freed.read_bytes),
-            round=task.round,
-        )
-        _fail(result, [Failure(*each) for each in freed.failures])
-        self._ground.live.add(replace(result.tally, failed_objects=0))
+    async def _evict(self, task: Round) -> Outcome:
+        """Free what is below all targets on this node."""
+        selector = self._ground.spec.selection.compile(task.now_s)
+        result = TaskResult(tally=Tally(), round=task.number)
+        for number in range(len(self._ground.spec.targets)):
+            place = await self._ground.place(number)
+            async with closing_pages(place.walk(selector, metadata=False)) as pages:
+                async for page in pages:
+                    pieces = [Piece(entry, 0, max(entry.size, 0)) for entry in page]
+                    self._freed(await place.evict(pieces), result)
         return done(result)
+
+    def _freed(self, freed: Warmed, result: TaskResult) -> None:
+        counts = Tally(copied_objects=freed.read_files, copied_bytes=freed.read_bytes)
+        result.tally.add(counts)
+        self._ground.live.add(counts)
+        _fail(result, [Failure(*each) for each in freed.failures])
 
 
 async def missing_of(place: Place, look: Look) -> list[Piece]:

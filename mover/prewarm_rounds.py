@@ -9,7 +9,14 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Sequence,
+)
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -188,7 +195,12 @@ class RoundRunner:
     # --- The walk ---
 
     async def _walk(self, nodes: Sequence[str]) -> None:
-        await self._ask_for_attributes(nodes)
+        if self._spec.wish is Wish.EVICT:
+            await self._enqueue(self._on_nodes(nodes))
+            return
+        if self._asks_for_attributes:
+            # This node asks for them as it walks.
+            await self._enqueue(self._on_nodes(set(nodes) - {self._ground.node}))
         selector = self._spec.selection.compile(self._task.now_s)
         survey = Survey()
         for number in range(len(self._spec.targets)):
@@ -207,15 +219,10 @@ class RoundRunner:
             await self._plan(number, place, pages, nodes)
         await self._flush()
 
-    async def _ask_for_attributes(self, nodes: Sequence[str]) -> None:
-        """Have the other nodes ask for all attributes; this one does it as it walks."""
-        if self._asks_for_attributes:
-            others = [
-                Round(number=0, now_s=self._task.now_s, node=node)
-                for node in nodes
-                if node != self._ground.node
-            ]
-            await self._enqueue([round_task(each, self._spec.pool) for each in others])
+    def _on_nodes(self, nodes: Collection[str]) -> list[NewTask]:
+        """What each of these nodes does by itself: ask for attributes, or evict."""
+        rounds = [Round(number=0, now_s=self._task.now_s, node=node) for node in sorted(nodes)]
+        return [round_task(each, self._spec.pool) for each in rounds]
 
     @property
     def _asks_for_attributes(self) -> bool:

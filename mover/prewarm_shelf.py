@@ -33,9 +33,20 @@ ON CONFLICT (path) DO UPDATE SET size = excluded.size, etag = excluded.etag,
 
 _MARK: Final = "INSERT OR IGNORE INTO mark SELECT file_id, ? FROM file"
 
+KEPT_ROWS: Final = 1000
+"""Rows of a page of what is kept."""
+
 BATCH_ROWS: Final = 250
 """Rows that one statement takes. Each statement lets go of the interpreter and has to win it back: a statement a row
 took ten times as long while files were copied beside it."""
+
+
+class Evicted(NamedTuple):
+    """What an eviction came to; ``needed`` are the places of those that stay because another job needs them."""
+
+    files: int
+    bytes: int
+    needed: list[int]
 
 
 class Landed(NamedTuple):
@@ -229,13 +240,26 @@ class Shelf:
         self._warden.under_way.difference_update(paths)
         self._index.leave(lambda connection: self._warden.release(connection, paths))
 
-    async def evict(self, entries: Sequence[Entry]) -> tuple[int, list[int]]:
-        """Remove the files of these keys that are ours.
+    async def kept(self, *, after: str) -> list[Entry]:
+        """What the index has of this origin, a page in the order of keys, behind this key ("": from the start)."""
+        first = self._origin.path("")
+        beyond = first[:-1] + bytes([first[-1] + 1])  # the prefix ends in a slash
 
-        Returns the bytes that went, and the places of those that stay because another job needs them.
-        """
+        def step(connection: Connection) -> list[Entry]:
+            query = (
+                "SELECT path, size, mtime_ns, etag, version FROM file"
+                " WHERE path > ? AND path < ? ORDER BY path LIMIT ?"
+            )
+            rows = connection.execute(query, (self._origin.path(after), beyond, KEPT_ROWS))
+            return [Entry(os.fsdecode(path)[cut:], *rest) for path, *rest in rows]
 
-        def step(connection: Connection) -> tuple[int, list[int]]:
+        cut = len(os.fsdecode(first))
+        return await self._index.read(step)
+
+    async def evict(self, entries: Sequence[Entry]) -> "Evicted":
+        """Remove the files of these keys that are ours."""
+
+        def step(connection: Connection) -> Evicted:
             self._warden.bury(connection)
             going, needed = [], []
             paths = [self._origin.path(entry.key) for entry in entries]
@@ -252,7 +276,8 @@ class Shelf:
                     going.append(Candidate(kept.number, path, kept.size, 0))
                 else:
                     needed.append(place)
-            return self._warden.remove(connection, going), needed
+            freed_bytes = self._warden.remove(connection, going)
+            return Evicted(len(going), freed_bytes, needed)
 
         return await self._index.write(step)
 

@@ -151,7 +151,8 @@ def test_a_directory_is_filled_once_and_evicted(
     assert prewarm(mover, *wished, "--status", code=1)["residency"]["percent_files"] < 100
     mended = prewarm(mover, *wished)
     assert (mended["residency"]["percent_bytes"], mended["bytes"]["wire"]) == (100.0, 20 * MIB)
-    assert prewarm(mover, *wished, "--evict")["state"] == "done"
+    seaweed_bucket.delete("large.bin")  # what the origin has no more is evicted all the same
+    assert prewarm(mover, *wished, "--evict")["objects"]["copied"] == len(objects)
     assert not (tmp_path / "cache" / "s3").exists()
 
 
