@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import delta_files, delta_regions, gateways, kernel, mounts, releases, report
+from bench import delta_files, delta_regions, gateways, kernel, mounts, nodes, releases, report
 from bench.datasets import total
 from bench.fleet_commands import add_fleet_commands, scale_fleet, scale_listing
 from bench.floor_tool import Floor
@@ -64,6 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     mounts.add_arguments(
         commands.add_parser("mounts", help="warm a JuiceFS mount, beside juicefs warmup and others")
+    )
+    nodes.add_arguments(
+        commands.add_parser("nodes", help="what four nodes take from their origin, counted there")
     )
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
@@ -158,6 +161,8 @@ def main() -> int:
                 text = delta_regions.run(arguments, _tell)
             case "gateways":
                 text = gateways.run(arguments)
+            case "nodes":
+                text = nodes.run(arguments)
             case "mounts":
                 text = mounts.run(arguments)
             case "releases":
