@@ -23,7 +23,13 @@ from mover.filtering import Selection
 from mover.fleet_api import jobs, limit, retry, serve, show, steer, submit_spec, watch, work
 from mover.jobs import JobDirectory
 from mover.model import Compare, CopySpec, Delta, Links, Report, Verify
-from mover.prewarm_api import former_prewarm, prewarm, submit_prewarm, warm_specification
+from mover.prewarm_api import (
+    former_prewarm,
+    plan_eviction,
+    prewarm,
+    submit_prewarm,
+    warm_specification,
+)
 from mover.progress import Monitor, Silent
 from mover.queues import is_fleet, jobs_directory
 from mover.stopping import Stop
@@ -37,6 +43,7 @@ __all__ = [
     "former_prewarm",
     "jobs",
     "limit",
+    "plan_eviction",
     "prewarm",
     "retry",
     "run",

@@ -175,6 +175,12 @@ def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
     help="The fleet's workers that may take part.",
 )
 @_option("--detach", is_flag=True, help="With a fleet: print the job's name and leave.")
+@_option(
+    "-n",
+    "--dry-run",
+    is_flag=True,
+    help="With --evict: print what would be freed, and free nothing.",
+)
 @queue_option()
 @output_options
 @click.pass_context
@@ -196,6 +202,7 @@ def prewarm(context: click.Context, /, targets: tuple[str, ...], **_: object) ->
         workers=read_workers(context.params["workers"]),
         queue=queue,
         detach=context.params["detach"],
+        dry_run=_read_dry_run(context),
         concurrency=context.params["concurrency"],
         output=read_output(context),
     )
@@ -232,6 +239,14 @@ def _read_wishes(context: click.Context) -> dict[str, Any]:
         "replicas": _read_replicas(given["copies"], given["replicas"]),
         "yield_factor": given["yield_factor"] or 0.0,
     }
+
+
+def _read_dry_run(context: click.Context) -> bool:
+    given = context.params
+    if given["dry_run"] and given["wish"] != "evict":
+        raise Rejected("--dry-run is for --evict; --status says what a prewarm would not read")
+    is_dry: bool = given["dry_run"]
+    return is_dry
 
 
 def _read_replicas(copies: str | None, replicas: int | None) -> int:

@@ -25,11 +25,14 @@ def run_prewarm(
     workers: int | Literal["auto"],
     queue: str,
     detach: bool,
+    dry_run: bool,
     concurrency: int | None,
     output: Output,
 ) -> int:
     """Warm, evict or look; return the exit code. Raises ``MoverError``."""
     targets, wishes = _of_former_job(targets, wishes, queue)
+    if dry_run:
+        return _plan_eviction(targets, wishes, queue, output)
     if detach:
         job = run_loop(api.submit_prewarm(targets, queue=queue, **wishes))
         return print_submitted(job, output)
@@ -49,6 +52,27 @@ def run_prewarm(
 
         report, code = run_watched(work, display, stop)
     return finish(report, code, output, command="prewarm", last=display.last)
+
+
+def _plan_eviction(
+    targets: Sequence[str], wishes: dict[str, Any], queue: str, output: Output
+) -> int:
+    """Print what an eviction would free: here by name, of a fleet by node."""
+    if is_fleet(queue):
+        looking = {**wishes, "wish": "status", "min_percent": 0.0}
+        with open_display(output) as display:
+            report, code = run_watched(
+                lambda: api.prewarm(targets, queue=queue, monitor=display, **looking),
+                display,
+                Stop(WATCH_ENDS),
+            )
+        return finish(report, code, output, command="prewarm")
+    with open_display(output, quiet=True) as display:
+        on_file = None if output.as_json else display.result
+        report, code = run_watched(
+            lambda: api.plan_eviction(targets, on_file=on_file, **wishes), display, None
+        )
+    return finish(report, code, output, command="prewarm")
 
 
 def _of_former_job(

@@ -23,6 +23,10 @@ def warm_lines(report: WarmReport) -> list[str]:
     spec = report.spec
     if report.state is State.INTERRUPTED:
         lines = [f"{headline_of(report.state)}: {_read(report)}"]
+    elif report.state is State.PLANNED:
+        tally = report.tally
+        size = format_bytes(tally.planned_bytes)
+        lines = [f"plan: {tally.planned_objects:,} files, {size} to free; nothing was changed"]
     elif spec.wish is Wish.EVICT:
         tally = report.tally
         freed = f"{format_bytes(tally.copied_bytes)} freed in {format_duration(report.seconds)}"

@@ -41,6 +41,9 @@ NOT_RESIDENT = "NotResident"
 ROUND = "round"
 """Control of a prewarm that holds the number of the round that has begun last."""
 
+PLANNED = "planned"
+"""Control of a prewarm that is set when its targets have been walked, so that its totals are all."""
+
 PAGE_TASKS = 200
 """Results read at a time: at most 200,000 failures in memory, and usually none."""
 

@@ -1,7 +1,7 @@
 """``mover.api.prewarm`` and its kin; import them from there."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -120,6 +120,22 @@ async def prewarm(
         stop=stop,
         directory=JobDirectory.of(spec, environment, jobs_directory(queue, environment)),
         concurrency=concurrency,
+    )
+
+
+async def plan_eviction(
+    targets: Sequence[str],
+    *,
+    on_file: Callable[[str], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+    **wishes: Any,
+) -> Report:
+    """Count what an eviction on this host would free, and free nothing; ``on_file`` gets a line for each file."""
+    from mover.wiring_prewarm import run_plan
+
+    spec = warm_specification(targets, **{**wishes, "wish": Wish.EVICT})
+    return await run_plan(
+        spec, on_file=on_file, environment=os.environ if environment is None else environment
     )
 
 

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mover.budget import ByteBudget
 from mover.ends import closing_pages
@@ -36,18 +37,17 @@ LOOKED_AT_ONCE = 2_000
 """Files that one step of the index looks at, so that others have their turn in between."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What a place is made of."""
+    """What a place is made of; ``single`` is the key of the one object that is meant, "" for all."""
 
     source: Transport
     single: str
     origin: Origin
-    index: Index
     shelf: Shelf
     filler: Filler
-    directory: Transport
-    server: Server | None
+    address: str
+    opened: AsyncExitStack
 
 
 class CachePlace(Place):
@@ -58,7 +58,6 @@ class CachePlace(Place):
         self.nature = nature
         self._parts = parts
         self._marks = ground.spec.wish is Wish.WARM
-        self._is_closed = False
 
     # -- what there is -------------------------------------------------------------------------
 
@@ -132,8 +131,8 @@ class CachePlace(Place):
         if filled.transient and not filled.files and len(filled.failures) == len(filled.transient):
             raise filled.transient[0]  # all of the origin is away, not some file of it
         warmed.read_files, warmed.read_bytes = filled.files, filled.bytes
-        warmed.peer_bytes = filled.peer_bytes
-        warmed.origin_bytes = filled.bytes - filled.peer_bytes
+        warmed.peer_bytes = min(filled.peer_bytes, filled.bytes)
+        warmed.origin_bytes = filled.bytes - warmed.peer_bytes
         warmed.failures += filled.failures
         return warmed
 
@@ -152,22 +151,10 @@ class CachePlace(Place):
 
     @property
     def address(self) -> str:
-        server = self._parts.server
-        return "" if server is None else server.address
+        return self._parts.address
 
     async def close(self) -> None:
-        if self._is_closed:
-            return
-        self._is_closed = True
-        parts = self._parts
-        if parts.server is not None:
-            await parts.server.close()
-        if parts.filler.peers is not None:
-            await parts.filler.peers.close()
-        with suppress(TransportError):  # the next run clears up
-            await parts.directory.clean(parts.filler.token)
-        await parts.directory.close()
-        await parts.index.close()
+        await self._parts.opened.aclose()
 
 
 def _batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
@@ -191,45 +178,20 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
         raise Rejected(
             f"--capacity {spec.capacity_bytes}: a cache directory holds one byte at least"
         )
+    if spec.wish is not Wish.WARM and not os.path.isdir(path):
+        raise Rejected(f"--into {path}: there is no such directory")
     target = parse_location(location)
     _refuse_overlap(target, path)
-    is_new = spec.wish is Wish.WARM
-    if not is_new and not os.path.isdir(path):
-        raise Rejected(f"--into {path}: there is no such directory")
     source, single = await _open_source(target, ground)
-    tree = target.parent() if single else target.as_tree()
     try:
-        origin = origin_at(tree, _endpoint(ground))
+        origin = origin_at(target.parent() if single else target.as_tree(), _endpoint(ground))
     except Misplaced as error:
         raise Rejected(str(error)) from error
     async with AsyncExitStack() as stack:
-        index = await _open_index(path, ground.job, stack)
+        index = await Index.open(path, ground.job)
+        stack.push_async_callback(index.close)
         shelf = Shelf(index, origin, capacity_bytes=spec.capacity_bytes)
-        if is_new and not await shelf.claim_store():
-            raise Rejected(
-                f"--into {path}: a job that runs needs files of a store of the same name,"
-                f" {origin.root}, at another endpoint; use another directory"
-            )
-        server = peers = None
-        if is_new and spec.replicas != 1:
-            secret = (await ground.token()).encode("utf-8", "surrogateescape")
-            peers = Peers(secret, ground.environment, ground.note)
-            server = await _serve(shelf, secret, ground, stack)
-        token = f"{ground.job}-{secrets.token_hex(4)}"
-        directory = decorate(LocalTransport(path, token=token, create=True))
-        stack.push_async_callback(directory.close)
-        if is_new:
-            await directory.clean(token)  # what killed processes left
-        filler = Filler(
-            spec=CopySpec(source=origin.text, target=path, server_copy=False, limit=spec.limit),
-            origin=origin,
-            directory=directory,
-            shelf=shelf,
-            token=token,
-            budget=budget or ByteBudget(BUDGET_BYTES),
-            live=Tally(),
-            peers=peers,
-        )
+        directory = await _open_directory(path, ground, shelf, origin, stack)
         nature = Nature(
             judge=Judge.CACHE,
             certainty=Certainty.PROVEN,
@@ -237,18 +199,80 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
             capacity_bytes=await shelf.capacity(),
             shares=True,
         )
-        stack.pop_all()
-    parts = _Parts(
-        source=source,
-        single=single,
-        origin=origin,
-        index=index,
-        shelf=shelf,
-        filler=filler,
-        directory=directory,
-        server=server,
-    )
+        server, peers = await _meet_others(ground, shelf, stack)
+        filler = Filler(
+            spec=CopySpec(source=origin.text, target=path, server_copy=False, limit=spec.limit),
+            origin=origin,
+            directory=directory.transport,
+            shelf=shelf,
+            token=directory.token,
+            budget=budget or ByteBudget(BUDGET_BYTES),
+            live=Tally(),
+            peers=peers,
+        )
+        parts = _Parts(
+            source=source,
+            single=single,
+            origin=origin,
+            shelf=shelf,
+            filler=filler,
+            address="" if server is None else server.address,
+            opened=stack.pop_all(),
+        )
     return CachePlace(parts, ground, nature)
+
+
+class _Directory(NamedTuple):
+    """A cache directory as a store, and the name of this process's unfinished files in it."""
+
+    transport: Transport
+    token: str
+
+
+async def _open_directory(
+    path: str, ground: Ground, shelf: Shelf, origin: Origin, stack: AsyncExitStack
+) -> _Directory:
+    """Open the directory to be written, and clear up what killed processes left there."""
+    token = f"{ground.job}-{secrets.token_hex(4)}"
+    transport = decorate(LocalTransport(path, token=token, create=True))
+    stack.push_async_callback(transport.close)
+    if ground.spec.wish is Wish.WARM:
+        if not await shelf.claim_store():
+            raise Rejected(
+                f"--into {path}: a job that runs needs files of a store of the same name,"
+                f" {origin.root}, at another endpoint; use another directory"
+            )
+        await transport.clean(token)
+        stack.push_async_callback(_clean_quietly, transport, token)
+    return _Directory(transport, token)
+
+
+async def _clean_quietly(transport: Transport, token: str) -> None:
+    with suppress(TransportError):  # the next run clears up
+        await transport.clean(token)
+
+
+async def _meet_others(
+    ground: Ground, shelf: Shelf, stack: AsyncExitStack
+) -> tuple[Server | None, Peers | None]:
+    """What other nodes take from this one, and what they are asked with; None in a job that has no use for it.
+
+    None for the server as well where it cannot be: others read the origin then.
+    """
+    spec = ground.spec
+    if spec.wish is not Wish.WARM or spec.replicas == 1:
+        return None, None
+    secret = (await ground.token()).encode("utf-8", "surrogateescape")
+    peers = Peers(secret, ground.environment, ground.note)
+    stack.push_async_callback(peers.close)
+    try:
+        server = await serve_files(shelf, secret, ground.environment)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        ground.note(f"other nodes cannot take from this one's cache: {why}")
+        return None, peers
+    stack.push_async_callback(server.close)
+    return server, peers
 
 
 def directory_of(into: str, node: str) -> str:
@@ -261,26 +285,6 @@ def directory_of(into: str, node: str) -> str:
     if os.path.exists(path) and not os.path.isdir(path):
         raise Rejected(f"--into {path}: a file is there, and not a directory")
     return path
-
-
-async def _open_index(path: str, job: str, stack: AsyncExitStack) -> Index:
-    index = await Index.open(path, job)
-    stack.push_async_callback(index.close)
-    return index
-
-
-async def _serve(
-    shelf: Shelf, secret: bytes, ground: Ground, stack: AsyncExitStack
-) -> Server | None:
-    """Let other nodes take from this one; None where that cannot be, and they read the origin."""
-    try:
-        server = await serve_files(shelf, secret, ground.environment)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        ground.note(f"other nodes cannot take from this one's cache: {why}")
-        return None
-    stack.push_async_callback(server.close)
-    return server
 
 
 async def _open_source(target: Location, ground: Ground) -> tuple[Transport, str]:

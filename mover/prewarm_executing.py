@@ -1,10 +1,12 @@
 """Run one task of a prewarm: look what is resident, read what is not, and say what came of it."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from mover.beside import alone
+from mover.ends import closing_pages
 from mover.gathering import NOT_RESIDENT
 from mover.letters import CANCELLED, another_attempt, comes_again, done
 from mover.model import Failure, Tally, TaskResult
@@ -164,6 +166,24 @@ async def missing_of(place: Place, look: Look) -> list[Piece]:
         looks += 2
         waiting += [await place.look(each.missing[:half]), await place.look(each.missing[half:])]
     return found
+
+
+async def resident_files(ground: WarmGround, on_file: Callable[[str], None]) -> Tally:
+    """Count the files that are wholly resident here, and tell each in a line. Raises ``TransportError``."""
+    tally, selector = Tally(), ground.spec.selection.compile(time.time())
+    for number in range(len(ground.spec.targets)):
+        place = await ground.place(number)
+        async with closing_pages(place.walk(selector, metadata=False)) as pages:
+            async for page in pages:
+                pieces = [Piece(entry, 0, max(entry.size, 0)) for entry in page]
+                missing = await missing_of(place, await place.look(pieces))
+                lacking = set(_files(missing))
+                for entry in page:
+                    if entry.key not in lacking:
+                        tally.planned_objects += 1
+                        tally.planned_bytes += max(entry.size, 0)
+                        on_file(f"evict {entry.key} ({entry.size} bytes)")
+    return tally
 
 
 def _seen(task: WarmShard, place: Place, look: Look) -> Residence:

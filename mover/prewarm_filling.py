@@ -15,12 +15,17 @@ from mover.model import CopySpec, LargeObject, SmallShard, Tally
 from mover.prewarm.origins import Origin
 from mover.prewarm_landing import Landing
 from mover.prewarm_peers import PeerFirst, Peers
+from mover.prewarm_room import Reserved
 from mover.prewarm_shelf import Shelf
 from mover.units import format_bytes
 from mover.uploading import abandon, abandon_late
 from transports.base import Transport
-from transports.errors import Changed, NoSpace, Transient, TransportError
+from transports.errors import Changed, NoSpace, Transient, TransportError, Unavailable
 from transports.model import Entry
+
+BUSY_LOOK_S = 0.1
+BUSY_S = 300.0
+"""How often it is looked whether others have brought what they copy, and for how long while nothing comes."""
 
 LARGE_LANES = 2
 """Large files under way in one call: the second moves its parts while the first is made durable."""
@@ -67,38 +72,70 @@ class Filler:
     ) -> Filled:
         """Copy files from holders that have them, else from a source.
 
-        What there is no room for is a failure of its own.
+        What there is no room for is a failure of its own. What another process, or another call, is copying here
+        already is waited for.
 
         A cancel leaves each file as it was or whole, and gives the room back. Raises ``TransportError`` where the
         cache directory itself fails.
         """
         filled = Filled()
-        reserved = await self.shelf.reserve(entries)
-        if len(reserved.granted) < len(entries):
-            self._no_room(entries, set(reserved.granted), reserved.room_bytes, filled)
-        coming = {entries[place].key: entries[place] for place in reserved.granted}
-        try:
-            if holders and self.peers is not None:
-                peers = PeerFirst(source, self.peers, holders, coming)
-                await self._copy(coming, peers, source, filled)
-                filled.peer_bytes = min(filled.bytes, sum(peers.taken.values()))
-            else:
-                await self._copy(coming, source, source, filled)
-        finally:
-            self.shelf.release(list(coming.values()))
+        left = list(entries)
+        waited_s = 0.0
+        while left:
+            before = len(left)
+            left, copied = await self._fill_once(left, source, holders, filled)
+            waited_s = 0.0 if copied or len(left) < before else waited_s + BUSY_LOOK_S
+            if left and waited_s >= BUSY_S:
+                for entry in left:
+                    filled.fail(
+                        entry.key, Unavailable(self._name(entry), "another process is at it")
+                    )
+                break
+            if left:
+                await asyncio.sleep(BUSY_LOOK_S)
         filled.failures = [_with_remedy(each) for each in filled.failures]
         return filled
 
-    def _no_room(
-        self, entries: Sequence[Entry], granted: set[int], room_bytes: int, filled: Filled
-    ) -> None:
+    async def _fill_once(
+        self,
+        entries: Sequence[Entry],
+        source: Transport,
+        holders: Sequence[str],
+        filled: Filled,
+    ) -> tuple[list[Entry], bool]:
+        """Copy what nobody else copies: what others copy and have not brought yet, and whether anything was copied."""
+        mine = list(entries)
+        try:
+            reserved = await self.shelf.reserve(entries)
+            mine = [entries[place] for place in reserved.granted]
+            self._no_room(entries, reserved, filled)
+            # What somebody else has brought since it was looked for need not come again.
+            there = await self.shelf.look(mine, marks=True)
+            coming = {entry.key: entry for place, entry in enumerate(mine) if place not in there}
+            if holders and self.peers is not None:
+                peers = PeerFirst(source, self.peers, holders, coming)
+                await self._copy(coming, peers, source, filled)
+                filled.peer_bytes += sum(peers.taken.values())
+            else:
+                await self._copy(coming, source, source, filled)
+        finally:
+            self.shelf.release(mine)
+        busy = [entries[place] for place in reserved.busy]
+        present = await self.shelf.look(busy, marks=True) if busy else set()
+        left = [entry for place, entry in enumerate(busy) if place not in present]
+        return left, bool(mine)
+
+    def _no_room(self, entries: Sequence[Entry], reserved: Reserved, filled: Filled) -> None:
         why = (
-            f"there was room for {format_bytes(room_bytes)} more, and all else in the cache directory"
-            " is needed by jobs that run"
+            f"there was room for {format_bytes(reserved.room_bytes)} more, and all else in the cache"
+            " directory is needed by jobs that run"
         )
-        for place, entry in enumerate(entries):
-            if place not in granted:
-                filled.fail(entry.key, NoSpace(f"{self.origin.text}{entry.key}", why))
+        for place in set(range(len(entries))).difference(reserved.granted, reserved.busy):
+            entry = entries[place]
+            filled.fail(entry.key, NoSpace(self._name(entry), why))
+
+    def _name(self, entry: Entry) -> str:
+        return f"{self.origin.text}{entry.key}"
 
     async def _copy(
         self, coming: dict[str, Entry], source: Transport, origin: Transport, filled: Filled
@@ -157,7 +194,7 @@ class Filler:
             await copy_large(ends, entry)
         except Changed:
             fresh = (await ends.source.head(entry.key)).entry
-            reserved = await self.shelf.reserve([fresh])
+            reserved = await self.shelf.reserve([fresh], anew=True)
             if not reserved.granted:
                 raise
             coming[entry.key] = entry = fresh

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias, TypeVar
 
 from mover.prewarm.origins import HOME
-from transports.errors import Denied, Permanent, TransportError, Unavailable
+from transports.errors import Denied, NoSpace, Permanent, TransportError, Unavailable
 from transports.local_files import failure
 
 T = TypeVar("T")
@@ -260,8 +260,11 @@ class Index:
                 raise Unavailable(self._location, str(error)) from error
             if code == sqlite3.SQLITE_READONLY:
                 raise Denied(self._location, str(error)) from error
+            if code == sqlite3.SQLITE_FULL:
+                raise NoSpace(self._location, "the disk is full: free some of it") from error
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                detail = f"the index cannot be read ({error}): remove the directory, to begin anew"
+                place = os.fsdecode(self.directory)
+                detail = f"the index cannot be read ({error}): remove all in {place}, to begin anew"
                 raise Permanent(self._location, detail) from error
             raise Permanent(self._location, str(error)) from error
         except OSError as error:

@@ -65,7 +65,7 @@ class Landing(Decorator):
         if not grown:
             return {}
         entries = [blobs[place].entry._replace(size=len(blobs[place].data)) for place in grown]
-        reserved = await self._shelf.reserve(entries)
+        reserved = await self._shelf.reserve(entries, anew=True)
         lacking = set(range(len(grown))) - set(reserved.granted)
         return {grown[each]: NoSpace(self.location + entries[each].key) for each in lacking}
 

@@ -16,7 +16,7 @@ from mover.prewarm.climbing import Climber
 from mover.prewarm.cutting import batches_of, parts_of, runs_of
 from mover.prewarm.model import Piece, Warmed
 from mover.prewarm.yielding import Yielder
-from mover.prewarm_gate import WINDOW_S, Gate
+from mover.prewarm_gate import Gate
 from mover.prewarm_juicefs import JuiceLoader, JuiceMountPoint
 from mover.prewarm_places import Ground
 from mover.prewarm_reading import Reader
@@ -29,12 +29,18 @@ READERS_START: Final = 8
 LOADERS_START: Final = 50
 """What ``juicefs warmup`` takes unless it is told otherwise."""
 
-BATCH_FILES: Final = 256
+LOADERS_MIN, LOADERS_MAX = 32, 128
+"""Fewer do not cost less: it was measured that the same files take more of the processors then."""
+
+BATCH_FILES: Final = 512
 BATCH_BYTES: Final = 64 * 1024 * 1024
 """Small files go to JuiceFS's loader in batches of so many, of which two are on their way at once."""
 
 YIELDING_FILES: Final = 16
 """In smaller ones where others may ask for the mount: a batch on its way cannot be slowed down."""
+
+WATCH_S: Final = 0.75
+"""JuiceFS's counters are read so often, and the numbers of loaders and touches follow them."""
 
 TOUCHERS_MAX: Final = 32
 IDLE_MIN: Final = 0.15
@@ -116,7 +122,7 @@ class JuicePuller(Puller):
         self._loader = loader
         self._mount = mount
         self._block_bytes = block_bytes
-        self._loads = tools.gate(start=LOADERS_START, most=READERS_MAX)
+        self._loads = tools.gate(start=LOADERS_START, most=LOADERS_MAX, least=LOADERS_MIN)
         # None at first: where many files come at once, or the machine is the limit, they only cost.
         self._touches = tools.gate(start=0, most=TOUCHERS_MAX, least=0)
         self._large = 0
@@ -130,16 +136,21 @@ class JuicePuller(Puller):
         total = Warmed()
 
         async def load(batch: Sequence[Piece]) -> None:
-            add(total, await self._load(batch, self._loads.limit // 2))
+            share = self._loads.limit // 2 if len(batch) < len(small) else self._loads.limit
+            add(total, await self._load(batch, share))
 
         async def pull_one(piece: Piece) -> None:
             add(total, await self._pull_large(piece, touches=not again))
 
         files = YIELDING_FILES if self._tools.yielder else BATCH_FILES
         batches = batches_of(small, files_max=files, bytes_max=BATCH_BYTES)
+        threads = self._tools.threads
+        errors = await threads.run(self._loader.errors)
         async with running_beside(self._watch):
             await for_each(batches, load, workers=2)
             await for_each(large, pull_one, workers=READERS_MAX)
+        if await threads.run(self._loader.errors) != errors:
+            await threads.run_long(self._loader.blame, pieces, total)
         return total
 
     async def pull_below(self, directory: str) -> Warmed | None:
@@ -198,17 +209,17 @@ class JuicePuller(Puller):
     async def _watch(self) -> None:
         """Measure by the mount's own counters: of a file on its way the loader says nothing."""
         while True:
-            await asyncio.sleep(WINDOW_S)
+            await asyncio.sleep(WATCH_S)
             now_s = monotonic()
             elapsed_s = now_s - self._counted_s
-            if elapsed_s < WINDOW_S * 0.9:
+            if elapsed_s < WATCH_S * 0.9:
                 continue  # another call of this place has just looked
             self._counted_s = now_s
             before, self._counts = self._counts, await self._tools.threads.run(self._count)
             fetched, dropped, idle, all_time = (
                 new - old for new, old in zip(self._counts, before, strict=True)
             )
-            if elapsed_s < 2 * WINDOW_S and not self._tools.ground.limited():
+            if elapsed_s < 2 * WATCH_S and not self._tools.ground.limited():
                 self._measured(fetched / elapsed_s, dropped, idle >= IDLE_MIN * all_time)
 
     def _measured(self, rate: float, dropped: int, has_idle: bool) -> None:
@@ -222,7 +233,7 @@ class JuicePuller(Puller):
 
     def _count(self) -> tuple[int, int, int, int]:
         """Bytes fetched and blocks dropped by the mount; the machine's idle time and all its time."""
-        fetched, dropped = (self._mount.stat(name) or 0 for name in (_FETCHED, _DROPPED))
+        fetched, dropped = self._mount.stats(_FETCHED, _DROPPED)
         idle, all_time = processor_times()
         return fetched, dropped, idle, all_time
 

@@ -8,7 +8,7 @@ missing, and never a file that nobody counts.
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Final, NamedTuple
 
 from mover.prewarm.evicting import Candidate, Room, admitted, victims
@@ -29,9 +29,13 @@ class Wanted(NamedTuple):
 
 
 class Reserved(NamedTuple):
-    """What may come, by places in what was asked for; what went for it, and what room there was for it in all."""
+    """What may come, by places in what was asked for; what went for it, and what room there was for it in all.
+
+    ``busy`` are files that somebody else has reserved room for, and brings; they are not granted.
+    """
 
     granted: list[int]
+    busy: list[int]
     evicted_files: int
     evicted_bytes: int
     room_bytes: int
@@ -43,6 +47,8 @@ class Warden:
     def __init__(self, index: Index, capacity_bytes: int) -> None:
         self._index = index
         self._capacity_bytes = capacity_bytes
+        self.under_way: set[bytes] = set()
+        """What this process is copying. A full disk may keep rows of what it no longer is."""
 
     def room(self, connection: Connection) -> Room:
         """What the directory holds and may hold, now."""
@@ -56,17 +62,34 @@ class Warden:
             disk=disk.f_blocks * disk.f_frsize,
         )
 
-    def reserve(self, connection: Connection, wanted: Sequence[Wanted]) -> Reserved:
-        """Give room to files that are to come; what nobody needs who runs goes for them, oldest first."""
+    def reserve(self, connection: Connection, wanted: Sequence[Wanted], *, anew: bool) -> Reserved:
+        """Give room to files that are to come; what nobody needs who runs goes for them, oldest first.
+
+        ``anew`` says that this process has reserved room for them before, which was not enough.
+        """
         self.bury(connection)
-        self.release(connection, [each.path for each in wanted])
+        busy = [] if anew else self._busy(connection, wanted)
+        free = sorted(set(range(len(wanted))) - set(busy))
+        reserved = self._reserve(connection, [wanted[place] for place in free])
+        self.under_way.update(wanted[free[place]].path for place in reserved.granted)
+        return reserved._replace(granted=[free[place] for place in reserved.granted], busy=busy)
+
+    def _reserve(self, connection: Connection, wanted: Sequence[Wanted]) -> Reserved:
+        for each in wanted:
+            connection.execute(
+                "DELETE FROM reservation WHERE holder = ? AND path = ?",
+                (self._index.holder, each.path),
+            )
         sizes = [each.size for each in wanted]
         left_bytes = room_bytes = self.room(connection).left
         if sum(sizes) > left_bytes:
             room_bytes += _loose_bytes(connection)
         granted = admitted(sizes, room_bytes)
         lacking_bytes = sum(sizes[place] for place in granted) - left_bytes
-        going = victims(_candidates(connection), self._read_ns, lacking_bytes) if granted else []
+        going: list[Candidate] = []
+        if granted:
+            with contextlib.closing(_candidates(connection)) as candidates:
+                going = victims(candidates, self._read_ns, lacking_bytes)
         went_bytes = self.remove(connection, going)
         if went_bytes < lacking_bytes:
             room_bytes = self.room(connection).left
@@ -76,7 +99,14 @@ class Warden:
             "INSERT INTO reservation VALUES (?, ?, ?, ?)",
             [(self._index.holder, *wanted[place], now_ns) for place in granted],
         )
-        return Reserved(granted, len(going), went_bytes, max(0, room_bytes))
+        return Reserved(granted, [], len(going), went_bytes, max(0, room_bytes))
+
+    def _busy(self, connection: Connection, wanted: Sequence[Wanted]) -> list[int]:
+        rows = connection.execute(
+            "SELECT path FROM reservation WHERE holder <> ?", (self._index.holder,)
+        )
+        taken = self.under_way.union(path for (path,) in rows)
+        return [place for place, each in enumerate(wanted) if each.path in taken]
 
     def release(self, connection: Connection, paths: Sequence[bytes]) -> None:
         """Take room back from what has not landed; what came and was not put down goes."""
@@ -91,7 +121,11 @@ class Warden:
 
     def bury(self, connection: Connection) -> None:
         """Take back what processes had that are gone: room, strays of theirs, and marks of jobs without any."""
-        for holder in self._index.dead_holders(connection):
+        gone = (
+            "SELECT DISTINCT holder FROM reservation WHERE holder NOT IN (SELECT name FROM holder)"
+        )
+        closed = [holder for (holder,) in connection.execute(gone).fetchall()]
+        for holder in [*self._index.dead_holders(connection), *closed]:
             rows = connection.execute(
                 "SELECT path, at_ns FROM reservation WHERE holder = ?", (holder,)
             ).fetchall()
@@ -99,8 +133,10 @@ class Warden:
                 self._drop_stray(connection, path, at_ns)
             connection.execute("DELETE FROM reservation WHERE holder = ?", (holder,))
             connection.execute("DELETE FROM holder WHERE name = ?", (holder,))
-        connection.execute("DELETE FROM mark WHERE job_id NOT IN (SELECT job_id FROM holder)")
-        connection.execute("DELETE FROM job WHERE job_id NOT IN (SELECT job_id FROM holder)")
+        ended = "SELECT job_id FROM job WHERE job_id NOT IN (SELECT job_id FROM holder)"
+        for job in connection.execute(ended).fetchall():
+            connection.execute("DELETE FROM mark WHERE job_id = ?", job)
+            connection.execute("DELETE FROM job WHERE job_id = ?", job)
 
     def remove(self, connection: Connection, files: Sequence[Candidate]) -> int:
         """Remove files, their rows, and the directories that are empty then; the bytes that went.
@@ -162,7 +198,7 @@ def _loose_bytes(connection: Connection) -> int:
     return int(row[0])
 
 
-def _candidates(connection: Connection) -> Iterator[Candidate]:
+def _candidates(connection: Connection) -> Generator[Candidate, None, None]:
     for row in connection.execute(
         f"SELECT file_id, path, size, used_ns FROM file WHERE {_LOOSE} ORDER BY used_ns, path"
     ):

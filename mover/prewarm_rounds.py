@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
 from mover.ends import closing_pages
-from mover.gathering import ROUND, round_results
+from mover.gathering import PLANNED, ROUND, round_results
 from mover.model import Tally, TaskResult
 from mover.payloads import encode_payload, encode_result
 from mover.pools import node_pool
@@ -127,6 +127,7 @@ class RoundRunner:
             )
         self._is_cold, self._held = whole.is_cold, whole.held
         await self._walk(nodes)
+        await self._patiently(lambda: self._store.set_control(PLANNED, b"1"))
         result = TaskResult(
             tally=self._planned.tally,
             round=number,

@@ -165,13 +165,15 @@ class Shelf:
         os.close(fd)
         return None
 
-    async def reserve(self, entries: Sequence[Entry]) -> Reserved:
+    async def reserve(self, entries: Sequence[Entry], *, anew: bool = False) -> Reserved:
         """Ask for room for files that are to come; what nobody needs who runs goes for them, oldest first.
 
-        What is granted has to ``land`` or to be ``released``.
+        What is granted has to ``land`` or to be ``released``. ``anew`` asks for more than was reserved before.
         """
         wanted = [Wanted(self._origin.path(entry.key), entry.size) for entry in entries]
-        return await self._index.write(lambda connection: self._warden.reserve(connection, wanted))
+        return await self._index.write(
+            lambda connection: self._warden.reserve(connection, wanted, anew=anew)
+        )
 
     async def capacity(self) -> int:
         """What the directory can hold of this origin, in bytes: all but what other jobs that run need elsewhere."""
@@ -224,6 +226,7 @@ class Shelf:
     def release(self, entries: Sequence[Entry]) -> None:
         """Give back the room of what has not landed; it is done soon. What came and was not put down goes."""
         paths = [self._origin.path(entry.key) for entry in entries]
+        self._warden.under_way.difference_update(paths)
         self._index.leave(lambda connection: self._warden.release(connection, paths))
 
     async def evict(self, entries: Sequence[Entry]) -> tuple[int, list[int]]:

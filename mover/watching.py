@@ -14,7 +14,7 @@ from pathlib import Path
 from mover.beside import running_beside
 from mover.crew import RUN_S_MAX, Beat, read_beats
 from mover.errors import Incomplete
-from mover.gathering import Gathered, gather_results
+from mover.gathering import PLANNED, Gathered, gather_results
 from mover.gauging import measured_by_all
 from mover.model import Report, State
 from mover.progress import Monitor, Progress, WorkerProgress
@@ -101,7 +101,8 @@ class Watcher:
     async def _look(self) -> StoreStats:
         stats = await self.store.stats()
         beats = await read_beats(self.store, now_s=self.clock(), within_s=RUN_S_MAX)
-        self.monitor.update(self._progress(stats, beats))
+        is_planned = stats.is_drained or await self.store.get_control(PLANNED) is not None
+        self.monitor.update(self._progress(stats, beats, is_planned=is_planned))
         for event in await self.store.events(after_event_id=self._seen_event):
             self.monitor.note(event.text)
             self._seen_event = event.event_id
@@ -111,14 +112,14 @@ class Watcher:
                 self.monitor.note(f"nobody works on this job; {self.worker_hint}")
         return stats
 
-    def _progress(self, stats: StoreStats, beats: dict[str, Beat]) -> Progress:
+    def _progress(self, stats: StoreStats, beats: dict[str, Beat], *, is_planned: bool) -> Progress:
         notes = beats.values()
         return Progress(
             job=self.job,
             seconds=time.monotonic() - self._started_s,
             planned_objects=sum(note.planned_objects for note in notes),
             planned_bytes=sum(note.planned_bytes for note in notes),
-            planned_all=stats.is_drained,
+            planned_all=is_planned,
             copied_objects=sum(note.objects for note in notes),
             copied_bytes=sum(note.bytes for note in notes),
             skipped_objects=sum(note.skipped for note in notes),

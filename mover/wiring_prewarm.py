@@ -3,28 +3,33 @@
 import functools
 import os
 import socket
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from mover.budget import ByteBudget
 from mover.crew import Crew
 from mover.dressing import Resources, dress_source
 from mover.errors import Incomplete, Rejected
-from mover.jobs import JobDirectory
-from mover.model import Report, Tally
+from mover.jobs import JobDirectory, job_id
+from mover.model import Report, State, Tally
 from mover.prewarm.model import WarmSpec
+from mover.prewarm_executing import resident_files
 from mover.prewarm_ground import WarmGround, shared_token
 from mover.prewarm_places import Ground, Place
-from mover.prewarm_report import conclude_warm
+from mover.prewarm_report import WarmReport, conclude_warm
 from mover.prewarm_running import WarmLeader
 from mover.prewarm_work import WarmWork
 from mover.progress import Monitor
 from mover.rating import Rates, open_rates
+from mover.settings import BUDGET_BYTES
 from mover.stopping import Stop
 from mover.watching import Watcher
 from mover.wiring_base import flat, open_queue, open_resources
 from mover.workers import AUTO_MAX
+from scheduler.memory_store import MemoryTaskStore
 from scheduler.store import TaskStore
 from transports.base import Transport
 from transports.errors import Transient, TransportError
@@ -189,6 +194,25 @@ async def run_prewarm(
             return await flat(leader.run())
     finally:
         directory.leave()
+
+
+async def run_plan(
+    spec: WarmSpec, *, on_file: Callable[[str], None] | None, environment: Mapping[str, str]
+) -> Report:
+    """Look at what an eviction would free; see ``mover.api.plan_eviction``."""
+    began_s = time.monotonic()
+    job = job_id(spec)
+    resources = Resources(budget=ByteBudget(BUDGET_BYTES), node=node_name())
+    async with (
+        MemoryTaskStore(attempts_max=1) as store,
+        open_warm_work(spec, job, store, environment, resources=resources) as work,
+    ):
+        await _open_all(work.ground)
+        tally = await flat(resident_files(work.ground, on_file or (lambda line: None)))
+    seconds = time.monotonic() - began_s
+    return WarmReport(
+        job=job, state=State.PLANNED, tally=tally, seconds=seconds, failures=[], spec=spec
+    )
 
 
 async def _open_all(ground: WarmGround) -> None:

@@ -386,8 +386,7 @@ class Limit(Decorator):
             if waiter.done() and not waiter.cancelled():
                 self.in_use -= 1  # it was handed over in the moment of the cancel: pass it on
                 self._wake()
-            elif waiter in self._waiters:
-                # Not so where somebody who left in the same moment has passed it over.
+            elif waiter in self._waiters:  # somebody who left just now may have passed it over
                 self._waiters.remove(waiter)
             raise
 

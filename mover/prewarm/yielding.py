@@ -11,6 +11,13 @@ RECENT_PROBES: Final = 3
 CEILING_MIN: Final = 0.05
 """The trickle: one reader that works for a twentieth of the time."""
 
+CEILING_START: Final = 2.0
+"""It begins with few: until the first probes nobody knows what they do to others."""
+
+SPIKE: Final = 3.0
+"""One probe that is this many times slower than allowed is enough; else the middle one of three counts,
+for any machine has a slow moment."""
+
 FLOOR_S: Final = 0.0002
 """Faster than this a mount is never taken to be: the clock and the scheduler are not finer."""
 
@@ -19,7 +26,7 @@ class Yielder:
     """The most readers that may work, ``ceiling``, for what the probes say; below 1 a share of the time.
 
     ``factor`` is by how much a light read may become slower than on the idle mount. The ceiling is halved
-    where it is slower than that, and grows by a quarter where it is well below.
+    where it is slower than that, and grows by a quarter where it is well below. It begins with few.
     """
 
     def __init__(self, *, factor: float, most: int) -> None:
@@ -27,7 +34,7 @@ class Yielder:
         self._most = float(most)
         self._idle: list[float] = []
         self._recent: deque[float] = deque(maxlen=RECENT_PROBES)
-        self.ceiling = float(most)
+        self.ceiling = min(CEILING_START, float(most))
 
     @property
     def knows_idle(self) -> bool:
@@ -47,12 +54,12 @@ class Yielder:
         if not self._idle:
             return
         self._recent.append(latency_s)
-        slow = max(latency_s, median(self._recent))
-        allowed = self._factor * self.idle_s
-        if slow > allowed:
+        recent_s = median(self._recent)
+        allowed_s = self._factor * self.idle_s
+        if recent_s > allowed_s or latency_s > SPIKE * allowed_s:
             # From what runs, not from what might: a ceiling far above would need many halvings.
             self.ceiling = max(CEILING_MIN, min(self.ceiling, float(max(readers, 1))) / 2)
-        elif median(self._recent) < (1 + allowed / self.idle_s) / 2 * self.idle_s:
+        elif recent_s < (1 + self._factor) / 2 * self.idle_s:
             self.ceiling = min(self._most, self.ceiling * 1.25)
 
 

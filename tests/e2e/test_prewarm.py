@@ -76,6 +76,9 @@ def test_filters_status_and_eviction(mover: Mover, volume: JuiceMount) -> None:
     assert report["objects"]["copied"] == 90
     looked = prewarm(mover, "--status", str(data), code=1)
     assert looked["residency"]["nodes"][0]["resident_files"] == 90
+    printed = mover.run("prewarm", "--evict", "-n", report["job"])
+    assert len(printed.stdout.splitlines()) == 90
+    assert "plan: 90 files" in printed.stderr
     freed = prewarm(mover, "--evict", report["job"])
     assert freed["state"] == "done"
     assert volume.check(data).resident_bytes == 0
@@ -191,6 +194,7 @@ def test_an_origin_that_is_unwell_is_asked_again(
         (["/tmp", "--residency", "juicefs"], "JuiceFS"),
         (["/tmp", "--replicas", "2"], "--queue"),
         (["/tmp", "--replicas", "2", "--every-node"], "give one"),
+        (["/tmp", "--dry-run"], "--evict"),
         (["/tmp", "--yield", "0.5"], "yield"),
         (["/tmp", "--nodes", ","], "--nodes"),
         (["--status", "0123456789abcdef"], "no job 0123456789abcdef"),

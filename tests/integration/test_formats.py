@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from bench.redis_process import RedisProcess
 from mover import payloads
 from mover.model import TaskResult
+from mover.prewarm.peer_talk import Had, Wanted
+from mover.prewarm_index import Index
 from scheduler.model import Discard, Done, NewGroup, NewTask, Retry
 from scheduler.redis_board import RedisBoard
 from scheduler.redis_server import RedisServer
@@ -118,6 +120,32 @@ async def test_the_tables_of_sqlite_are_those_of_the_page(tmp_path: Path) -> Non
     }
     assert found == documented
     assert str(versions[-1][0]) == _table(part, "One file")[-1][0]
+
+
+async def test_the_index_of_a_cache_directory_is_that_of_the_page(tmp_path: Path) -> None:
+    index = await Index.open(str(tmp_path), "job")
+    found = {}
+
+    def step(connection: sqlite3.Connection) -> None:
+        names = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        for (table,) in connection.execute(names).fetchall():
+            columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+            found[table] = [(column[1], column[2]) for column in columns]
+
+    await index.read(step)
+    await index.close()
+    part = PAGE[PAGE.index("## A cache directory") : PAGE.index("### Between nodes")]
+    documented = {
+        name: [(row[0], row[1]) for row in _table(part, f"### `{name}`")]
+        for name in re.findall(r"^### `(\w+)`$", part, re.MULTILINE)
+    }
+    assert found == documented
+
+
+def test_what_nodes_say_to_each_other_is_that_of_the_page() -> None:
+    part = PAGE[PAGE.index("### Between nodes") : PAGE.index("## Signatures")]
+    for kind, after in ((Wanted, "`POST /cache/files`"), (Had, "The answer (200)")):
+        assert [row[1] for row in _table(part, after)] == list(kind.__struct_fields__)
 
 
 def test_the_payloads_are_those_of_the_page() -> None:

@@ -445,6 +445,6 @@ async def test_an_index_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     origin, cache = make_origin(tmp_path / "o", 1), tmp_path / "c"
     (cache / ".mover-cache").mkdir(parents=True)
     (cache / ".mover-cache/index").write_bytes(b"no database at all" * 100)
-    with pytest.raises(TransportError, match="remove the directory"):
+    with pytest.raises(TransportError, match="remove all in"):
         async with Yard().cache(spec_of(origin, cache)):
             pass

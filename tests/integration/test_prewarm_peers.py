@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mover.prewarm_places import Place
     from tests.conftest import ProxyFactory
     from tests.faults.script import Fault
+    from tests.servers.buckets import Bucket
     from transports.model import Entry
 
 LOOPBACK = {"MOVER_PEER_LISTEN": "127.0.0.1:0"}
@@ -110,6 +111,40 @@ async def test_what_a_node_lacks_comes_from_the_origin(origin: Path, tmp_path: P
         assert warmed.origin_bytes == sum(piece.size for piece in lacking)
         assert warmed.peer_bytes == warmed.read_bytes - warmed.origin_bytes
     assert tree_of(tmp_path, "b", origin) == tree_below(origin)
+
+
+@pytest.mark.slow
+async def test_four_nodes_read_their_origin_once(
+    seaweed_bucket: Bucket, fault_proxy: ProxyFactory, tmp_path: Path
+) -> None:
+    body = os.urandom(1 << 20)
+    tree = {f"data/d{n % 3}/f{n}": body[: 20_000 + n] for n in range(90)}
+    tree["data/large"] = body * 17
+    for key, data in tree.items():
+        seaweed_bucket.put(key, data)
+    proxy = fault_proxy(seaweed_bucket.server.endpoint_url)
+    spec = WarmSpec(
+        targets=(seaweed_bucket.location("data/", endpoint_url=proxy.endpoint_url),),
+        into=f"{tmp_path}/cache-{{node}}",
+        replicas=EVERY_NODE,
+    )
+    yard = Yard(environment=seaweed_bucket.server.environment() | LOOPBACK)
+    async with contextlib.AsyncExitStack() as stack:
+        places = [await stack.enter_async_context(yard.cache(spec, node=node)) for node in "abcd"]
+        pieces = await pieces_of(places[0])
+        asked = proxy.down.total_bytes
+        for number, place in enumerate(places):
+            holders = [each.address for each in places[:number]]
+            warmed = await place.warm(pieces, holders=holders)
+            assert (warmed.failures, warmed.read_files) == ([], len(tree))
+        size = sum(map(len, tree.values()))
+        assert size <= proxy.down.total_bytes - asked <= 1.01 * size
+        for place in places:
+            assert (await place.look(pieces)).missing == []
+    trees = [tree_below(tmp_path / f"cache-{node}/s3") for node in "abcd"]
+    assert trees == [trees[0]] * 4
+    found = {name.partition("/")[2]: data for name, (data, _, _) in trees[0].items()}
+    assert found == tree
 
 
 async def test_nobody_listens_at_a_holder(origin: Path, tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ def check_index(cache: Path, *, holders: int = 0) -> None:
     assert (held, reserved) == (sum(rows.values()), 0)
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_directory_and_never_too_much(
     origins: list[Path], tmp_path: Path, fillings: list[Filling]
 ) -> None:
@@ -147,6 +148,7 @@ def test_two_processes_fill_one_directory_and_never_too_much(
     check_index(cache)
 
 
+@pytest.mark.slow
 def test_two_processes_of_one_job_share_its_files(
     origins: list[Path], tmp_path: Path, fillings: list[Filling]
 ) -> None:
@@ -155,9 +157,11 @@ def test_two_processes_of_one_job_share_its_files(
         fillings,
         *(Filling(origins[0], cache, 40 << 20, "job", files) for files in (40, 60)),
     )
+    came = [json.loads(each.line()) for each in pair]
+    assert [(each["failures"], each["missing"]) for each in came] == [(0, 0)] * 2
+    # What one copies the other waits for: the origin is read once.
+    assert sum(each["files"] for each in came) == FILES + 1
     for each in pair:
-        came = json.loads(each.line())
-        assert (came["failures"], came["missing"]) == (0, 0)
         each.go()
         assert each.process.wait(10) == 0
     assert len(files_in(cache)) == FILES + 1
@@ -173,7 +177,8 @@ async def test_killed_at_any_time_the_next_run_completes_it(
     kept = []
     for round_number in range(4):
         (filling,) = start(fillings, Filling(origins[0], cache, 40 << 20, "job", 40))
-        await asyncio.sleep(chance.uniform(0.02, 0.3))
+        await until_rows(cache, 10 * (round_number + 1))
+        await asyncio.sleep(chance.uniform(0.0, 0.02))
         filling.process.send_signal(signal.SIGKILL)
         filling.process.wait()
         kept.append(rows_in(cache))
@@ -197,6 +202,12 @@ async def test_killed_at_any_time_the_next_run_completes_it(
     under = cache / "file" / str(origins[0]).lstrip("/")
     for each in origins[0].iterdir():
         assert (under / each.name).read_bytes() == each.read_bytes()
+
+
+async def until_rows(cache: Path, count: int) -> None:
+    async with asyncio.timeout(30):
+        while rows_in(cache) < count:  # noqa: ASYNC110 - it happens in another process
+            await asyncio.sleep(0.002)
 
 
 def rows_in(cache: Path) -> int:
