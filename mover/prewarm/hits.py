@@ -38,6 +38,7 @@ _WORDS_IN: Final = (
     b"x-cache",
     b"x-cache-lookup",
 )
+_SAYING: Final = frozenset({b"cache-status", b"age", *_WORDS_IN})
 # STALE, UPDATING and REVALIDATED (nginx): old or asked after, but the bytes come from the cache.
 _HIT: Final = re.compile(
     r"(?<![a-z])(refresh)?hit(?![a-z])|(?<![a-z])(stale|updating|revalidated)(?![a-z])", re.I
@@ -72,6 +73,8 @@ def hit_of(headers: Mapping[bytes, bytes], named: HitHeader | None = None) -> Hi
     """Judge one answer. ``headers`` by lower-case name, with ``:status``."""
     if headers.get(b":status") == NOT_CACHED:
         return Hit.NO
+    if named is None and _SAYING.isdisjoint(headers):  # it is asked of every answer
+        return Hit.UNKNOWN
     if named is not None:
         if named.name not in headers:
             return Hit.UNKNOWN
