@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import delta_files, delta_regions, kernel, releases, report
+from bench import delta_files, delta_regions, gateways, kernel, mounts, releases, report
 from bench.datasets import total
 from bench.fleet_commands import add_fleet_commands, scale_fleet, scale_listing
 from bench.floor_tool import Floor
@@ -58,6 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     releases.add_arguments(
         commands.add_parser("releases", help="two releases of a package as tars, beside rsync -z")
+    )
+    gateways.add_arguments(
+        commands.add_parser("gateways", help="prewarm through a gateway, beside s5cmd and curl")
+    )
+    mounts.add_arguments(
+        commands.add_parser("mounts", help="warm a JuiceFS mount, beside juicefs warmup and others")
     )
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
@@ -150,6 +156,10 @@ def main() -> int:
                 text = delta_files.run(arguments, _tell)
             case "regions":
                 text = delta_regions.run(arguments, _tell)
+            case "gateways":
+                text = gateways.run(arguments)
+            case "mounts":
+                text = mounts.run(arguments)
             case "releases":
                 text = releases.run(arguments, _tell)
             case "simulate":

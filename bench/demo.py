@@ -1,6 +1,6 @@
 """What ``make run`` shows: a real dataset from disk to S3 and back, and two regions kept in step.
 
-``demo_regions`` has the second part. The dataset is this program's own environment: thousands of small files of installed packages, and
+``demo_prewarm`` has the second part, ``demo_regions`` the third. The dataset is this program's own environment: thousands of small files of installed packages, and
 the server's binary of more than 100 MB. Everything lies in one directory that is removed at the
 end, also after Ctrl-C; a sentinel process does it if this program is killed outright.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.demo_prewarm import show_prewarm
 from bench.demo_regions import FILES, OBJECT_BYTES, show_regions
 from bench.processes import CommandFailed
 from bench.stores import SeaweedServer, ServerFailed, ServerMissing
@@ -31,8 +32,8 @@ DATASET_RULES: Final = (
 )
 """What is taken of the environment: its packages and the server's binary."""
 
-COPIES: Final = 3
-"""The dataset lies in two buckets and on the disk at the end."""
+COPIES: Final = 5
+"""The dataset lies in two buckets, on the disk and in a cache directory at the end, and a part of it on a mount."""
 
 MARGIN_BYTES: Final = 1 << 30
 """The server allocates whole volumes ahead of what it holds."""
@@ -110,9 +111,14 @@ def show(workspace: Workspace, source: Path, extra: Sequence[str]) -> None:
             "MOVER_STATE": str(workspace.root / "state"),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+
+        def run(arguments: Sequence[str]) -> None:
+            _run([sys.executable, "-m", "mover", *arguments], environment)
+
         for step in steps(source, workspace.root / "disk", server.endpoint_url, extra):
             _tell(f"\n{step.title}\n$ mover {shlex.join(step.arguments)}")
-            _run([sys.executable, "-m", "mover", *step.arguments], environment)
+            run(step.arguments)
+        show_prewarm(workspace.root / "warm", server, run, _tell)
     show_regions(workspace.root / "regions", _tell)
 
 

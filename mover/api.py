@@ -23,6 +23,7 @@ from mover.filtering import Selection
 from mover.fleet_api import jobs, limit, retry, serve, show, steer, submit_spec, watch, work
 from mover.jobs import JobDirectory
 from mover.model import Compare, CopySpec, Delta, Links, Report, Verify
+from mover.prewarm_api import former_prewarm, prewarm, submit_prewarm, warm_specification
 from mover.progress import Monitor, Silent
 from mover.queues import is_fleet, jobs_directory
 from mover.stopping import Stop
@@ -33,8 +34,10 @@ __all__ = [
     "KeepWish",
     "check",
     "copy",
+    "former_prewarm",
     "jobs",
     "limit",
+    "prewarm",
     "retry",
     "run",
     "serve",
@@ -42,7 +45,9 @@ __all__ = [
     "specification",
     "steer",
     "submit",
+    "submit_prewarm",
     "survey",
+    "warm_specification",
     "watch",
     "work",
 ]
@@ -182,9 +187,9 @@ async def copy(
     environment = os.environ if environment is None else environment
     if queue and is_fleet(queue) and not dry_run:
         _refuse_filesystems(source, target)
-        from mover.wiring_fleet import copy_by_fleet
+        from mover.wiring_fleet import run_by_fleet
 
-        return await copy_by_fleet(
+        return await run_by_fleet(
             spec,
             queue=queue,
             monitor=monitor or Silent(),
@@ -305,7 +310,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
     Where a loop runs already in this thread (a notebook), the verb gets a thread of its own.
     """
-    from mover.wiring import run_loop
+    from mover.wiring_base import run_loop
 
     try:
         asyncio.get_running_loop()

@@ -31,6 +31,7 @@ from mover.cli_options import (
     selection_options,
     transfer_options,
 )
+from mover.cli_prewarm import prewarm
 from mover.cli_rsync import rsync
 from mover.errors import MoverError
 
@@ -43,6 +44,7 @@ Examples:
   mover copy data/ s3://bucket/data/ --dry-run    # what would be done
   mover rsync data/ s3://bucket/data/ --delete    # make the target equal to the source
   mover check s3://bucket/data/ data/             # are they equal?
+  mover prewarm /mnt/jfs/data/                    # fill a cache before a job starts
 """
 
 _COPY_EXAMPLES = """\b
@@ -166,7 +168,7 @@ def completion(shell: str) -> int:
     return 0
 
 
-for _command in (rsync, *DELTA_COMMANDS, *FLEET_COMMANDS):
+for _command in (rsync, prewarm, *DELTA_COMMANDS, *FLEET_COMMANDS):
     commands.add_command(_command)
 
 

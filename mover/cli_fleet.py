@@ -100,6 +100,12 @@ Examples:
 @click.option(
     "--parcels-room", metavar="SIZE", help="What may be kept at a time, on disk.  [default: 1GiB]"
 )
+@click.option(
+    "--node",
+    default="",
+    metavar="NAME",
+    help="What prewarms call this host.  [default: the host's name]",
+)
 @output_options
 @click.pass_context
 def worker(
@@ -114,6 +120,7 @@ def worker(
     parcels: str | None,
     parcels_at: str | None,
     parcels_room: str | None,
+    node: str,
     **_: object,
 ) -> int:
     """Join a fleet: take tasks from a queue until told to leave.
@@ -134,6 +141,7 @@ def worker(
         parcels=parcels,
         parcels_at=parcels_at,
         parcels_room=parcels_room,
+        node=node,
         output=read_output(context),
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ from mover.units import (
     parse_duration,
     parse_size,
 )
-from mover.wiring import run_loop
+from mover.wiring_base import run_loop
 from scheduler.signals import draining_on_signals
 from scheduler.store import LEASE_MAX_S
 
@@ -45,6 +45,7 @@ def run_worker(
     parcels: str | None,
     parcels_at: str | None,
     parcels_room: str | None,
+    node: str,
     output: Output,
 ) -> int:
     """Work until told to leave; 0 when nothing was left half done. Raises ``MoverError``."""
@@ -78,6 +79,7 @@ def run_worker(
                 lease_s=lease_s,
                 exit_when_idle_s=idle_s,
                 parcels=keeping,
+                node=node,
                 note=_note,
                 stop=stop,
             )

@@ -159,7 +159,7 @@ def _make_sure(
     from mover import api
     from mover.deleting import doubt, must_count, objection
     from mover.queues import is_fleet
-    from mover.wiring import run_loop
+    from mover.wiring_base import run_loop
 
     if agreed and is_fleet(queue):
         return

@@ -10,12 +10,14 @@ from typing import Any, Final, Literal, TypeVar
 from mover import api
 from mover.cli_options import Output
 from mover.display import LineDisplay, QuietDisplay, report_lines
+from mover.display_prewarm import warm_lines
 from mover.logs import configure_logs
 from mover.model import Report, State, Tally
+from mover.prewarm_report import WarmReport
 from mover.progress import Progress
 from mover.queues import is_fleet
 from mover.stopping import Stop
-from mover.wiring import run_loop
+from mover.wiring_base import run_loop
 from scheduler.signals import SignalLog, draining_on_signals
 
 T = TypeVar("T")
@@ -67,6 +69,11 @@ def run_copy(
 def _submit(source: str, target: str, *, wishes: dict[str, Any], queue: str, output: Output) -> int:
     """Put a copy on a fleet's board and print the job's name."""
     job = run_loop(api.submit(source, target, queue=queue, **wishes))
+    return print_submitted(job, output)
+
+
+def print_submitted(job: str, output: Output) -> int:
+    """Print the name of a job that a fleet works on from now on."""
     if output.as_json:
         _write_json({"job": job, "state": "submitted"})
     else:
@@ -189,7 +196,12 @@ def finish(
     if output.as_json:
         _write_json(report.to_json())
         return code
-    for line in report_lines(report, command=command, last=last):
+    lines = (
+        warm_lines(report)
+        if isinstance(report, WarmReport)
+        else report_lines(report, command=command, last=last)
+    )
+    for line in lines:
         sys.stderr.write(f"mover: {line}\n")
     return code
 

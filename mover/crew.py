@@ -37,7 +37,7 @@ class Beat(msgspec.Struct, array_like=True, frozen=True):
     """What a worker says of itself in the queue: counts of objects and bytes since its start.
 
     ``rates`` are what it has reached between two sides: ``Gauge.estimates``. ``keeper`` says that it keeps
-    parcels for others, and where.
+    parcels for others, and where. ``node`` is the name of its host where that matters.
     """
 
     objects: int
@@ -47,9 +47,12 @@ class Beat(msgspec.Struct, array_like=True, frozen=True):
     skipped: int = 0
     rates: list[Estimate] = []
     keeper: Keeper | None = None
+    node: str = ""
 
 
-def beat(live: Tally, gauge: Gauge | None = None, keeper: Keeper | None = None) -> bytes:
+def beat(
+    live: Tally, gauge: Gauge | None = None, keeper: Keeper | None = None, node: str = ""
+) -> bytes:
     """The note that a worker leaves with its sign of life."""
     return msgspec.msgpack.encode(
         Beat(
@@ -60,6 +63,7 @@ def beat(live: Tally, gauge: Gauge | None = None, keeper: Keeper | None = None) 
             live.skipped_objects,
             [] if gauge is None else gauge.estimates(),
             keeper,
+            node,
         )
     )
 

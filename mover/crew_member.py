@@ -10,11 +10,12 @@ import os
 import sys
 from pathlib import Path
 
-from mover.crew import beat
-from mover.executing import Executor
 from mover.jobs import JobDirectory
+from mover.prewarm.model import WarmSpec
+from mover.prewarm_running import local_policy
 from mover.settings import WORKER_POLICY
-from mover.wiring import open_job_ends, open_queue, open_resources, run_loop
+from mover.wiring_base import open_queue, open_resources, run_loop
+from mover.wiring_works import open_work
 from scheduler.signals import draining_on_signals
 from scheduler.worker import Worker
 
@@ -34,23 +35,23 @@ async def serve(
     async with (
         open_queue(directory.queue_path) as store,
         open_resources(spec, directory, worker_id, concurrency) as resources,
-        open_job_ends(
+        open_work(
             spec,
             directory.job,
             store,
             dict(os.environ),
             resources=resources,
             record_in=directory.manifest_path,
-        ) as ends,
+        ) as work,
     ):
-        executor = Executor(ends, store)
+        runner = work.runner(store)
         worker = Worker(
             store,
-            executor.run,
+            runner.run,
             worker_id=worker_id,
-            policy=WORKER_POLICY,
-            note=lambda: beat(ends.live),
-            disown=executor.disown,
+            policy=local_policy(work.pools) if isinstance(spec, WarmSpec) else WORKER_POLICY,
+            note=work.beat,
+            disown=runner.disown,
         )
 
         async def watch_leader() -> None:

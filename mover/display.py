@@ -141,7 +141,7 @@ def report_lines(
     if report.withheld:
         lines.append(printable(report.withheld))
     if command == "copy":
-        lines += _failed(report)
+        lines += failure_lines(report)
     lines += _next_step(report, command)
     return lines
 
@@ -206,7 +206,13 @@ def _checked(report: Report) -> str:
     )
 
 
-def _failed(report: Report) -> list[str]:
+def headline_of(state: State) -> str:
+    """How a job ended, in a word or two."""
+    return _HEADLINES[state]
+
+
+def failure_lines(report: Report) -> list[str]:
+    """The first failures, and how many there are beside them."""
     shown = report.failures[:FAILURES_PRINTED]
     lines = [f"failed: {printable(f'{each.key}: {each.detail}')}" for each in shown]
     more = report.tally.failed_objects - len(shown)

@@ -32,7 +32,8 @@ class Resources:
     """What a process spends on its jobs, together: payload bytes in memory, requests in flight.
 
     ``concurrency`` pins the requests in flight per store; None lets each find its own number.
-    ``peering`` is None where the process hands parcels on through the target's store alone.
+    ``peering`` is None where the process hands parcels on through the target's store alone. ``node`` is
+    the name of this host in jobs that place data on nodes.
     ``shared_rates`` is a store that outlives jobs: links, and requests of stores to slow down, are
     shared through it by all workers; without it, only by those of the job.
     """
@@ -44,6 +45,7 @@ class Resources:
     leads: bool = False
     pools: tuple[str, ...] = (ANY_POOL,)
     peering: Peering | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,25 @@ class Wardrobe:
             return meter
         take, slice_bytes = self.rates.budget("write")
         return replace(meter, take=take, slice_bytes=slice_bytes)
+
+
+async def dress_source(
+    transport: Transport,
+    resources: Resources,
+    live: Tally,
+    rates: Rates | None,
+    shared: RateStore | None,
+    stack: AsyncExitStack,
+) -> Transport:
+    """Put on what a store needs that is only read. What runs beside it ends with ``stack``."""
+    return _Dress(
+        direction="read",
+        live=live,
+        resources=resources,
+        rates=None if transport.capabilities.local else rates,
+        brake=await _brake(transport, resources.worker_id, shared, stack),
+        timed=None,
+    ).put_on(transport)
 
 
 def agreement(store: TaskStore | None, rates: Rates | None) -> Agreement | None:

@@ -152,6 +152,7 @@ class Executor:
             return await self._seek(task, lease)
         if isinstance(task, DeltaTask):
             return await self._delta(task, lease, rows)
+        assert isinstance(task, Assembly)  # noqa: S101 - what a prewarm enqueues is in no copy's queue
         outcome = await self._assemble(task, lease, rows)
         if task.reopened and isinstance(outcome.disposition, Done):
             with suppress(TransportError):

@@ -10,20 +10,16 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from mover.crew import beat
-from mover.delta_parcels import clean_up
-from mover.ends import Ends
 from mover.errors import MoverError, Rejected
-from mover.executing import Executor
 from mover.letters import CANCELLED
-from mover.model import CopySpec
-from mover.payloads import decode_spec
+from mover.payloads import Spec, decode_spec
 from mover.pools import listing_pool
 from mover.settings import ATTEMPTS_MAX, JOB_TTL_S, listing_lane
 from mover.stopping import Stop
+from mover.works import OpenWork, Work
 from scheduler.board import FleetBoard
 from scheduler.errors import StoreUnavailable
 from scheduler.model import (
@@ -59,9 +55,6 @@ ENDED = "ended"
 
 _log = logging.getLogger(__name__)
 
-OpenEnds = Callable[[CopySpec, str, TaskStore], AbstractAsyncContextManager[Ends]]
-"""Opens the ends of a job with this worker's credentials and resources."""
-
 
 @dataclass(slots=True, kw_only=True)
 class FleetWorker:
@@ -73,7 +66,7 @@ class FleetWorker:
     board: FleetBoard
     worker_id: str
     policy: WorkerPolicy
-    open_ends: OpenEnds
+    open_work: OpenWork
     note: Callable[[str], None]
     stop: Stop
     exit_when_idle_s: float | None = None
@@ -188,16 +181,15 @@ class FleetWorker:
         if why:
             self.note(f"job {job}: {why}")
 
-    async def _serve_in(self, job: str, spec: CopySpec, store: TaskStore) -> None:
+    async def _serve_in(self, job: str, spec: Spec, store: TaskStore) -> None:
         try:
-            async with self.open_ends(spec, job, store) as ends:
-                self.note(f"job {job}: {spec.source} to {spec.target}")
-                if ends.manifest is not None:
-                    await ends.manifest.begin(self.worker_id)
+            async with self.open_work(spec, job, store) as work:
+                self.note(f"job {job}: {work.title}")
+                await work.begin(self.worker_id)
                 await store.record(f"{self.worker_id} joined", now_s=self.clock())
-                await self._work(job, ends, store)
+                await self._work(job, work, store)
                 if await store.is_drained():
-                    await self._close(job, ends, store)
+                    await self._close(job, work, store)
         except MoverError as error:
             self._rest(job, str(error))
             await store.record(f"{self.worker_id} cannot work: {error}", now_s=self.clock())
@@ -235,31 +227,40 @@ class FleetWorker:
                 wish = Discard(reason=reason)
             await store.finish(lease, wish, now_s=self.clock())
 
-    async def _work(self, job: str, ends: Ends, store: TaskStore) -> None:
-        executor = Executor(
-            ends,
+    async def _work(self, job: str, work: Work, store: TaskStore) -> None:
+        runner = work.runner(
             store,
             shares=True,
             fleet_size=lambda: worker.fleet_size,
             notify=lambda: worker.notify(),
         )
         listing = listing_lane(self.policy, self._listing_pools)
+        pools = (*self.policy.pools, *work.pools)
         worker = Worker(
             store,
-            executor.run,
+            runner.run,
             worker_id=self.worker_id,
-            policy=replace(self.policy, beside=(listing,)),
-            note=lambda: beat(ends.live, ends.gauge, ends.own_keeper),
-            disown=executor.disown,
+            policy=replace(self.policy, pools=pools, beside=(listing,)),
+            note=work.beat,
+            disown=runner.disown,
         )
         await self._work_with(job, worker)
         if await store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
-            await self._work_with(job, self._sweeper(executor.give_up, store))
+            await self._work_with(
+                job, self._sweeper(runner.give_up, store, await work.pools_left(store))
+            )
 
-    def _sweeper(self, give_up: Callable[[Lease], Awaitable[Outcome]], store: TaskStore) -> Worker:
+    def _sweeper(
+        self,
+        give_up: Callable[[Lease], Awaitable[Outcome]],
+        store: TaskStore,
+        pools: tuple[str, ...] = (),
+    ) -> Worker:
         """Gives up what is left of a cancelled job, so that no upload stays open."""
         policy = replace(
-            self.policy, pools=(*self.policy.pools, *self._listing_pools), obeys_job_state=False
+            self.policy,
+            pools=(*self.policy.pools, *pools, *self._listing_pools),
+            obeys_job_state=False,
         )
         return Worker(store, give_up, worker_id=self.worker_id, policy=policy)
 
@@ -274,10 +275,10 @@ class FleetWorker:
         finally:
             del self._workers[job]
 
-    async def _close(self, job: str, ends: Ends, store: TaskStore) -> None:
+    async def _close(self, job: str, work: Work, store: TaskStore) -> None:
         """Clean up behind a job that has ended. Every worker of it does; once more does no harm."""
         try:
-            await clean_up(ends)
+            await work.clean_up()
         except TransportError as error:
             self.note(f"job {job}: what it left unfinished could not be removed: {error}")
         if await store.get_control(ENDED) is None:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mover.depots import KeepWish
 from mover.errors import Rejected
-from mover.model import CopySpec, Report
+from mover.model import Report
 from mover.operating import JobDetails, JobSummary
+from mover.payloads import Spec
 from mover.progress import Monitor, Silent
 from mover.queues import is_fleet
 from mover.stopping import Stop
@@ -33,12 +34,14 @@ async def work(
     lease_s: float | None = None,
     exit_when_idle_s: float | None = None,
     parcels: KeepWish | None = None,
+    node: str = "",
     note: Callable[[str], None] = lambda line: None,
     environment: Mapping[str, str] | None = None,
     stop: Stop | None = None,
 ) -> None:
     """Join a fleet and work until stopped, or idle for ``exit_when_idle_s`` seconds.
 
+    ``node`` names this host where data is placed on nodes, "" for the host's own name.
     With ``parcels`` the worker keeps parcels for others, under the secret of the environment.
     """
     if not is_fleet(queue):
@@ -57,6 +60,7 @@ async def work(
         lease_s=lease_s,
         exit_when_idle_s=exit_when_idle_s,
         parcels=parcels,
+        node=node,
         environment=_environment(environment),
         note=note,
         stop=stop or Stop(),
@@ -88,7 +92,7 @@ async def serve(
 
 
 async def submit_spec(
-    spec: CopySpec, *, queue: str, environment: Mapping[str, str] | None = None
+    spec: Spec, *, queue: str, environment: Mapping[str, str] | None = None
 ) -> str:
     """Put a job on a fleet's board and return its name."""
     if not is_fleet(queue):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -27,11 +27,22 @@ from mover.model import (
 )
 from mover.name_lists import NAME_LIST_HEADER, escape_name
 from mover.payloads import decode_payload, decode_result
+from mover.prewarm.model import Residence, Round, WarmShard
+from mover.prewarm.summing import add_row, without_looks
 from scheduler.model import FinishedTask, TaskState
 from scheduler.store import TaskStore
 
 LISTING = "Listing"
 """In the place of an error's class: a range of keys that could not be listed."""
+
+NOT_RESIDENT = "NotResident"
+"""In the place of an error's class: a file that is not in the cache after all attempts."""
+
+ROUND = "round"
+"""Control of a prewarm that holds the number of the round that has begun last."""
+
+PLANNED = "planned"
+"""Control of a prewarm that is set when its targets have been walked, so that its totals are all."""
 
 PAGE_TASKS = 200
 """Results read at a time: at most 200,000 failures in memory, and usually none."""
@@ -39,12 +50,19 @@ PAGE_TASKS = 200
 
 @dataclass(slots=True, kw_only=True)
 class Gathered:
-    """The sum of all results, with the first failures and the retry file's path ("" for none)."""
+    """The sum of all results, with the first failures and the retry file's path ("" for none).
+
+    Of a prewarm, ``residency`` has by node what its last round saw, ``rounds`` that round's number, and ``earlier``
+    why files failed in those before.
+    """
 
     tally: Tally = field(default_factory=Tally)
     failures: list[Failure] = field(default_factory=list)
     retry_file: str = ""
     withheld: str = ""
+    residency: dict[str, Residence] = field(default_factory=dict)
+    rounds: int = 0
+    earlier: dict[str, Failure] = field(default_factory=dict)
 
     def report(self, job: str, *, seconds: float, state: State | None = None) -> Report:
         """The end of a job; ``state`` where it is another than what the counts say."""
@@ -57,6 +75,21 @@ class Gathered:
             retry_file=self.retry_file,
             withheld=self.withheld,
         )
+
+    def add_void(self, result: TaskResult) -> None:
+        """Add what a round did; what it saw, and what failed in it, was looked at again since."""
+        self.tally.add(replace(result.tally, failed_objects=0))
+        for row in result.residency:
+            add_row(self.residency, without_looks(row))
+        for failure in result.failures[: FAILURES_SHOWN - len(self.earlier)]:
+            self.earlier[failure.key] = failure
+
+    def reasoned(self, failure: Failure) -> Failure:
+        """A failure with the reason that an earlier round had for it, if the last one knows none."""
+        earlier = self.earlier.get(failure.key)
+        if failure.error != NOT_RESIDENT or earlier is None:
+            return failure
+        return earlier._replace(detail=f"{earlier.detail}; {failure.detail}")
 
     @property
     def state(self) -> State:
@@ -112,15 +145,21 @@ class RetryFile:
 
 async def gather_results(store: TaskStore, retry_path: Path) -> Gathered:
     """Add up the finished tasks, and write the names of failed objects to ``retry_path``."""
-    gathered = Gathered()
+    last_round = await round_reached(store)
+    gathered = Gathered(rounds=last_round)
     is_listed = True
     with RetryFile(retry_path) as names:
         async with aclosing(_results(store)) as results:
             async for result in results:
+                if result.round < last_round:
+                    gathered.add_void(result)
+                    continue
                 gathered.tally.add(result.tally)
                 gathered.withheld = gathered.withheld or result.withheld
+                for row in result.residency:
+                    add_row(gathered.residency, row)
                 room = FAILURES_SHOWN - len(gathered.failures)
-                gathered.failures.extend(result.failures[:room])
+                gathered.failures.extend(map(gathered.reasoned, result.failures[:room]))
                 for failure in result.failures:
                     is_listed = is_listed and failure.error != LISTING
                     names.add(failure.key)
@@ -130,6 +169,19 @@ async def gather_results(store: TaskStore, retry_path: Path) -> Gathered:
         retry_path.unlink(missing_ok=True)
         gathered.retry_file = ""
     return gathered
+
+
+async def round_reached(store: TaskStore) -> int:
+    """The round of a prewarm that has begun last; 0 for any other job."""
+    return int(await store.get_control(ROUND) or b"0")
+
+
+async def round_results(store: TaskStore, number: int) -> AsyncGenerator[TaskResult, None]:
+    """What the finished tasks of one round of a prewarm came to."""
+    async with aclosing(_results(store)) as results:
+        async for result in results:
+            if result.round == number:
+                yield result
 
 
 async def tally_so_far(store: TaskStore) -> Tally:
@@ -177,11 +229,28 @@ def _given_up(task: FinishedTask) -> TaskResult:
         keys = [entry.key for entry in payload.entries]
     elif isinstance(payload, SmallShard):
         keys = [entry.key for entry in payload.copies] + [pair[0].key for pair in payload.probes]
+    elif isinstance(payload, WarmShard | Round):
+        return _given_up_round(payload, task.reason)
     else:
         assert isinstance(payload, LargeObject | Assembly | DeltaTask)  # noqa: S101 - the union is closed
         keys = [payload.entry.key]
     failures = [Failure(key, "Discarded", task.reason) for key in keys]
     return TaskResult(tally=Tally(failed_objects=len(keys)), failures=failures)
+
+
+def _given_up_round(payload: WarmShard | Round, reason: str) -> TaskResult:
+    """A part of a prewarm that was given up: of its bytes nothing is known to be resident."""
+    if isinstance(payload, Round):
+        failure = Failure(payload.node, LISTING, reason)
+        return TaskResult(tally=Tally(failed_objects=1), failures=[failure], round=payload.number)
+    keys = list(dict.fromkeys(piece.entry.key for piece in payload.pieces))
+    size = sum(piece.size for piece in payload.pieces)
+    return TaskResult(
+        tally=Tally(failed_objects=len(keys)),
+        failures=[Failure(key, "Discarded", reason) for key in keys],
+        round=payload.round,
+        residency=[Residence(node=payload.node, files=len(keys), bytes=size)],
+    )
 
 
 def _swept(sweep: Sweep, reason: str) -> str:

@@ -21,15 +21,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mover.errors import Rejected
-from mover.model import CopySpec
-from mover.payloads import decode_spec, encode_spec
+from mover.payloads import Spec, decode_spec, encode_spec
 from mover.state_directory import state_directory
 
 CREW_WAIT_S = 15.0
 """How long a new leader waits for workers of a dead one; they notice its death within seconds."""
 
 
-def job_id(spec: CopySpec) -> str:
+def job_id(spec: Spec) -> str:
     """The name of a job: 16 hex digits that depend on its specification only."""
     return hashlib.sha256(encode_spec(spec)).hexdigest()[:16]
 
@@ -51,7 +50,7 @@ class JobDirectory:
 
     @classmethod
     def of(
-        cls, spec: CopySpec, environment: Mapping[str, str], jobs: Path | None = None
+        cls, spec: Spec, environment: Mapping[str, str], jobs: Path | None = None
     ) -> "JobDirectory":
         """The directory of this specification among ``jobs``; nothing is made yet."""
         return cls((jobs or state_directory(environment) / "jobs") / job_id(spec))
@@ -61,7 +60,7 @@ class JobDirectory:
         """The directory of a job that is known by its name; nothing is made yet."""
         return cls(state_directory(environment) / "jobs" / job)
 
-    def lead(self, spec: CopySpec) -> None:
+    def lead(self, spec: Spec) -> None:
         """Make the directory and become its leader.
 
         Raises ``Rejected`` when another process leads it, naming that process; waits up to
@@ -87,7 +86,7 @@ class JobDirectory:
         self._wait_for_crew()
         _write_durably(self.path / "job.json", encode_spec(spec))
 
-    def join(self) -> CopySpec:
+    def join(self) -> Spec:
         """Join the crew as a worker process and return what the job is about."""
         fcntl.flock(self._open("crew"), fcntl.LOCK_SH)
         try:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mover.delta.costing import Optimise
 from mover.filtering import Selection
+from mover.prewarm.model import Residence
 from transports.model import Entry, PartReceipt
 
 MIB = 1024 * 1024
@@ -256,7 +257,9 @@ class TaskResult:
 
     ``handed_on`` are failures of a chunk, which are its assembly's to judge: the object may be
     planned once more, and if it fails it fails once, however many chunks it has.
-    ``withheld`` says why nothing was deleted in a job that should have.
+    ``withheld`` says why nothing was deleted in a job that should have, or nothing read.
+    Of a prewarm ``residency`` is what was seen in the caches, in the ``round`` of that number; failures of
+    a round are void when a later one has begun.
     """
 
     tally: Tally
@@ -264,6 +267,8 @@ class TaskResult:
     handed_on: list[Failure] = field(default_factory=list)
     parts: list[PartReceipt] = field(default_factory=list)
     withheld: str = ""
+    round: int = 0
+    residency: list[Residence] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

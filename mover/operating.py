@@ -11,8 +11,7 @@ from mover.errors import Rejected
 from mover.fleet import ENDED
 from mover.gauging import measured_by_all
 from mover.links import check_link_name, link_bucket
-from mover.model import CopySpec
-from mover.payloads import decode_spec
+from mover.payloads import Spec, decode_spec
 from mover.rating import LIMIT
 from mover.settings import ATTEMPTS_MAX
 from mover.units import Malformed, Timetable
@@ -32,7 +31,7 @@ class JobSummary:
     """A job on one line. ``state`` is running, paused, cancelled, done or incomplete."""
 
     job: str
-    spec: CopySpec
+    spec: Spec
     submitted_at_s: float
     state: str
     stats: StoreStats

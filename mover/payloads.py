@@ -26,6 +26,7 @@ from mover.model import (
     TaskResult,
 )
 from mover.packing import Damaged, pack, unpack
+from mover.prewarm.model import Round, WarmShard, WarmSpec
 
 Payload = (
     SmallShard
@@ -42,7 +43,12 @@ Payload = (
     | Sign
     | Diff
     | Patch
+    | Round
+    | WarmShard
 )
+
+Spec = CopySpec | WarmSpec
+"""What a job was asked to do."""
 
 T = TypeVar("T")
 
@@ -61,6 +67,8 @@ _TAGS: dict[str, type[Any]] = {
     "sign": Sign,
     "diff": Diff,
     "patch": Patch,
+    "round": Round,
+    "warm": WarmShard,
 }
 _NAMES = {kind: tag for tag, kind in _TAGS.items()}
 _STRAY = "stray-bytes:"
@@ -128,15 +136,18 @@ def decode_result(data: bytes) -> TaskResult:
         return msgspec.convert(_unescape(msgspec.msgpack.decode(data)), TaskResult)
 
 
-def encode_spec(spec: CopySpec) -> bytes:
+def encode_spec(spec: Spec) -> bytes:
     """Write a specification as JSON; equal specifications give equal bytes."""
     return msgspec.json.encode(_escape_text(msgspec.to_builtins(spec)), order="sorted")
 
 
-def decode_spec(data: bytes) -> CopySpec:
+def decode_spec(data: bytes) -> Spec:
     """Read a specification. Raises ``Rejected`` for one of another version."""
     try:
-        return msgspec.convert(_unescape_text(msgspec.json.decode(data)), CopySpec)
+        value = _unescape_text(msgspec.json.decode(data))
+        if isinstance(value, dict) and "targets" in value:
+            return msgspec.convert(value, WarmSpec)
+        return msgspec.convert(value, CopySpec)
     except msgspec.MsgspecError as error:
         raise Rejected(f"this job was written by another version of mover: {error}") from error
 

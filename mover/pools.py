@@ -12,6 +12,13 @@ from scheduler.model import ANY_POOL, NewTask, Outcome
 
 LISTING = "listing"
 
+NODE = "node"
+
+
+def node_pool(node: str) -> str:
+    """The pool of what only workers on this node can do."""
+    return f"{NODE}:{node}"
+
 
 def listing_pool(pool: str) -> str:
     """The pool of the listing tasks of jobs in this pool."""

@@ -175,9 +175,7 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
     spec = ground.spec
     path = directory_of(spec.into, ground.node)
     if spec.capacity_bytes < 0:
-        raise Rejected(
-            f"--capacity {spec.capacity_bytes}: a cache directory holds one byte at least"
-        )
+        raise Rejected("--capacity: a cache directory holds one byte at least")
     if spec.wish is not Wish.WARM and not os.path.isdir(path):
         raise Rejected(f"--into {path}: there is no such directory")
     target = parse_location(location)

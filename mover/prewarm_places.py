@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, WarmSpec
+from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, WarmSpec, Whole
 from mover.selecting import Selector
 from transports.base import Transport
 from transports.model import Entry
@@ -47,7 +47,8 @@ class Nature:
 
     ``cut_bytes`` is the size of the pieces that larger files are cut into, for several tasks; 0 where a file
     stays whole, because the judge knows files only. ``capacity_bytes`` is what the cache can hold in all,
-    0 where nobody says. ``shares`` says that other nodes may take what this one has.
+    0 where nobody says. ``shares`` says that other nodes may take what this one has. Where no file is larger than
+    ``whole_max_bytes`` ``warm_whole`` may be tried.
     """
 
     judge: Judge
@@ -56,6 +57,7 @@ class Nature:
     cut_bytes: int = 0
     capacity_bytes: int = 0
     shares: bool = False
+    whole_max_bytes: int = 0
 
 
 class Place(ABC):
@@ -80,6 +82,20 @@ class Place(ABC):
     async def look(self, pieces: Sequence[Piece]) -> Look:
         """Say how much of these pieces is resident, reading nothing from the origin."""
 
+    async def glance(self, pieces: Sequence[Piece]) -> Look:
+        """Look before anything was read, to leave out what is resident already; cheaply, where looks are dear.
+
+        May call missing what is resident, because to read that costs little.
+        """
+        return await self.look(pieces)
+
+    async def look_whole(self) -> Whole | None:
+        """Look at all that is below the target at once, where that costs less than looks at its files.
+
+        It sees what is there now, whatever the selection. None where there is no such look, as here.
+        """
+        return None
+
     @abstractmethod
     async def warm(
         self, pieces: Sequence[Piece], *, holders: Sequence[str] = (), again: bool = False
@@ -88,6 +104,13 @@ class Place(ABC):
 
         ``holders`` are addresses of nodes that have them. ``again`` says that they were read before in vain.
         """
+
+    async def warm_whole(self) -> Warmed | None:
+        """Have the cache load all that is below the target, and what it has already not again.
+
+        None where it cannot be told so, or where it must be slowed down, as here. Else as ``warm``.
+        """
+        return None
 
     @abstractmethod
     async def evict(self, pieces: Sequence[Piece]) -> Warmed:

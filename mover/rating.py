@@ -9,12 +9,11 @@ import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from mover.beside import running_beside
 from mover.link_quotas import UNIT_BYTES, follow, local_now, open_link_quotas
 from mover.links import Link, LinkRate, links_of, parse_links
-from mover.model import CopySpec
 from mover.settings import BUDGET_BYTES
 from mover.units import Timetable, parse_request_rate
 from scheduler.quota import CombinedTake, Quota
@@ -25,6 +24,18 @@ from transports.throttle import SLICE_MIN_BYTES, Throttle
 
 Direction = Literal["read", "write"]
 
+
+class RateWishes(Protocol):
+    """What a job's specification says of its rates; texts as the options have them."""
+
+    @property
+    def limit(self) -> str: ...
+    @property
+    def limit_requests(self) -> str: ...
+    @property
+    def rate_links(self) -> tuple[str, ...]: ...
+
+
 LIMIT: Final = "limit"
 """Control of a job that holds its live byte rate: text as ``--limit`` takes it, ``off`` for none."""
 
@@ -33,7 +44,7 @@ LIMIT: Final = "limit"
 class Rates:
     """What a process asks before it moves bytes; ``throttled`` puts it around an end."""
 
-    spec: CopySpec
+    spec: RateWishes
     store: RateStore
     rate: Callable[[], float | None]
     bytes_by_direction: dict[Direction, CombinedTake]
@@ -49,6 +60,11 @@ class Rates:
             take_requests=requests.take,
             slice_requests=lambda: max(1, int(requests.piece or 1)),
         )
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether bytes may have to wait now."""
+        return bool(self.spec.rate_links) or self.rate() is not None
 
     @property
     def link(self) -> float | None:
@@ -88,7 +104,7 @@ def _slice_bytes(take: CombinedTake) -> int:
     return max(SLICE_MIN_BYTES, int(take.piece or BUDGET_BYTES))
 
 
-def _requests_per_s(spec: CopySpec) -> float | None:
+def _requests_per_s(spec: RateWishes) -> float | None:
     if not spec.limit_requests:
         return None
     return parse_request_rate(spec.limit_requests, what="--limit-requests")
@@ -96,7 +112,7 @@ def _requests_per_s(spec: CopySpec) -> float | None:
 
 @asynccontextmanager
 async def open_rates(
-    spec: CopySpec, store: RateStore, link_store: RateStore, *, sets_links: bool
+    spec: RateWishes, store: RateStore, link_store: RateStore, *, sets_links: bool
 ) -> AsyncGenerator[Rates, None]:
     """The rates of a job, followed while the block runs; what is not spent is given back at its end.
 
@@ -131,7 +147,7 @@ async def open_rates(
 
 
 def _request_quotas(
-    spec: CopySpec, store: RateStore, directions: Sequence[Direction]
+    spec: RateWishes, store: RateStore, directions: Sequence[Direction]
 ) -> dict[Direction, Quota]:
     per_s = _requests_per_s(spec)
     if per_s is None:

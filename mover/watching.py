@@ -4,15 +4,17 @@ Watching changes nothing. Who stops watching does not stop the job.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mover.beside import running_beside
 from mover.crew import RUN_S_MAX, Beat, read_beats
 from mover.errors import Incomplete
-from mover.gathering import gather_results
+from mover.gathering import PLANNED, Gathered, gather_results
 from mover.gauging import measured_by_all
 from mover.model import Report, State
 from mover.progress import Monitor, Progress, WorkerProgress
@@ -29,13 +31,21 @@ NO_WORKER_S = 5.0
 
 STORE_PATIENCE_S = 300.0
 
+Conclude = Callable[[Gathered, str, float, State | None], Report]
+"""Makes a job's report of what was gathered: its name, its seconds, and its state where that is not what counts say."""
+
+
+def conclude_copy(gathered: Gathered, job: str, seconds: float, state: State | None) -> Report:
+    """The report of a copy."""
+    return gathered.report(job, seconds=seconds, state=state)
+
 
 @dataclass(slots=True, kw_only=True)
 class Watcher:
     """Follows one job until it is drained or the watching is stopped; ``run`` does it.
 
     ``worker_hint`` says what to do when nobody works on it. A job of a fleet has all its first tasks
-    from the beginning, so one without any was lost by its queue.
+    from the beginning, so one without any was lost by its queue. Who knows that the job has ended sets ``hurry``.
     """
 
     job: str
@@ -45,7 +55,9 @@ class Watcher:
     retry_path: Path
     worker_hint: str = ""
     is_fleet: bool = True
+    conclude: Conclude = conclude_copy
     clock: Callable[[], float] = time.time
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
     _started_s: float = field(default_factory=time.monotonic)
     _seen_event: int = 0
     _warned: bool = False
@@ -69,14 +81,28 @@ class Watcher:
                 )
             if stats.is_drained or self.stop.drain.is_set():
                 return await self._report(is_over=stats.is_drained)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until the next look; in a hurry or told to stop, no longer."""
+        woken = asyncio.Event()
+
+        async def wake_at(event: asyncio.Event) -> None:
+            await event.wait()
+            woken.set()
+
+        async with running_beside(
+            functools.partial(wake_at, self.hurry), functools.partial(wake_at, self.stop.drain)
+        ):
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
-                    await self.stop.drain.wait()
+                    await woken.wait()
 
     async def _look(self) -> StoreStats:
         stats = await self.store.stats()
         beats = await read_beats(self.store, now_s=self.clock(), within_s=RUN_S_MAX)
-        self.monitor.update(self._progress(stats, beats))
+        is_planned = stats.is_drained or await self.store.get_control(PLANNED) is not None
+        self.monitor.update(self._progress(stats, beats, is_planned=is_planned))
         for event in await self.store.events(after_event_id=self._seen_event):
             self.monitor.note(event.text)
             self._seen_event = event.event_id
@@ -86,14 +112,14 @@ class Watcher:
                 self.monitor.note(f"nobody works on this job; {self.worker_hint}")
         return stats
 
-    def _progress(self, stats: StoreStats, beats: dict[str, Beat]) -> Progress:
+    def _progress(self, stats: StoreStats, beats: dict[str, Beat], *, is_planned: bool) -> Progress:
         notes = beats.values()
         return Progress(
             job=self.job,
             seconds=time.monotonic() - self._started_s,
             planned_objects=sum(note.planned_objects for note in notes),
             planned_bytes=sum(note.planned_bytes for note in notes),
-            planned_all=stats.is_drained,
+            planned_all=is_planned,
             copied_objects=sum(note.objects for note in notes),
             copied_bytes=sum(note.bytes for note in notes),
             skipped_objects=sum(note.skipped for note in notes),
@@ -109,7 +135,7 @@ class Watcher:
         if is_over and await self.store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
             state = State.CANCELLED
         seconds = time.monotonic() - self._started_s
-        report = gathered.report(self.job, seconds=seconds, state=state)
+        report = self.conclude(gathered, self.job, seconds, state)
         measured = await measured_by_all(self.store, now_s=self.clock())
         report = replace(report, rates=measured.named())
         self.monitor.end(report)

@@ -3,17 +3,15 @@
 What a command needs is put together here and handed down; nothing below asks for it by itself.
 """
 
-import gc
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from mover.actions import Action
-from mover.beside import first_leaf
 from mover.budget import ByteBudget
 from mover.checking import DifferenceSink, check_ends
 from mover.crew import Crew
@@ -21,7 +19,7 @@ from mover.deleting import Survey
 from mover.depots import no_keepers
 from mover.dressing import Resources, Wardrobe, agreement
 from mover.ends import Ends, nothing_measured
-from mover.errors import Incomplete, MoverError, Rejected
+from mover.errors import Incomplete, Rejected
 from mover.feeding import pair_pages
 from mover.jobs import JobDirectory
 from mover.measuring import Gauge
@@ -32,14 +30,11 @@ from mover.rating import open_rates
 from mover.rechecking import recheck
 from mover.resolving import End, Once, base_of, open_manifest, resolve, resolve_recorded
 from mover.running import Leader
-from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES
+from mover.settings import BUDGET_BYTES
 from mover.stopping import Stop
 from mover.sweeping import survey
+from mover.wiring_base import flat, open_queue, open_resources
 from mover.workers import choose_workers
-from scheduler.errors import StoreUnavailable
-from scheduler.signals import hear_interrupts
-from scheduler.sqlite_board import DirectoryBoard
-from scheduler.sqlite_store import SqliteTaskStore
 from scheduler.store import TaskStore
 from transports.errors import Transient, TransportError
 
@@ -47,35 +42,6 @@ T = TypeVar("T")
 
 ActionSink = Callable[[Action], None]
 """Receives the actions of a plan, in the order of their keys."""
-
-
-COLLECT_EVERY = 20_000
-"""Objects more than before that make the collector of cycles look; 700 is the interpreter's own.
-
-A page of a listing is a thousand entries, which live for some tens of milliseconds. Looking through
-them again and again, and with them through all that a process has imported, took a fifth of what
-planning costs, and found nothing.
-"""
-
-
-def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on uvloop."""
-    import uvloop
-
-    gc.set_threshold(COLLECT_EVERY)
-    hear_interrupts()
-    return uvloop.run(main)
-
-
-@asynccontextmanager
-async def open_queue(path: Path) -> AsyncGenerator[TaskStore, None]:
-    """Open a job's queue. Raises ``Rejected`` for a file that is no queue of this version."""
-    try:
-        store = await SqliteTaskStore.open(path, attempts_max=ATTEMPTS_MAX)
-    except StoreUnavailable as error:
-        raise Rejected(f"{path}: {error}") from error
-    async with store:
-        yield store
 
 
 @asynccontextmanager
@@ -139,30 +105,6 @@ async def open_job_ends(
             live=live,
             single=single,
             manifest=manifest,
-        )
-
-
-@asynccontextmanager
-async def open_resources(
-    spec: CopySpec,
-    directory: JobDirectory,
-    worker_id: str,
-    concurrency: int | None,
-    *,
-    leads: bool = False,
-) -> AsyncGenerator[Resources, None]:
-    """The resources of a process of a job of this host. Raises ``Rejected``, ``StoreUnavailable``."""
-    async with AsyncExitStack() as stack:
-        shared = None
-        if spec.rate_links:
-            board = DirectoryBoard(directory.path.parent)
-            shared = await stack.enter_async_context(board.rates())
-        yield Resources(
-            budget=ByteBudget(BUDGET_BYTES),
-            concurrency=concurrency,
-            shared_rates=shared,
-            worker_id=worker_id,
-            leads=leads,
         )
 
 
@@ -274,24 +216,3 @@ async def _plan_only(ends: Ends, job: str, on_action: ActionSink) -> Report:
                 on_action(action)
     seconds = time.monotonic() - started_s
     return Report(job=job, state=State.PLANNED, tally=tally, seconds=seconds, failures=[])
-
-
-async def flat(flow: Coroutine[Any, Any, T]) -> T:
-    """The seam where exception groups end: the first failure of the request speaks for all."""
-    try:
-        return await flow
-    except BaseExceptionGroup as group:
-        raise _as_mover_error(group) from group
-    except (TransportError, StoreUnavailable) as error:
-        raise _as_mover_error(error) from error
-
-
-def _as_mover_error(error: BaseException) -> BaseException:
-    error = first_leaf(error)
-    if isinstance(error, MoverError):
-        return error
-    if isinstance(error, Transient | StoreUnavailable):
-        return Incomplete(str(error))
-    if isinstance(error, TransportError):
-        return Rejected(str(error))
-    return error

@@ -1,6 +1,7 @@
 """Puts a fleet together: submits and watches jobs, and runs workers. See ``wiring`` for the rest."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
@@ -9,14 +10,16 @@ from dataclasses import replace
 from mover.budget import ByteBudget
 from mover.depots import KeepWish
 from mover.dressing import Resources
-from mover.ends import Ends
 from mover.errors import Rejected
 from mover.fleet import FleetWorker
 from mover.jobs import JobDirectory, job_id
 from mover.links import links_of, parse_links
 from mover.model import CopySpec, Report
 from mover.operating import find_job, retry_job
-from mover.payloads import decode_spec, encode_spec
+from mover.payloads import Spec, decode_spec, encode_spec
+from mover.prewarm.model import Round, WarmSpec
+from mover.prewarm_nodes import round_task
+from mover.prewarm_report import conclude_warm
 from mover.progress import Monitor
 from mover.queues import (
     is_fleet,
@@ -31,11 +34,15 @@ from mover.resolving import open_base
 from mover.settings import ATTEMPTS_MAX, BUDGET_BYTES, FLEET_POLICY
 from mover.stopping import Stop
 from mover.units import Malformed, Timetable, parse_request_rate
-from mover.watching import Watcher
-from mover.wiring import flat, open_job_ends, run_copy
+from mover.watching import Watcher, conclude_copy
+from mover.wiring import run_copy
+from mover.wiring_base import flat
 from mover.wiring_peers import open_peers
+from mover.wiring_prewarm import run_prewarm
+from mover.wiring_works import open_work
+from mover.works import Work
 from scheduler.board import FleetBoard, JobBoard
-from scheduler.model import JOB_STATE, JobState
+from scheduler.model import JOB_STATE, JobState, NewTask
 from scheduler.store import TaskStore
 from transports.errors import TransportError
 from transports.location import parse_location
@@ -49,21 +56,21 @@ BASE_LOOK_S = 10.0
 SHARED_SCHEMES_REFUSED = frozenset({"memory"})
 
 
-async def copy_by_fleet(
-    spec: CopySpec,
+async def run_by_fleet(
+    spec: Spec,
     *,
     queue: str,
     monitor: Monitor,
     environment: Mapping[str, str],
     stop: Stop,
 ) -> Report:
-    """Put a copy on a fleet's board, and watch it."""
+    """Put a job on a fleet's board, and watch it."""
     async with open_fleet_board(queue, environment) as board:
         job, is_new = await _submit(board, spec, environment)
-        return await _watch(board, job, queue, monitor, environment, stop, resumed=not is_new)
+        return await _watch(board, job, spec, queue, monitor, environment, stop, resumed=not is_new)
 
 
-async def submit_to_fleet(spec: CopySpec, *, queue: str, environment: Mapping[str, str]) -> str:
+async def submit_to_fleet(spec: Spec, *, queue: str, environment: Mapping[str, str]) -> str:
     """Put a job on a fleet's board and return its name."""
     async with open_fleet_board(queue, environment) as board:
         job, _ = await _submit(board, spec, environment)
@@ -71,19 +78,26 @@ async def submit_to_fleet(spec: CopySpec, *, queue: str, environment: Mapping[st
 
 
 async def _submit(
-    board: FleetBoard, spec: CopySpec, environment: Mapping[str, str]
+    board: FleetBoard, spec: Spec, environment: Mapping[str, str]
 ) -> tuple[str, bool]:
     _refuse_nonsense(spec)
     job, now_s = job_id(spec), time.time()
-    await _refuse_missing_base(spec, job, environment)
+    if isinstance(spec, CopySpec):
+        await _refuse_missing_base(spec, job, environment)
     await _wait_for_cancelled(board, job)
     async with board.rates() as shared:
         for link in links_of(parse_links(spec.rate_links)):
             await shared.set_rate(link.bucket, link.text)
     is_new = await flat(
-        board.submit(job, encode_spec(spec), [first_listing(now_s, spec.pool)], now_s=now_s)
+        board.submit(job, encode_spec(spec), [_first_task(spec, now_s)], now_s=now_s)
     )
     return job, is_new
+
+
+def _first_task(spec: Spec, now_s: float) -> NewTask:
+    if isinstance(spec, WarmSpec):
+        return round_task(Round(number=0, now_s=now_s), spec.pool)
+    return first_listing(now_s, spec.pool)
 
 
 async def _wait_for_cancelled(board: FleetBoard, job: str) -> None:
@@ -116,8 +130,20 @@ async def retry_in_queue(
         if not requeued or (detach and isinstance(board, FleetBoard)):
             return requeued
         if isinstance(board, FleetBoard):
-            return await _watch(board, record.job, queue, monitor, environment, stop, resumed=True)
+            spec = decode_spec(record.description)
+            return await _watch(
+                board, record.job, spec, queue, monitor, environment, stop, resumed=True
+            )
     spec = decode_spec(record.description)
+    if isinstance(spec, WarmSpec):
+        return await run_prewarm(
+            spec,
+            workers="auto",
+            monitor=monitor,
+            environment=environment,
+            stop=stop,
+            directory=JobDirectory(jobs_directory(queue, environment) / record.job),
+        )
     return await run_copy(
         spec,
         given=(spec.source, spec.target),
@@ -137,12 +163,16 @@ async def watch_job(
     """Watch a job of any queue to its end."""
     async with open_board(queue, environment) as board:
         record = await find_job(board, name)
-        return await _watch(board, record.job, queue, monitor, environment, stop, resumed=True)
+        spec = decode_spec(record.description)
+        return await _watch(
+            board, record.job, spec, queue, monitor, environment, stop, resumed=True
+        )
 
 
 async def _watch(
     board: JobBoard,
     job: str,
+    spec: Spec,
     queue: str,
     monitor: Monitor,
     environment: Mapping[str, str],
@@ -164,6 +194,11 @@ async def _watch(
                 else "run its command again, which goes on from where it was"
             ),
             is_fleet=is_fleet(queue),
+            conclude=(
+                functools.partial(conclude_warm, spec)
+                if isinstance(spec, WarmSpec)
+                else conclude_copy
+            ),
         )
         return await flat(watcher.run(resumed=resumed))
 
@@ -178,6 +213,7 @@ async def run_worker(
     lease_s: float | None,
     exit_when_idle_s: float | None,
     parcels: KeepWish | None,
+    node: str,
     environment: Mapping[str, str],
     note: Callable[[str], None],
     stop: Stop,
@@ -197,14 +233,13 @@ async def run_worker(
             worker_id=name,
             pools=pools,
             peering=peering,
+            node=node,
         )
 
-        def open_ends(
-            spec: CopySpec, job: str, store: TaskStore
-        ) -> AbstractAsyncContextManager[Ends]:
+        def opens(spec: Spec, job: str, store: TaskStore) -> AbstractAsyncContextManager[Work]:
             place = JobDirectory.named(job, environment).manifest_path
-            return open_job_ends(
-                spec, job, store, environment, resources=resources, record_in=place
+            return open_work(
+                spec, job, store, environment, resources=resources, record_in=place, note=note
             )
 
         note(f"worker {name} joins pools {', '.join(pools)}")
@@ -218,7 +253,7 @@ async def run_worker(
             board=board,
             worker_id=name,
             policy=policy,
-            open_ends=open_ends,
+            open_work=opens,
             note=note,
             stop=stop,
             exit_when_idle_s=exit_when_idle_s,
@@ -252,10 +287,10 @@ async def run_server(
             raise Rejected(f"--listen {host}:{port}: {error.strerror}") from error
 
 
-def _refuse_nonsense(spec: CopySpec) -> None:
+def _refuse_nonsense(spec: Spec) -> None:
     """What can be known without opening a store: workers, not this host, must reach the stores."""
     try:
-        for text in filter(None, (spec.source, spec.target, spec.base)):
+        for text in filter(None, _locations(spec)):
             if (scheme := parse_location(text).scheme) in SHARED_SCHEMES_REFUSED:
                 raise Rejected(
                     f"{text}: a {scheme} store is in one process and no fleet can share it"
@@ -266,6 +301,12 @@ def _refuse_nonsense(spec: CopySpec) -> None:
             parse_request_rate(spec.limit_requests, what="--limit-requests")
     except ValueError as error:
         raise Rejected(str(error)) from error
+
+
+def _locations(spec: Spec) -> tuple[str, ...]:
+    if isinstance(spec, WarmSpec):
+        return spec.targets
+    return (spec.source, spec.target, spec.base)
 
 
 async def _refuse_missing_base(spec: CopySpec, job: str, environment: Mapping[str, str]) -> None:

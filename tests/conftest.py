@@ -112,6 +112,13 @@ def seaweed_bucket(seaweed: SeaweedServer, bucket_on: Callable[[S3Server], Bucke
 
 
 @pytest.fixture
+def public_bucket(seaweed_bucket: Bucket) -> Bucket:
+    """A bucket that anybody may list and read."""
+    seaweed_bucket.make_public()
+    return seaweed_bucket
+
+
+@pytest.fixture
 def seaweed_tls_bucket(
     seaweed_tls: SeaweedServer, bucket_on: Callable[[S3Server], Bucket]
 ) -> Bucket:

@@ -17,7 +17,8 @@ Promises that hold for every verb:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 from transports.errors import Changed, Invalid, TransportError, Truncated, Unsupported
 from transports.model import (
@@ -35,6 +36,12 @@ from transports.model import (
     Receipt,
     UploadInfo,
 )
+
+DROP_BYTES: Final = 1024 * 1024
+"""What is read and dropped at a time where a store has no better way."""
+
+Told = Mapping[bytes, bytes]
+"""The headers of an answer by lower-case name, with its status as ``:status``."""
 
 Pace = Callable[[int], Awaitable[None]]
 """Awaited with a number of bytes before they go to the network; returns when they may."""
@@ -163,6 +170,23 @@ class Transport(ABC):
         taken is good, and another call goes on behind it. A cancelled call has let go of the sink.
         """
         raise Invalid(self.location, "this store does not hand ranges on as they arrive")
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        """Have the store send those bytes, let them go, and return what the answer says beside them.
+
+        For what a cache on the way says and keeps. All of an object is asked for without a range. With
+        ``cached_only`` a cache is asked not to fetch what it does not have; one that minds that answers 504 and
+        sends nothing. Pinned as ``read_into``; the length is compared and nothing else. Raises ``Truncated`` with
+        the number of bytes that came when the body breaks off. A store without headers, as here, says nothing.
+        """
+        room = memoryview(bytearray(min(len(span), DROP_BYTES)))
+        for start in range(span.start, span.stop, DROP_BYTES):
+            part = ByteRange(start, min(start + DROP_BYTES, span.stop))
+            try:
+                await self.read_into(entry, part, room[: len(part)])
+            except Truncated as error:
+                raise further(error, part.start - span.start, span) from error
+        return {}
 
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Read an object of any or unknown size from start to end, in pieces of at most 1 MiB.
@@ -303,6 +327,12 @@ class Transport(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Release connections, files and threads. The transport is unusable afterwards."""
+
+
+def further(error: Truncated, before_bytes: int, span: ByteRange) -> Truncated:
+    """The same break, told of a range of which ``before_bytes`` had come already."""
+    received = before_bytes + error.received_bytes
+    return Truncated(error.location, received_bytes=received, expected_bytes=len(span))
 
 
 def check_received(location: str, *, received: int, expected: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from transports.base import Pace, PartSink, Sink, Transport
+from transports.base import Pace, PartSink, Sink, Told, Transport
 from transports.errors import TransportError
 from transports.model import (
     NO_ATTRIBUTES,
@@ -64,6 +64,9 @@ class Decorator(Transport):
 
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         await self.inner.read_to(entry, span, sink)
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        return await self.inner.drop(entry, span, cached_only=cached_only)
 
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         return self.inner.stream(entry)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from transports.base import Pace, Sink, Transport
+from transports.base import Pace, Sink, Told, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import TransportError, Truncated
 from transports.model import (
@@ -143,6 +143,18 @@ class Faults(Decorator):
             raise Truncated(f"{self.location}{entry.key}", received_bytes=got, expected_bytes=left)
         await self.inner.read_to(entry, span, sink)
         _raise_after(fault)
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        fault = await self._before("drop", entry.key)
+        got = len(span) if fault.truncate_at is None else min(fault.truncate_at, len(span))
+        part = ByteRange(span.start, span.start + got)
+        told = await self.inner.drop(entry, part, cached_only=cached_only)
+        if got < len(span):
+            raise Truncated(
+                f"{self.location}{entry.key}", received_bytes=got, expected_bytes=len(span)
+            )
+        _raise_after(fault)
+        return told
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         fault = await self._before("stream", entry.key)

@@ -17,7 +17,7 @@ from email.utils import formatdate
 from typing import Final, NoReturn
 
 from transports import digests
-from transports.base import check_received
+from transports.base import Told, check_received
 from transports.errors import (
     Changed,
     Corrupt,
@@ -57,6 +57,8 @@ PAGE_ENTRIES: Final = 64
 """Entries of a page of a listing, each asked for its facts, as many at once as ``ASKING``."""
 ASKING: Final = 8
 DEPTH_MAX: Final = 64
+NOT_CACHED: Final = 504
+"""The status of a cache that was asked not to fetch what it does not have (RFC 9111, 5.2.1.7)."""
 DRAIN_MAX_BYTES: Final = 64 * 1024
 """A body that is not wanted is read off up to here, to keep its connection."""
 
@@ -210,11 +212,33 @@ class HttpTransport(ReadOnlyTransport):
 
     async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
         """See the port. A server that ignores ranges makes it read and drop what lies before."""
-        if not len(span):
-            return
+        if len(span):
+            await self._read_range(entry, span, buffer)
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        if not len(span) and entry.size:
+            return {}
+        return await self._read_range(entry, span, None, cached_only=cached_only)
+
+    async def _read_range(
+        self,
+        entry: Entry,
+        span: ByteRange,
+        buffer: memoryview | None,
+        *,
+        cached_only: bool = False,
+    ) -> Told:
+        """Fill the buffer, or without one let the bytes go, all of an object's without a range."""
         name = self._name(entry.key)
-        asked = {"Range": f"bytes={span.start}-{span.stop - 1}"} | _pin(entry)
-        async with self._client.get(entry.key, asked, also=(416,)) as answer:
+        asked = _pin(entry)
+        if buffer is not None or len(span) != entry.size:
+            asked["Range"] = f"bytes={span.start}-{span.stop - 1}"
+        if cached_only:
+            asked["Cache-Control"] = "only-if-cached"
+        also = (416, NOT_CACHED) if cached_only else (416,)
+        async with self._client.get(entry.key, asked, also=also) as answer:
+            if answer.status == NOT_CACHED:
+                return told_of(answer)
             ranged = range_of(answer.headers)
             if answer.status == 416:
                 if ranged is None or ranged[2] != entry.size:
@@ -225,24 +249,29 @@ class HttpTransport(ReadOnlyTransport):
             self._check_pin(entry, answer, size)
             if partial and (ranged is None or ranged[0] != span.start):
                 raise Unavailable(name, "the server answered with another range")
-            await self._fill(answer, name, buffer, skip=0 if partial else span.start)
+            skip = 0 if partial else span.start
+            await self._fill(answer, name, buffer, len(span), skip=skip)
+            return told_of(answer)
 
-    async def _fill(self, answer: HttpAnswer, name: str, buffer: memoryview, *, skip: int) -> None:
+    async def _fill(
+        self, answer: HttpAnswer, name: str, buffer: memoryview | None, size: int, *, skip: int
+    ) -> None:
         done = 0
         try:
             async for piece in answer.content.iter_any():
                 if skip >= len(piece):
                     skip -= len(piece)
                     continue
-                wanted = memoryview(piece)[skip : skip + len(buffer) - done]
+                wanted = memoryview(piece)[skip : skip + size - done]
                 skip = 0
-                buffer[done : done + len(wanted)] = wanted
+                if buffer is not None:
+                    buffer[done : done + len(wanted)] = wanted
                 done += len(wanted)
-                if done == len(buffer):
+                if done == size:
                     return
         except BODY_ERRORS as error:
-            _broke_off(error, name, done, len(buffer))
-        check_received(name, received=done, expected=len(buffer))
+            _broke_off(error, name, done, size)
+        check_received(name, received=done, expected=size)
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         name = self._name(entry.key)
@@ -283,6 +312,12 @@ def open_http(location: Location, environment: Mapping[str, str]) -> HttpTranspo
     ``ValueError`` for an option that is unknown or cannot be used.
     """
     return HttpTransport(location.as_tree(), open_client(location.as_tree(), environment))
+
+
+def told_of(answer: HttpAnswer) -> Told:
+    """What an answer says beside its bytes."""
+    told = {name.lower(): value for name, value in answer.raw_headers}
+    return told | {b":status": b"%d" % answer.status}
 
 
 def _pin(entry: Entry) -> dict[str, str]:

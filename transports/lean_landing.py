@@ -16,6 +16,12 @@ class Pour(NamedTuple):
     size_bytes: int
 
 
+class Drop(NamedTuple):
+    """A body of exactly ``size_bytes`` that nobody wants."""
+
+    size_bytes: int
+
+
 class Landing(Protocol):
     """Takes a body of ``size_bytes`` in order.
 
@@ -75,3 +81,22 @@ class SinkLanding:
     def landed(self, count: int) -> None:
         self._left_bytes -= count
         self._sink.take(self._buffer[:count])
+
+
+class DropLanding:
+    """Lets a body of ``size_bytes`` go; what has to be copied for that goes into a shared buffer."""
+
+    __slots__ = ("_buffer", "_left_bytes", "size_bytes")
+
+    def __init__(self, size_bytes: int, buffer: memoryview) -> None:
+        self.size_bytes = self._left_bytes = size_bytes
+        self._buffer = buffer
+
+    def put(self, data: bytes) -> None:
+        self._left_bytes -= len(data)
+
+    def room(self) -> memoryview:
+        return self._buffer[: self._left_bytes]
+
+    def landed(self, count: int) -> None:
+        self._left_bytes -= count

@@ -16,8 +16,17 @@ from typing import Final
 from transports.base import Pace
 from transports.errors import Denied, TimedOut, Unavailable
 from transports.lean_answer import Answer
+from transports.lean_draining import DrainingConnection
 from transports.lean_http import SCRATCH_BYTES, SLICE_BYTES, LeanConnection, Stale
-from transports.lean_landing import POUR_BYTES, BufferLanding, Landing, Pour, SinkLanding
+from transports.lean_landing import (
+    POUR_BYTES,
+    BufferLanding,
+    Drop,
+    DropLanding,
+    Landing,
+    Pour,
+    SinkLanding,
+)
 
 ADDRESSES_KEPT_S: Final = 30.0
 ADDRESSES_TRIED_MAX: Final = 3
@@ -101,13 +110,13 @@ class LeanPool:
         head: bytes,
         body: bytes | bytearray | memoryview | None = None,
         *,
-        into: memoryview | Pour | None = None,
+        into: memoryview | Pour | Drop | None = None,
         pace: Pace | None = None,
     ) -> Answer:
         """Send one request and return its plain answer.
 
         ``head`` is complete, with its empty line; ``body`` (contiguous bytes) goes out from the
-        caller's memory. ``into`` (writable bytes, or a sink with the number of bytes) takes the
+        caller's memory. ``into`` (writable bytes, a sink with the number of bytes, or ``Drop``) takes the
         body of a success, which must have exactly its length. ``pace`` is awaited with the size of
         each slice before it goes out, and again for a request that is sent again.
 
@@ -173,11 +182,13 @@ class LeanPool:
             self._all_lost = asyncio.get_running_loop().create_future()
             await self._all_lost
 
-    def _landing_for(self, into: memoryview | Pour) -> Landing:
-        if not isinstance(into, Pour):
+    def _landing_for(self, into: memoryview | Pour | Drop) -> Landing:
+        if isinstance(into, memoryview):
             return BufferLanding(into)
         if self._pouring is None:
             self._pouring = memoryview(bytearray(POUR_BYTES))
+        if isinstance(into, Drop):
+            return DropLanding(into.size_bytes, self._pouring)
         return SinkLanding(into.sink, into.size_bytes, self._pouring)
 
     # -- lending ----------------------------------------------------------------------------------
@@ -277,7 +288,7 @@ class LeanPool:
 
     async def _open_at(self, loop: asyncio.AbstractEventLoop, address: str) -> LeanConnection:
         _, connection = await loop.create_connection(
-            lambda: LeanConnection(self.location, self._scratch, self._on_lost),
+            lambda: DrainingConnection(self.location, self._scratch, self._on_lost),
             address,
             self._port,
             ssl=self._tls,

@@ -1,17 +1,17 @@
 """Decorator: how many calls may be under way at once, found out while they run.
 
-No number is right for every store, so none has to be set: ``AdaptiveLimit`` (pure) starts at what
-the store's capabilities say, raises the limit step by step for as long as that brings throughput,
-goes back when it does not, and halves it when the store asks to slow down. It is a hill climb with
-additive increase and multiplicative decrease (Chiu and Jain 1989), on throughput and not on loss.
-At first its steps double, for as long as each brings its share: from 16 to 128 takes six seconds.
+No number is right for every store, so none has to be set: ``AdaptiveLimit`` (pure) starts at what the store's
+capabilities say, raises the limit step by step for as long as that brings throughput, goes back when it does not,
+and halves it when the store asks to slow down. It is a hill climb with additive increase and multiplicative decrease
+(Chiu and Jain 1989), on throughput and not on loss. At first its steps double, for as long as each brings its share:
+from 16 to 128 takes six seconds.
 
-What it hears: how much comes through, how long calls take, refusals (429, 503) and timeouts. It is
-bounded by the ceiling of the store's capabilities; memory is bounded elsewhere, by bytes, before a
-call gets here. A ``Brake`` joins it with the limits of other processes.
+What it hears: how much comes through, how long calls take, refusals (429, 503) and timeouts. It is bounded by the
+ceiling of the store's capabilities; memory is bounded elsewhere, by bytes, before a call gets here. A ``Brake`` joins
+it with the limits of other processes.
 
-Control traffic takes no slot: aborting an upload, cleaning and closing never queue behind data, nor
-do listings and the looks that cut them, of which a job has few.
+Control traffic takes no slot: aborting an upload, cleaning and closing never queue behind data, nor do listings and
+the looks that cut them, of which a job has few.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from transports.base import Pace, Sink, Transport
+from transports.base import Pace, Sink, Told, Transport
 from transports.decorator import Decorator
 from transports.errors import Throttled, TimedOut, TransportError
 from transports.model import (
@@ -42,8 +42,8 @@ from transports.model import (
 T = TypeVar("T")
 
 CALL_BYTES: Final = 64 * 1024
-"""What a call costs beside its bytes, in bytes: a round trip of about a millisecond at the rate of
-one ordinary connection. It makes many small objects and few large ones one sum."""
+"""What a call costs beside its bytes, in bytes: a round trip of about a millisecond at the rate of one ordinary
+connection. It makes many small objects and few large ones one sum."""
 
 HOLD_MAX_S: Final = 60.0
 """The longest rest between two attempts to go higher that brought nothing."""
@@ -53,8 +53,8 @@ HOLD_MAX_S: Final = 60.0
 class LimitPolicy:
     """Bounds and pace of the climb. ``minimum == maximum`` is a fixed limit.
 
-    A decision is due every ``interval_s``, when at least as many calls have ended as may run.
-    ``gain_min`` is the part by which throughput must rise for a step to be kept.
+    A decision is due every ``interval_s``, when at least as many calls have ended as may run. ``gain_min`` is the part
+    by which throughput must rise for a step to be kept.
     """
 
     start: int
@@ -100,10 +100,8 @@ class AdaptiveLimit:
         self._deaf_until_s = float("-inf")
         # The window that the next decision looks at.
         self._since_s = 0.0
-        self._calls = 0
-        self._bytes = 0
-        self._latency_s = 0.0
-        self._saturated = False
+        self._calls = self._bytes = 0
+        self._latency_s, self._saturated = 0.0, False
 
     def note(
         self, now_s: float, *, size_bytes: int, calls: int, latency_s: float, saturated: bool
@@ -122,10 +120,7 @@ class AdaptiveLimit:
             self._start_window(now_s)
 
     def throttled(self, now_s: float) -> None:
-        """The store asked to slow down, or a call timed out, here or at another process of ours.
-
-        Halves, once per interval, and rests before going up.
-        """
+        """The store asked to slow down, or a call timed out, here or at another process. Halves once per interval."""
         if not self._adapts or now_s < self._deaf_until_s:
             return
         self._go_slowly()
@@ -133,8 +128,9 @@ class AdaptiveLimit:
         self._climbing = False
         self._rate = 0.0
         self._hold_until_s = now_s + self._hold_s
-        # Calls that were under way at the old limit are still to fail; they say nothing new.
-        self._deaf_until_s = now_s + self.policy.interval_s
+        self._deaf_until_s = (
+            now_s + self.policy.interval_s
+        )  # calls under way at the old limit say nothing new
         self._start_window(now_s)
 
     def _go_slowly(self) -> None:
@@ -143,8 +139,7 @@ class AdaptiveLimit:
 
     def _start_window(self, now_s: float) -> None:
         self._since_s = now_s
-        self._calls = 0
-        self._bytes = 0
+        self._calls = self._bytes = 0
         self._latency_s = 0.0
         self._saturated = False
 
@@ -188,8 +183,7 @@ class AdaptiveLimit:
     def _gain_due(self) -> float:
         """What the step on trial must have brought.
 
-        A wide one may end far beyond the best limit and still bring a little, so it must bring
-        half of its share.
+        A wide one may end far beyond the best limit and still bring a little, so it must bring half of its share.
         """
         if not self._is_quick:
             return self.policy.gain_min
@@ -200,8 +194,8 @@ class AdaptiveLimit:
 class Brake:
     """Joins the limits of one store with those that other processes have on it.
 
-    ``on_throttled`` is called each time the store asks one of these limits to slow down; ``press``
-    slows all of them down, as if the store had asked. Neither waits.
+    ``on_throttled`` is called each time the store asks one of these limits to slow down; ``press`` slows all of them
+    down, as if the store had asked. Neither waits.
     """
 
     def __init__(self, on_throttled: Callable[[], None] | None = None) -> None:
@@ -264,6 +258,10 @@ class Limit(Decorator):
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         size_bytes = len(span) - sink.taken_bytes
         await self._held(lambda: self.inner.read_to(entry, span, sink), size_bytes)
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        drop = self.inner.drop
+        return await self._held(lambda: drop(entry, span, cached_only=cached_only), len(span))
 
     async def write_small(
         self, blobs: Sequence[Blob], *, pace: Pace | None = None

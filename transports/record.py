@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
-from transports.base import Pace, PartSink, Sink, Transport
+from transports.base import Pace, PartSink, Sink, Told, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import TransportError
 from transports.model import (
@@ -107,6 +107,10 @@ class Record(Decorator):
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         self.log.add("read_to", entry.key, size_bytes=len(span) - sink.taken_bytes)
         await self.inner.read_to(entry, span, sink)
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        self.log.add("drop", entry.key, size_bytes=len(span))
+        return await self.inner.drop(entry, span, cached_only=cached_only)
 
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         self.log.add("stream", entry.key, size_bytes=max(entry.size, 0))

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from transports.base import Pace, PartSink, Sink, Transport
+from transports.base import Pace, PartSink, Sink, Told, Transport
 from transports.decorator import Decorator, closing
 from transports.errors import (
     Corrupt,
@@ -121,12 +121,26 @@ class Retry(Decorator):
         )
 
     async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
-        tries = Tries(self, "read_into")
+        async def read(rest: ByteRange) -> None:
+            await self.inner.read_into(entry, rest, buffer[rest.start - span.start :])
+
+        await self._go_on("read_into", entry.key, span, read)
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        drop = self.inner.drop
+        return await self._go_on(
+            "drop", entry.key, span, lambda rest: drop(entry, rest, cached_only=cached_only)
+        )
+
+    async def _go_on(
+        self, verb: str, key: str, span: ByteRange, read: Callable[[ByteRange], Awaitable[T]]
+    ) -> T:
+        """Read a range, and after a break what is left of it."""
+        tries = Tries(self, verb)
         done = 0
         while True:
             try:
-                rest = ByteRange(span.start + done, span.stop) if done else span
-                await self.inner.read_into(entry, rest, buffer[done:])
+                result = await read(ByteRange(span.start + done, span.stop) if done else span)
             except Truncated as error:
                 done += error.received_bytes
                 if error.received_bytes >= PROGRESS_MIN_BYTES:
@@ -136,10 +150,10 @@ class Retry(Decorator):
             except TransportError as error:
                 if isinstance(error, Corrupt):
                     done = 0  # nobody knows which of the bytes are bad
-                await tries.failed(error, fresh=self._is_fresh(entry.key))
+                await tries.failed(error, fresh=self._is_fresh(key))
             else:
                 self.settled = True
-                return
+                return result
 
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         tries = Tries(self, "read_to")

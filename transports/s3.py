@@ -1,7 +1,7 @@
 """S3 and its many relatives: the transport, key-exact and verified.
 
 Made of: ``s3_requests`` (one bucket's requests, by the lean lane or by aiohttp), ``s3_listing``
-(order), ``s3_looks`` (heads and versions), ``s3_proofs`` (checksums), ``s3_uploads``, ``s3_copies``, and the pure ``s3_xml``,
+(order), ``s3_looks`` (heads and versions), ``s3_drops``, ``s3_proofs`` (checksums), ``s3_uploads``, ``s3_copies``, and the pure ``s3_xml``,
 ``s3_headers``, ``s3_errors``, ``s3_options``. ``docs/s3.md`` says which stores do what.
 """
 
@@ -11,8 +11,8 @@ from contextlib import aclosing
 from functools import partial
 from typing import Final
 
-from transports.base import Pace, Sink, Transport, check_received
-from transports.errors import Changed, Invalid, TransportError, Truncated
+from transports.base import Pace, Sink, Told, Transport, check_received
+from transports.errors import Invalid, TransportError, Truncated
 from transports.model import (
     NO_ATTRIBUTES,
     Attributes,
@@ -31,6 +31,7 @@ from transports.model import (
 from transports.s3_auth import CredentialSource, credential_source
 from transports.s3_copies import Copies
 from transports.s3_deletes import BATCH_KEYS, Deleter, NameGuard
+from transports.s3_drops import Drops, check_range
 from transports.s3_headers import attributes_of, headers_for
 from transports.s3_lean import Pour
 from transports.s3_listing import Lister
@@ -38,7 +39,7 @@ from transports.s3_looks import CHECKSUMS, Looks, pin_headers, pin_query
 from transports.s3_options import S3Options, parse_options, write_headers
 from transports.s3_pages import below
 from transports.s3_proofs import Prover
-from transports.s3_reply import Reply, WrongLength
+from transports.s3_reply import WrongLength
 from transports.s3_requests import NotPourable, S3Client
 from transports.s3_tls import tls_context
 from transports.s3_uploads import Uploads
@@ -90,6 +91,7 @@ class S3Transport(Transport):
         self._extra = write_headers(options)
         self._lister = Lister(self._client, order=options.list_order)
         self._prover = Prover(self._client)
+        self._drops = Drops(self._client)
         self._looks = Looks(self._client, self._prover, prefix)
         self._uploads = Uploads(self._client, self._prover, extra=self._extra)
         self._copies = Copies(self._client, self._uploads, extra=self._extra)
@@ -186,7 +188,7 @@ class S3Transport(Transport):
             if whole and entry.size > len(span):
                 raise Invalid(error.location, "the store ignores ranges") from error
             raise
-        self._check_range(reply, span, key)
+        check_range(reply, span, self._client.location_of(key))
 
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         key = self._full(entry.key)
@@ -200,7 +202,10 @@ class S3Transport(Transport):
         except NotPourable:
             await self._read_by_buffer(entry, rest, sink)
         else:
-            self._check_range(reply, rest, key)
+            check_range(reply, rest, self._client.location_of(key))
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        return await self._drops.drop(self._full(entry.key), entry, span, cached_only=cached_only)
 
     async def _read_by_buffer(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         """Where the answers are not for the lean lane (chunked ones): a buffer at a time."""
@@ -214,15 +219,6 @@ class S3Transport(Transport):
                 await self._client.in_side_thread(partial(sink.take, piece))
                 raise
             await self._client.in_side_thread(partial(sink.take, piece))
-
-    def _check_range(self, reply: Reply, span: ByteRange, key: str) -> None:
-        """Raise unless the answer is the range that was asked for."""
-        if reply.status == 206:
-            given = reply.text(b"content-range").removeprefix("bytes ").partition("/")[0]
-            if given != f"{span.start}-{span.stop - 1}":
-                raise Changed(self._client.location_of(key), f"another range came: {given!r}")
-        elif span.start:
-            raise Invalid(self._client.location_of(key), "the store ignores ranges")
 
     # -- writing ---------------------------------------------------------------------------------
 

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from transports.lean_answer import Answer, NotPlain, WrongLength
-from transports.lean_landing import Pour
+from transports.lean_landing import Drop, Pour
 from transports.lean_pool import LeanPool
 
 __all__ = [
     "UNSIGNED_PAYLOAD",
     "Answer",
+    "Drop",
     "LeanPool",
     "LeanSigner",
     "NotPlain",

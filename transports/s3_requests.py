@@ -18,7 +18,7 @@ from transports.proxies import proxy_of
 from transports.s3_auth import CredentialSource, Signer
 from transports.s3_errors import EXPIRED, Refusal, error_from, refusal_of
 from transports.s3_headers import quoted_key
-from transports.s3_lean import LeanPool, LeanSigner, NotPlain, Pour
+from transports.s3_lean import Drop, LeanPool, LeanSigner, NotPlain, Pour
 from transports.s3_options import Address, S3Options, address_of
 from transports.s3_reply import Reply
 from transports.side_loop import SideLoop
@@ -110,15 +110,16 @@ class S3Client:
         headers: Pairs = (),
         *,
         body: BytesLike = b"",
-        into: memoryview | Pour | None = None,
+        into: memoryview | Pour | Drop | None = None,
         pace: Pace | None = None,
         creating: bool = False,
+        also: int = 0,
     ) -> Reply:
         """Send a request about a full key (None for the bucket) and return the success.
 
         ``headers`` have lower-case, unique names, in order. ``into`` takes the body of a success: a
-        buffer, or a sink, which is called in another thread; ``NotPourable`` is raised where only
-        the lean lane could do that and the answer is not for it. Raises the error of ``s3_errors`` for a refusal, and what ``HttpRoad.request`` raises. A
+        buffer, a sink, which is called in another thread, or nobody; ``NotPourable`` is raised where only
+        the lean lane could do that and the answer is not for it. ``also`` is a status that is no refusal either. Raises the error of ``s3_errors`` for a refusal, and what ``HttpRoad.request`` raises. A
         cancelled call may have been carried out by the store.
         """
         # None, not "": an empty key must never turn into a request about the whole bucket.
@@ -132,7 +133,7 @@ class S3Client:
                 await self._renew(expired=None)
             signer, region, address = self._signer, self._region, self._address
             reply = await self._once(method, key, path, encoded, headers, body, into, pace)
-            if reply.status < 300:
+            if reply.status < 300 or reply.status == also:
                 return reply
             refusal = refusal_of(reply.status, reply.headers, reply.body)
             if moves < _MOVES_MAX and self._moved(refusal, reply, region, address):
@@ -188,7 +189,7 @@ class S3Client:
         query: str,
         headers: Pairs,
         body: BytesLike,
-        into: memoryview | Pour | None,
+        into: memoryview | Pour | Drop | None,
         pace: Pace | None,
     ) -> Reply:
         if self._closed:
@@ -206,7 +207,7 @@ class S3Client:
                 # successes of this kind without a length (AWS its listings) will go on doing so.
                 if reason.length is None and reason.status is not None and reason.status < 300:
                     self._lane_kinds.discard(kind)
-        if isinstance(into, Pour):
+        if isinstance(into, Pour | Drop):
             raise NotPourable(self.location_of(key))
         location = self.location_of(key)
         signed: Pairs = (("host", address.host_header), *headers)
@@ -233,7 +234,7 @@ class S3Client:
         query: str,
         headers: Pairs,
         body: BytesLike,
-        into: memoryview | Pour | None,
+        into: memoryview | Pour | Drop | None,
         pace: Pace | None,
     ) -> Reply:
         signer = self._lean_signer

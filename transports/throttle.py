@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from transports import digests
-from transports.base import Pace, Sink, Transport
+from transports.base import Pace, Sink, Told, Transport, further
 from transports.decorator import Decorator, closing
 from transports.errors import Changed, Corrupt, TransportError, Truncated
 from transports.model import (
@@ -182,6 +182,19 @@ class Throttle(Decorator):
             await self._request()
             await self._pass(size_bytes)
             await self.inner.read_to(entry, ByteRange(span.start, start + size_bytes), sink)
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        """Slice after slice: nobody waits for one range, so it needs no lanes to be fast enough for a rate."""
+        told: Told = {}
+        for part in [*self._cut(span)] if self._slices and len(span) else [span]:
+            await self._request()
+            await self._pass(len(part))
+            try:
+                said = await self.inner.drop(entry, part, cached_only=cached_only)
+            except Truncated as error:
+                raise further(error, part.start - span.start, span) from error
+            told = told or said
+        return told
 
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Takes each piece before it is handed on; the network stalls behind it."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from transports.base import Pace, Sink, Transport
+from transports.base import Pace, Sink, Told, Transport
 from transports.decorator import Decorator
 from transports.errors import TransportError
 from transports.model import Blob, ByteRange, Entry, PartReceipt, PartSpec, Receipt
@@ -107,6 +107,10 @@ class Timed(Decorator):
     async def read_to(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         size_bytes = len(span) - sink.taken_bytes
         await _timed(self._reads, size_bytes, self.inner.read_to(entry, span, sink))
+
+    async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
+        dropping = self.inner.drop(entry, span, cached_only=cached_only)
+        return await _timed(self._reads, len(span), dropping)
 
     async def write_small(
         self, blobs: Sequence[Blob], *, pace: Pace | None = None

@@ -136,11 +136,24 @@ class Look(NamedTuple):
     missing: Sequence[Piece] = ()
 
 
+class Whole(NamedTuple):
+    """What one look at all that is below a target saw. Bytes are the cache's own count, not the files' sizes."""
+
+    files: int
+    bytes: int
+    resident_bytes: int
+
+    @property
+    def is_full(self) -> bool:
+        return self.resident_bytes >= self.bytes
+
+
 @dataclass(slots=True, kw_only=True)
 class Residence:
     """How much of what a job wants is in the cache of one node, in one round.
 
-    ``files`` and ``bytes`` are what was looked at; ``unknown_bytes`` of it nobody can tell of.
+    ``files`` and ``bytes`` are what was looked at; ``unknown_bytes`` of it nobody can tell of. ``read_bytes``
+    were read then, ``origin_bytes`` and ``peer_bytes`` as in ``Warmed``.
     """
 
     node: str
@@ -149,6 +162,9 @@ class Residence:
     resident_files: int = 0
     resident_bytes: int = 0
     unknown_bytes: int = 0
+    read_bytes: int = 0
+    origin_bytes: int = 0
+    peer_bytes: int = 0
     judge: str = ""
     certainty: Certainty = Certainty.UNKNOWN
     where: str = ""
@@ -175,17 +191,20 @@ class Round:
 
     Round 0 reads what lacks. Each further one looks first, after all of the round before is done, and reads
     again while there are attempts left; the last only looks. ``now_s`` is when the job was submitted.
+    With a ``node`` it is that node's part of a round for attributes: it walks there and enqueues nothing.
     """
 
     number: int
     now_s: float
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmShard:
     """Pieces of one target that one node looks at and reads as one unit.
 
-    ``target`` counts from 0. Unless it ``reads`` it only looks. ``others`` are nodes that shall have the pieces
+    ``target`` counts from 0. Unless it ``reads`` it only looks; ``looked`` says that nothing of it was resident a
+    moment ago, so that there is nothing to look for. ``others`` are nodes that shall have the pieces
     too, and take them from the ``holders`` (addresses) if they can.
     """
 
@@ -194,5 +213,6 @@ class WarmShard:
     pieces: list[Piece]
     node: str = ""
     reads: bool = True
+    looked: bool = False
     others: list[str] = field(default_factory=list)
     holders: list[str] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -54,6 +55,17 @@ class Bucket:
         """The bucket as a location of the mover; ``endpoint_url`` puts a proxy in between."""
         endpoint = quote(endpoint_url or self.server.endpoint_url, safe=":/")
         return f"s3://{self.name}/{prefix}?endpoint_url={endpoint}&region={self.server.region}"
+
+    def make_public(self) -> None:
+        """Let anybody list and read: a signature does not survive a proxy that leaves out ranges."""
+        resources = [f"arn:aws:s3:::{self.name}", f"arn:aws:s3:::{self.name}/*"]
+        actions = ["s3:GetObject", "s3:ListBucket"]
+        allowed = {"Effect": "Allow", "Principal": "*", "Action": actions, "Resource": resources}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        answer = self.server.raw.call(
+            "PUT", f"/{self.name}", query={"policy": ""}, body=policy.encode()
+        )
+        assert answer.status < 300, answer
 
     def keep_versions(self) -> None:
         """Let the server keep what is replaced or deleted."""

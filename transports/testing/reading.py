@@ -258,6 +258,47 @@ class ReadingContract(Subject):
         entry = await pinned(transport, "empty")
         await transport.read_into(entry, ByteRange(0, 0), memoryview(bytearray()))
 
+    async def test_ranges_of_all_sizes_are_dropped(self, transport: Transport) -> None:
+        data = some_bytes(1_200_000)
+        await self.seed(transport, {"x": data, "empty": b""})
+        entry = await pinned(transport, "x")
+        for start, stop in (
+            (0, 1),
+            (0, 1_200_000),
+            (70_000, 1_100_000),
+            (5, 5),
+            (1_199_999, 1_200_000),
+        ):
+            await transport.drop(entry, ByteRange(start, stop))
+        await transport.drop(await pinned(transport, "empty"), ByteRange(0, 0))
+        buffer = bytearray(1_000)
+        await transport.read_into(entry, ByteRange(500_000, 501_000), memoryview(buffer))
+        assert bytes(buffer) == data[500_000:501_000]
+
+    async def test_dropping_counts_what_comes_and_is_pinned(self, transport: Transport) -> None:
+        await self.seed(transport, {"x": some_bytes(1_000)})
+        entry = await pinned(transport, "x")
+        with pytest.raises((Truncated, Changed)):
+            await transport.drop(entry, ByteRange(800, 1_300))
+        with pytest.raises(NotFound):
+            await transport.drop(Entry("missing", 3, 0), ByteRange(0, 3))
+        if self.pins_content:
+            await self.seed(transport, {"x": some_bytes(2_000)})
+            with pytest.raises(Changed):
+                await transport.drop(entry, ByteRange(0, 1_000))
+
+    async def test_what_is_dropped_comes_with_the_headers_of_its_answer(
+        self, transport: Transport
+    ) -> None:
+        await self.seed(transport, {"x": some_bytes(1_000), "empty": b""})
+        for key, at in (("x", 0), ("x", 999), ("empty", 0)):
+            entry = await pinned(transport, key)
+            size = min(1, entry.size)
+            told = await transport.drop(entry, ByteRange(at, at + size), cached_only=True)
+            if told:  # a disk has none
+                assert told[b":status"] in {b"200", b"206"}
+                assert told[b"content-length"] == b"%d" % size
+
     async def test_a_range_beyond_the_end_is_truncated(self, transport: Transport) -> None:
         data = some_bytes(1_000)
         await self.seed(transport, {"x": data})

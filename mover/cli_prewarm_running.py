@@ -1,0 +1,67 @@
+"""Run a prewarm in front of a person."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, Final, Literal
+
+from mover import api
+from mover.cli_options import Output
+from mover.cli_running import WATCH_ENDS, finish, open_display, print_submitted, run_watched
+from mover.errors import Rejected
+from mover.model import Report
+from mover.prewarm.model import WarmSpec
+from mover.queues import is_fleet
+from mover.stopping import Stop
+from mover.wiring_base import run_loop
+
+_JOB: Final = re.compile(r"[0-9a-f]{16}")
+
+
+def run_prewarm(
+    targets: Sequence[str],
+    *,
+    wishes: dict[str, Any],
+    workers: int | Literal["auto"],
+    queue: str,
+    detach: bool,
+    concurrency: int | None,
+    output: Output,
+) -> int:
+    """Warm, evict or look; return the exit code. Raises ``MoverError``."""
+    targets, wishes = _of_former_job(targets, wishes, queue)
+    if detach:
+        job = run_loop(api.submit_prewarm(targets, queue=queue, **wishes))
+        return print_submitted(job, output)
+    with open_display(output) as display:
+        stop = Stop(WATCH_ENDS) if is_fleet(queue) else Stop()
+
+        async def work() -> Report:
+            return await api.prewarm(
+                targets,
+                workers=workers,
+                queue=queue,
+                concurrency=concurrency,
+                monitor=display,
+                stop=stop,
+                **wishes,
+            )
+
+        report, code = run_watched(work, display, stop)
+    return finish(report, code, output, command="prewarm", last=display.last)
+
+
+def _of_former_job(
+    targets: Sequence[str], wishes: dict[str, Any], queue: str
+) -> tuple[Sequence[str], dict[str, Any]]:
+    """What a job of that name was asked, where the one target of an eviction or a look names one."""
+    if wishes["wish"] == "warm" or len(targets) != 1 or not _JOB.fullmatch(targets[0]):
+        return targets, wishes
+    spec = run_loop(api.former_prewarm(targets[0], queue=queue))
+    if spec is None:
+        raise Rejected(
+            f"there is no job {targets[0]} in this queue; mover jobs lists what there is"
+        )
+    asked = {each.name: getattr(spec, each.name) for each in fields(WarmSpec)}
+    del asked["targets"]
+    return spec.targets, {**asked, "wish": wishes["wish"], "min_percent": wishes["min_percent"]}

@@ -1,0 +1,200 @@
+"""Run one task of a prewarm: look what is resident, read what is not, and say what came of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from mover.beside import alone
+from mover.gathering import NOT_RESIDENT
+from mover.letters import CANCELLED, another_attempt, comes_again, done
+from mover.model import Failure, Tally, TaskResult
+from mover.payloads import decode_payload, encode_result
+from mover.prewarm.model import Look, Piece, Residence, Round, Warmed, WarmShard, Wish
+from mover.prewarm_ground import WarmGround
+from mover.prewarm_places import Place
+from mover.prewarm_rounds import RoundRunner, shard_task
+from scheduler.model import Discard, Done, Lease, NewTask, Outcome
+from scheduler.store import TaskStore
+from transports.errors import TransportError, Unsupported
+
+NAMING_LOOKS_MAX: Final = 200
+"""Looks that a shard may take to find out which of its files are missing; then all that may be are named."""
+
+
+class WarmRunner:
+    """Runs the tasks of one prewarm in one process; ``notify`` is called when tasks were enqueued."""
+
+    def __init__(
+        self, ground: WarmGround, store: TaskStore, *, notify: Callable[[], None] = lambda: None
+    ) -> None:
+        self._ground = ground
+        self._store = store
+        self._notify = notify
+
+    async def run(self, lease: Lease) -> Outcome:
+        """Run a leased task. What a cancel leaves behind is safe to run again."""
+        task = decode_payload(lease.payload)
+        try:
+            if isinstance(task, Round):
+                return await self._round(task, lease)
+            assert isinstance(task, WarmShard)  # noqa: S101 - the job's queue holds nothing else
+            return await alone(self._shard(task))
+        except TransportError as error:
+            if comes_again(error, lease.attempt):
+                return another_attempt([error])
+            return Outcome(disposition=Discard(reason=f"{type(error).__name__}: {error}"))
+
+    async def give_up(self, lease: Lease) -> Outcome:
+        """Settle a task of a cancelled job; what was read stays in the cache."""
+        return Outcome(disposition=Discard(reason=CANCELLED))
+
+    async def disown(self, outcome: Outcome) -> None:
+        """An outcome that came too late has made nothing that anybody must remove."""
+
+    async def _round(self, task: Round, lease: Lease) -> Outcome:
+        if task.node:
+            return await self._ask_for_attributes(task)
+        runner = RoundRunner(self._ground, self._store, task, lease, notify=self._notify)
+        return await runner.run()
+
+    async def _ask_for_attributes(self, task: Round) -> Outcome:
+        """Walk all targets on this node, so that its caches of names and attributes are filled."""
+        selector, tally = self._ground.spec.selection.compile(task.now_s), Tally()
+        for number in range(len(self._ground.spec.targets)):
+            place = await self._ground.place(number)
+            async for page in place.walk(selector, metadata=True):
+                tally.planned_objects += len(page)
+                tally.copied_objects += len(page)
+        self._ground.live.add(tally)
+        return done(TaskResult(tally=tally, round=task.number))
+
+    # --- Shards ---
+
+    async def _shard(self, task: WarmShard) -> Outcome:
+        place = await self._ground.place(task.target)
+        if self._ground.spec.wish is Wish.EVICT:
+            return await self._evict(place, task)
+        look = await self._look(place, task)
+        row = _seen(task, place, look)
+        result = TaskResult(tally=Tally(), round=task.round, residency=[row])
+        follow_ups: list[NewTask] = []
+        if task.reads:
+            await self._read(place, task, look, result)
+            follow_ups = self._handed_on(place, task)
+        elif look.missing:
+            await self._name_missing(place, look, result)
+        self._ground.live.add(replace(result.tally, failed_objects=0))
+        self._ground.progressed.set()
+        return Outcome(disposition=Done(), result=encode_result(result), follow_ups=follow_ups)
+
+    async def _look(self, place: Place, task: WarmShard) -> Look:
+        """What is resident of a shard: before the first reading a glance will do."""
+        if task.looked:
+            return Look(sum(piece.size for piece in task.pieces), 0, task.pieces)
+        if task.reads and task.round == 0:
+            return await place.glance(task.pieces)
+        return await place.look(task.pieces)
+
+    async def _read(self, place: Place, task: WarmShard, look: Look, result: TaskResult) -> None:
+        # What nobody can tell of was read in the first round, and is not read again for that.
+        unknown = look.resident_bytes is None
+        pieces = task.pieces if unknown and task.round == 0 else look.missing
+        tally, row = result.tally, result.residency[0]
+        if task.round == 0:
+            tally.skipped_objects = len(_files(task.pieces)) - len(_files(pieces))
+        if not pieces:
+            return
+        warmed = await place.warm(pieces, holders=task.holders, again=task.round > 0)
+        _count(warmed, row)
+        tally.wire_bytes = warmed.origin_bytes
+        if task.round == 0:  # what is read again was counted
+            tally.copied_objects = warmed.read_files
+            tally.copied_bytes = warmed.read_bytes
+        _fail(result, [Failure(*each) for each in warmed.failures])
+
+    def _handed_on(self, place: Place, task: WarmShard) -> list[NewTask]:
+        """The same pieces for the other nodes that shall have them, which may take them from here."""
+        holders = [*task.holders, *filter(None, [place.address])]
+        return [
+            shard_task(replace(task, node=node, others=[], holders=holders)) for node in task.others
+        ]
+
+    async def _name_missing(self, place: Place, look: Look, result: TaskResult) -> None:
+        """Say which files are not resident, after the last attempt."""
+        missing = await missing_of(place, look)
+        row = result.residency[0]
+        row.resident_files = row.files - len(_files(missing))
+        attempts = self._ground.spec.attempts
+        if self._ground.spec.wish is Wish.STATUS:
+            return
+        times = "attempt" if attempts == 1 else "attempts"
+        why = f"not in the cache after {attempts} {times}"
+        _fail(result, [Failure(key, NOT_RESIDENT, why) for key in _files(missing)])
+
+    async def _evict(self, place: Place, task: WarmShard) -> Outcome:
+        try:
+            freed = await place.evict(task.pieces)
+        except Unsupported as error:
+            return Outcome(disposition=Discard(reason=str(error)))
+        result = TaskResult(
+            tally=Tally(copied_objects=freed.read_files, copied_bytes=freed.read_bytes),
+            round=task.round,
+        )
+        _fail(result, [Failure(*each) for each in freed.failures])
+        self._ground.live.add(replace(result.tally, failed_objects=0))
+        return done(result)
+
+
+async def missing_of(place: Place, look: Look) -> list[Piece]:
+    """The pieces that are not wholly resident, found by looking at ever fewer of them.
+
+    Where that would take too many looks, all are named that may be.
+    """
+    found: list[Piece] = []
+    waiting = [look]
+    looks = 0
+    while waiting:
+        each = waiting.pop()
+        lacks = each.bytes - (each.resident_bytes or 0)
+        is_exact = sum(piece.size for piece in each.missing) == lacks
+        if is_exact or len(each.missing) <= 1 or looks >= NAMING_LOOKS_MAX:
+            found += each.missing
+            continue
+        half = len(each.missing) // 2
+        looks += 2
+        waiting += [await place.look(each.missing[:half]), await place.look(each.missing[half:])]
+    return found
+
+
+def _seen(task: WarmShard, place: Place, look: Look) -> Residence:
+    nature = place.nature
+    row = Residence(
+        node=task.node,
+        files=len(_files(task.pieces)),
+        bytes=look.bytes,
+        judge=nature.judge,
+        certainty=nature.certainty,
+        where=nature.where,
+    )
+    if look.resident_bytes is None:
+        row.unknown_bytes = look.bytes
+    else:
+        row.resident_bytes = look.resident_bytes
+        row.resident_files = row.files - len(_files(look.missing))
+    return row
+
+
+def _count(warmed: Warmed, row: Residence) -> None:
+    row.read_bytes = warmed.read_bytes
+    row.origin_bytes = warmed.origin_bytes
+    row.peer_bytes = warmed.peer_bytes
+
+
+def _fail(result: TaskResult, failures: Sequence[Failure]) -> None:
+    result.failures += failures
+    result.tally.failed_objects += len(failures)
+
+
+def _files(pieces: Sequence[Piece]) -> list[str]:
+    """The names of the files that pieces belong to. One that is cut counts where it begins, or alone."""
+    return list(dict.fromkeys(piece.entry.key for piece in pieces))

@@ -1,0 +1,281 @@
+"""Bring pieces into a mount's cache: by plain reads, or by JuiceFS's own loader helped by touches.
+
+Both take their slots from the place's gate, and their bytes from the job's rates before they move.
+A cancelled call ends its threads after the read or the message that they are in.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final, TypeVar
+
+from mover.beside import first_leaf, running_beside
+from mover.prewarm.climbing import Climber
+from mover.prewarm.cutting import batches_of, parts_of, runs_of
+from mover.prewarm.model import Piece, Warmed
+from mover.prewarm.yielding import Yielder
+from mover.prewarm_gate import Gate
+from mover.prewarm_juicefs import JuiceLoader, JuiceMountPoint
+from mover.prewarm_places import Ground
+from mover.prewarm_reading import Reader
+from mover.prewarm_threads import Threads
+
+T = TypeVar("T")
+
+READERS_MAX: Final = 64
+READERS_START: Final = 8
+LOADERS_START: Final = 50
+"""What ``juicefs warmup`` takes unless it is told otherwise."""
+
+LOADERS_MIN, LOADERS_MAX = 32, 128
+"""Fewer do not cost less: it was measured that the same files take more of the processors then."""
+
+BATCH_FILES: Final = 512
+BATCH_BYTES: Final = 64 * 1024 * 1024
+"""Small files go to JuiceFS's loader in batches of so many, of which two are on their way at once."""
+
+YIELDING_FILES: Final = 16
+"""In smaller ones where others may ask for the mount: a batch on its way cannot be slowed down."""
+
+WATCH_S: Final = 0.75
+"""JuiceFS's counters are read so often, and the numbers of loaders and touches follow them."""
+
+TOUCHERS_MAX: Final = 32
+IDLE_MIN: Final = 0.15
+"""Touches are only tried where this share of the processors' time is idle: they take more of it."""
+
+TOUCH_BLOCKS: Final = 4
+"""Blocks that one hop to a thread touches."""
+
+_FETCHED: Final = "juicefs_object_request_data_bytes_GET"
+_DROPPED: Final = "juicefs_blockcache_drops"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a place pulls with."""
+
+    threads: Threads
+    reader: Reader
+    ground: Ground
+    yielder: Yielder | None
+
+    def gate(self, *, start: int, most: int, least: int = 1) -> Gate:
+        """Slots whose number begins with ``start``."""
+        limited = self.ground.limited
+        return Gate(
+            Climber(start=start, most=most, least=least), self.yielder, lambda: not limited()
+        )
+
+
+class Puller(ABC):
+    """Brings pieces into the cache of one place."""
+
+    gates: Sequence[Gate]
+
+    @abstractmethod
+    async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
+        """Read them so that they become resident. ``again`` says that they were read before in vain."""
+
+    async def pull_below(self, directory: str) -> Warmed | None:
+        """Have all that is below a directory loaded at once; None where that cannot be done, as here."""
+        return None
+
+
+class PlainPuller(Puller):
+    """Reads every byte that is asked for."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._gate = tools.gate(start=READERS_START, most=READERS_MAX)
+        self.gates = (self._gate,)
+
+    async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
+        total, tools = Warmed(), self._tools
+
+        async def read(run: list[Piece]) -> None:
+            await tools.ground.take(sum(piece.size for piece in run))
+            async with self._gate.slots():
+                warmed = await tools.threads.run_long(tools.reader.read, run)
+            add(total, warmed)
+            self._gate.moved(warmed.read_bytes)
+
+        await for_each(runs_of(pieces), read, workers=READERS_MAX)
+        return counted_once(total, pieces)
+
+
+class JuicePuller(Puller):
+    """Has JuiceFS load the files itself, and touches the blocks of large ones from their ends.
+
+    The loader takes a file's blocks one after the other, so a file alone would come over one connection.
+    Reading a page of a block makes JuiceFS load all of it, but where its writes to the cache directory
+    fall behind it drops what was so loaded. So the loader comes to each file in any case: it skips what
+    is there, and waits where the directory is slow.
+    """
+
+    def __init__(
+        self, tools: Tools, loader: JuiceLoader, mount: JuiceMountPoint, block_bytes: int
+    ) -> None:
+        self._tools = tools
+        self._loader = loader
+        self._mount = mount
+        self._block_bytes = block_bytes
+        self._loads = tools.gate(start=LOADERS_START, most=LOADERS_MAX, least=LOADERS_MIN)
+        # None at first: where many files come at once, or the machine is the limit, they only cost.
+        self._touches = tools.gate(start=0, most=TOUCHERS_MAX, least=0)
+        self._large = 0
+        self.gates = (self._loads, self._touches)
+        self._counts = (0, 0, 0, 0)
+        self._counted_s = 0.0
+
+    async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
+        small = [piece for piece in pieces if piece.entry.size <= self._block_bytes]
+        large = [piece for piece in pieces if piece.entry.size > self._block_bytes]
+        total = Warmed()
+
+        async def load(batch: Sequence[Piece]) -> None:
+            share = self._loads.limit // 2 if len(batch) < len(small) else self._loads.limit
+            add(total, await self._load(batch, share))
+
+        async def pull_one(piece: Piece) -> None:
+            add(total, await self._pull_large(piece, touches=not again))
+
+        files = YIELDING_FILES if self._tools.yielder else BATCH_FILES
+        batches = batches_of(small, files_max=files, bytes_max=BATCH_BYTES)
+        threads = self._tools.threads
+        errors = await threads.run(self._loader.errors)
+        async with running_beside(self._watch):
+            await for_each(batches, load, workers=2)
+            await for_each(large, pull_one, workers=READERS_MAX)
+        if await threads.run(self._loader.errors) != errors:
+            await threads.run_long(self._loader.blame, pieces, total)
+        return total
+
+    async def pull_below(self, directory: str) -> Warmed | None:
+        if self._tools.ground.limited() or self._tools.yielder is not None:
+            return None  # one message, once it is sent, cannot be slowed down
+        load = self._loader.load_below
+        return await self._tools.threads.run_long(load, directory, LOADERS_START)
+
+    async def _load(self, batch: Sequence[Piece], threads: int) -> Warmed:
+        if self._tools.ground.limited():
+            # What is in the cache costs the origin nothing, and no wait should be paid for it.
+            missing = await self._tools.threads.run_long(self._loader.missing, batch)
+            await self._tools.ground.take(missing)
+        async with self._loads.slots(max(1, threads)) as granted:
+            return await self._tools.threads.run_long(self._loader.load, batch, granted)
+
+    async def _pull_large(self, piece: Piece, *, touches: bool) -> Warmed:
+        if self._tools.ground.limited() or self._tools.yielder is not None:
+            return await self._pull_slowly(piece)
+        if not touches:
+            return await self._load([piece], 1)
+        # The loader is at the first run already.
+        runs = list(parts_of(piece, TOUCH_BLOCKS * self._block_bytes))[:0:-1]
+
+        async def beside(run: Piece) -> None:
+            await self._touch(run, self._touches)
+
+        async def touch() -> None:
+            await for_each(runs, beside, workers=TOUCHERS_MAX)
+
+        self._large += 1
+        try:
+            async with running_beside(touch):
+                return await self._load([piece], 1)
+        finally:
+            self._large -= 1
+
+    async def _pull_slowly(self, piece: Piece) -> Warmed:
+        """Block by block as the rates and others allow, and then the loader for what was dropped."""
+        if await self._tools.threads.run_long(self._loader.missing, [piece]):
+            parts = parts_of(piece, self._block_bytes)
+
+            async def touch(part: Piece) -> None:
+                await self._tools.ground.take(part.size)
+                await self._touch(part, self._loads)
+
+            await for_each(parts, touch, workers=TOUCHERS_MAX)
+        async with self._loads.slots():
+            return await self._tools.threads.run_long(self._loader.load, [piece], 1)
+
+    async def _touch(self, run: Piece, gate: Gate) -> None:
+        async with gate.slots():
+            touch = self._tools.reader.touch
+            await self._tools.threads.run_long(touch, [run], self._block_bytes)
+
+    async def _watch(self) -> None:
+        """Measure by the mount's own counters: of a file on its way the loader says nothing."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now_s = monotonic()
+            elapsed_s = now_s - self._counted_s
+            if elapsed_s < WATCH_S * 0.9:
+                continue  # another call of this place has just looked
+            self._counted_s = now_s
+            before, self._counts = self._counts, await self._tools.threads.run(self._count)
+            fetched, dropped, idle, all_time = (
+                new - old for new, old in zip(self._counts, before, strict=True)
+            )
+            if elapsed_s < 2 * WATCH_S and not self._tools.ground.limited():
+                self._measured(fetched / elapsed_s, dropped, idle >= IDLE_MIN * all_time)
+
+    def _measured(self, rate: float, dropped: int, has_idle: bool) -> None:
+        touches = self._touches
+        if self._large == 0:
+            self._loads.measured(rate)
+        elif dropped > 0:
+            touches.climber.flooded()
+        elif has_idle or touches.limit > 0:
+            touches.measured(rate)
+
+    def _count(self) -> tuple[int, int, int, int]:
+        """Bytes fetched and blocks dropped by the mount; the machine's idle time and all its time."""
+        fetched, dropped = self._mount.stats(_FETCHED, _DROPPED)
+        idle, all_time = processor_times()
+        return fetched, dropped, idle, all_time
+
+
+def processor_times() -> tuple[int, int]:
+    """The idle time of all processors and all their time, in the kernel's ticks; zeros where not told."""
+    try:
+        with open("/proc/stat") as lines:
+            times = [int(each) for each in lines.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return 0, 0
+    # Waiting for disks (the fifth) is idle, too.
+    return sum(times[3:5]), sum(times)
+
+
+async def for_each(jobs: Iterable[T], run: Callable[[T], Awaitable[None]], *, workers: int) -> None:
+    """Run all jobs, so many at once; the first that raises cancels the others, and is raised."""
+    jobs = iter(jobs)
+
+    async def work() -> None:
+        for job in jobs:
+            await run(job)
+
+    try:
+        async with asyncio.TaskGroup() as crew:
+            for number in range(workers):
+                crew.create_task(work(), name=f"prewarm-{number}")
+    except BaseExceptionGroup as group:
+        raise first_leaf(group) from None
+
+
+def add(total: Warmed, part: Warmed) -> None:
+    """Add what a part came to."""
+    total.read_bytes += part.read_bytes
+    total.read_files += part.read_files
+    total.origin_bytes += part.origin_bytes
+    total.peer_bytes += part.peer_bytes
+    total.failures.extend(part.failures)
+
+
+def counted_once(total: Warmed, pieces: Sequence[Piece]) -> Warmed:
+    """Count files that were read in several runs as one, and the failures of all its runs as one."""
+    total.failures = list({failure[0]: failure for failure in total.failures}.values())
+    total.read_files = len({piece.entry.key for piece in pieces}) - len(total.failures)
+    return total

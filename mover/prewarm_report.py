@@ -1,0 +1,89 @@
+"""The report of a prewarm: how full the caches are, who says so, and whether that is enough."""
+
+from dataclasses import dataclass, field
+
+from mover.gathering import LISTING, Gathered
+from mover.model import Report, State
+from mover.prewarm.model import Certainty, Metadata, Oversize, Residence, WarmSpec, Wish
+from mover.prewarm.summing import Fullness, percent_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmReport(Report):
+    """A report with what was seen in the caches, in the ``rounds`` after the first reading."""
+
+    spec: WarmSpec
+    fullness: Fullness = field(default_factory=Fullness)
+    rounds: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        """The keys of every report, and ``residency``."""
+        told = super(WarmReport, self).to_json()
+        if self.spec.wish is Wish.EVICT or self.spec.metadata is Metadata.ONLY:
+            return told
+        total = self.fullness.total
+        told["verified"] = {
+            "strong": total.resident_files if total.certainty is Certainty.PROVEN else 0,
+            "weak": total.resident_files if total.certainty is Certainty.INFERRED else 0,
+            "none": total.files - total.resident_files,
+        }
+        told["residency"] = {
+            "percent_bytes": self.fullness.percent(),
+            "percent_files": self.fullness.percent(of_files=True),
+            "judge": total.judge,
+            "certainty": total.certainty.value,
+            "rounds": self.rounds,
+            "nodes": [_node(row) for row in self.fullness.nodes],
+        }
+        return told
+
+
+def _node(row: Residence) -> dict[str, object]:
+    is_known = row.unknown_bytes == 0
+    return {
+        "node": row.node,
+        "percent_bytes": percent_of(row.resident_bytes, row.bytes) if is_known else None,
+        "files": row.files,
+        "bytes": row.bytes,
+        "resident_files": row.resident_files,
+        "resident_bytes": row.resident_bytes,
+        "unknown_bytes": row.unknown_bytes,
+        "read_bytes": row.read_bytes,
+        "origin_bytes": row.origin_bytes,
+        "peer_bytes": row.peer_bytes,
+        "judge": row.judge,
+        "certainty": row.certainty.value,
+        "where": row.where,
+    }
+
+
+def conclude_warm(
+    spec: WarmSpec, gathered: Gathered, job: str, seconds: float, state: State | None
+) -> WarmReport:
+    """The report of a prewarm, an eviction or a look; ``state`` where it was ended before its end."""
+    fullness = Fullness.of(gathered.residency.values())
+    return WarmReport(
+        job=job,
+        state=state or _state(spec, gathered, fullness),
+        tally=gathered.tally,
+        seconds=seconds,
+        failures=gathered.failures,
+        retry_file=gathered.retry_file,
+        withheld=gathered.withheld,
+        spec=spec,
+        fullness=fullness,
+        rounds=gathered.rounds,
+    )
+
+
+def _state(spec: WarmSpec, gathered: Gathered, fullness: Fullness) -> State:
+    is_whole = not gathered.tally.failed_objects
+    is_listed = all(failure.error != LISTING for failure in gathered.failures)
+    if spec.wish is Wish.EVICT or spec.metadata is Metadata.ONLY:
+        return State.DONE if is_whole else State.INCOMPLETE
+    if not is_listed or (gathered.withheld and spec.oversize is Oversize.REFUSE):
+        return State.INCOMPLETE
+    if spec.wish is Wish.WARM and not fullness.is_known:
+        # What nobody can tell of counts as read, if reading it did not fail.
+        return State.DONE if is_whole and fullness.is_full else State.INCOMPLETE
+    return State.DONE if fullness.reaches(spec.min_percent) else State.INCOMPLETE

@@ -1,0 +1,137 @@
+"""A round of one target on one node, done in one go where the cache can: look at all of it, load all of it.
+
+A cache that has a loader of its own does for a directory in one message what would take a message for every
+few hundred files. What it cannot do in one go is left to shards.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from mover.ends import closing_pages
+from mover.gathering import round_results
+from mover.model import Failure, Tally, TaskResult
+from mover.prewarm.model import Metadata, Residence, Round, Wish
+from mover.prewarm_ground import WarmGround
+from mover.prewarm_places import Nature, Place
+from scheduler.store import TaskStore
+from transports.model import Entry
+
+HELD_FILES: Final = 200_000
+"""Files of a target that are kept from counting them to reading them: some 60 MB; more are listed twice."""
+
+
+class WholeRound:
+    """Tries to do a round in one go; ``run`` does it.
+
+    ``full`` says that no part of the dataset is left out. Where ``run`` gave it up, ``held`` is what it has
+    listed, if that is all of it, and ``is_cold`` says that nothing was resident.
+    """
+
+    def __init__(self, ground: WarmGround, store: TaskStore, task: Round, *, full: bool) -> None:
+        self._ground = ground
+        self._spec = ground.spec
+        self._store = store
+        self._task = task
+        self._is_full = full
+        self.is_cold = False
+        self.held: list[Sequence[Entry]] | None = None
+
+    def may_be_one(self, nodes: Sequence[str]) -> bool:
+        """Whether a look at all of the target, on this node, is a look at the job."""
+        spec = self._spec
+        is_here = list(nodes) == [self._ground.node] and len(spec.targets) == 1
+        asks = self._task.number == 0 and spec.metadata is not Metadata.NO
+        is_all = spec.selection.takes_everything and self._is_full
+        return is_here and is_all and not asks and spec.wish is not Wish.EVICT
+
+    async def run(self) -> TaskResult | None:
+        """The round's result; None where shards have to do it. Raises ``TransportError``."""
+        place = await self._ground.place(0)
+        if self._task.number > 0:
+            return await self._look(place, await self._planned_before())
+        async with asyncio.TaskGroup() as group:
+            walking = group.create_task(self._walk(place), name="walk")
+            looking = group.create_task(place.look_whole(), name="look")
+        self.held, whole = walking.result(), looking.result()
+        if whole is None:
+            return None
+        if self.held is None:
+            self.is_cold = whole.resident_bytes == 0
+            return None
+        planned = _count(self.held)
+        if whole.is_full and whole.files == planned.planned_objects:
+            planned.skipped_objects = planned.planned_objects
+            self._ground.live.add(planned)
+            row = self._row(place.nature, planned, resident=True)
+            return TaskResult(tally=planned, residency=[row])
+        self.is_cold = whole.resident_bytes == 0
+        return await self._load(place, planned)
+
+    async def _look(self, place: Place, planned: Tally) -> TaskResult | None:
+        """A round behind the first: its result if everything is resident that was planned."""
+        whole = await place.look_whole()
+        if whole is None or not whole.is_full or whole.files != planned.planned_objects:
+            return None  # something is missing, or the dataset has changed since it was walked
+        row = self._row(place.nature, planned, resident=True)
+        return TaskResult(tally=Tally(), round=self._task.number, residency=[row])
+
+    async def _load(self, place: Place, planned: Tally) -> TaskResult | None:
+        """Have all of it loaded, if it is all small and fits."""
+        nature, held = place.nature, self.held or []
+        fits = not nature.capacity_bytes or planned.planned_bytes <= nature.capacity_bytes
+        largest = max((entry.size for page in held for entry in page), default=0)
+        if self._spec.wish is not Wish.WARM or not fits or largest > nature.whole_max_bytes:
+            return None
+        self._ground.live.add(planned)
+        warmed = await place.warm_whole()
+        if warmed is None:
+            self._ground.live.planned_objects -= planned.planned_objects
+            self._ground.live.planned_bytes -= planned.planned_bytes
+            return None
+        planned.copied_objects = planned.planned_objects - len(warmed.failures)
+        planned.copied_bytes = warmed.read_bytes
+        planned.failed_objects = len(warmed.failures)
+        row = self._row(nature, planned, resident=False)
+        row.read_bytes, row.origin_bytes = warmed.read_bytes, warmed.origin_bytes
+        failures = [Failure(*each) for each in warmed.failures]
+        return TaskResult(tally=planned, failures=failures, residency=[row])
+
+    async def _walk(self, place: Place) -> list[Sequence[Entry]] | None:
+        """All that is there, unless it is too much to keep."""
+        held, files = list[Sequence[Entry]](), 0
+        selector = self._spec.selection.compile(self._task.now_s)
+        async with closing_pages(place.walk(selector, metadata=False)) as pages:
+            async for page in pages:
+                held.append(page)
+                files += len(page)
+                if files > HELD_FILES:
+                    return None
+        return held
+
+    async def _planned_before(self) -> Tally:
+        """What round 0 has planned."""
+        tally = Tally()
+        async for result in round_results(self._store, 0):
+            tally.add(result.tally)
+        return tally
+
+    def _row(self, nature: Nature, planned: Tally, *, resident: bool) -> Residence:
+        files, size = planned.planned_objects, planned.planned_bytes
+        return Residence(
+            node=self._ground.node,
+            files=files,
+            bytes=size,
+            resident_files=files if resident else 0,
+            resident_bytes=size if resident else 0,
+            judge=nature.judge,
+            certainty=nature.certainty,
+            where=nature.where,
+        )
+
+
+def _count(pages: Sequence[Sequence[Entry]]) -> Tally:
+    return Tally(
+        planned_objects=sum(len(page) for page in pages),
+        planned_bytes=sum(max(entry.size, 0) for page in pages for entry in page),
+    )

@@ -1,0 +1,50 @@
+"""A prewarm as the work of a process; see ``mover.works``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mover.crew import beat
+from mover.pools import node_pool
+from mover.prewarm_executing import WarmRunner
+from mover.prewarm_ground import WarmGround
+from mover.prewarm_nodes import Nodes
+from scheduler.store import TaskStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmWork:
+    """Implements ``mover.works.Work``."""
+
+    ground: WarmGround
+
+    @property
+    def title(self) -> str:
+        return f"{self.ground.spec.wish.value} {self.ground.spec.source}"
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        return (node_pool(self.ground.node),)
+
+    async def pools_left(self, store: TaskStore) -> tuple[str, ...]:
+        """All nodes', since some may have left."""
+        nodes = await Nodes(spec=self.ground.spec, store=store).noted()
+        return tuple(node_pool(node) for node in nodes)
+
+    def runner(
+        self,
+        store: TaskStore,
+        *,
+        shares: bool = False,
+        fleet_size: Callable[[], int] = lambda: 1,
+        notify: Callable[[], None] = lambda: None,
+    ) -> WarmRunner:
+        return WarmRunner(self.ground, store, notify=notify)
+
+    def beat(self) -> bytes:
+        return beat(self.ground.live, node=self.ground.node)
+
+    async def begin(self, worker_id: str) -> None:
+        """Places are opened by the first task that needs them."""
+
+    async def clean_up(self) -> None:
+        """A prewarm hides nothing in a store."""

@@ -1,0 +1,220 @@
+"""``mover prewarm`` as a person runs it: on a disk, on a real JuiceFS mount, into a cache directory."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.juice import JuiceMount, fuse_is_usable
+from tests.e2e.support import MIB, Mover, environment_for, fill_bucket, make_objects, read_tree
+from tests.faults.script import Answer, Rule
+from tests.servers.juicefs import put_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.stores import SeaweedServer
+    from tests.conftest import ProxyFactory
+    from tests.servers.buckets import Bucket
+
+FILES = {f"d{number % 4}/{number:03d}": 20_000 + number for number in range(120)} | {"big": 9 * MIB}
+
+needs_fuse = pytest.mark.skipif(not fuse_is_usable(), reason="no /dev/fuse, or not root")
+
+
+@pytest.fixture
+def mover(tmp_path: Path, seaweed: SeaweedServer) -> Iterator[Mover]:
+    mover = Mover(environment=environment_for(tmp_path / "state", seaweed), timeout_s=90)
+    yield mover
+    mover.close()
+
+
+@pytest.fixture(scope="module")
+def volume(seaweed: SeaweedServer) -> Iterator[JuiceMount]:
+    """A JuiceFS mount with ``FILES``, of small blocks."""
+    with JuiceMount(seaweed, block_size_kib=1024) as mount:
+        put_files(mount.path / "data", FILES)
+        yield mount
+
+
+def prewarm(mover: Mover, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """Run the command and return its report."""
+    done = mover.run("prewarm", *arguments, "--json")
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+# --- A mount with a cache of its own ---
+
+
+@needs_fuse
+def test_a_mount_is_warm_as_its_own_judge_says(mover: Mover, volume: JuiceMount) -> None:
+    volume.cold()
+    data = volume.path / "data"
+    report = prewarm(mover, str(data))
+    assert report["state"] == "done"
+    assert report["residency"]["percent_bytes"] == report["residency"]["percent_files"] == 100.0
+    assert (report["residency"]["judge"], report["residency"]["certainty"]) == ("juicefs", "proven")
+    assert report["objects"]["copied"] == len(FILES)
+    checked = volume.check(data)
+    assert checked.resident_bytes == checked.bytes > 0
+    again = prewarm(mover, str(data))
+    assert (again["objects"]["copied"], again["objects"]["skipped"]) == (0, len(FILES))
+    assert again["bytes"]["wire"] == 0
+
+
+@needs_fuse
+def test_filters_status_and_eviction(mover: Mover, volume: JuiceMount) -> None:
+    volume.cold()
+    data = volume.path / "data"
+    report = prewarm(mover, str(data), "--exclude", "big", "--exclude", "d3/")
+    assert report["objects"]["copied"] == 90
+    looked = prewarm(mover, "--status", str(data), code=1)
+    assert looked["residency"]["nodes"][0]["resident_files"] == 90
+    freed = prewarm(mover, "--evict", report["job"])
+    assert freed["state"] == "done"
+    assert volume.check(data).resident_bytes == 0
+
+
+@needs_fuse
+def test_a_cache_that_is_too_small_is_never_called_full(
+    mover: Mover, seaweed: SeaweedServer
+) -> None:
+    with JuiceMount(seaweed, cache_size_mib=100, block_size_kib=1024) as mount:
+        put_files(mount.path / "data", {f"{number:02d}": 10 * MIB for number in range(15)})
+        mount.cold()
+        report = prewarm(mover, str(mount.path / "data"), code=1)
+        assert "nothing was read" in report["withheld"]
+        report = prewarm(mover, str(mount.path / "data"), "--oversize", "fit", code=1)
+        checked = mount.check(mount.path / "data")
+    assert report["residency"]["percent_bytes"] < 100
+    assert report["residency"]["percent_bytes"] == pytest.approx(
+        100 * checked.resident_bytes / checked.bytes, abs=8
+    )
+
+
+@needs_fuse
+def test_a_mount_that_is_killed_is_waited_for(mover: Mover, seaweed: SeaweedServer) -> None:
+    with JuiceMount(seaweed, block_size_kib=1024) as mount:
+        put_files(mount.path / "data", FILES)
+        mount.cold()
+        process = mover.begin("prewarm", str(mount.path / "data"), "--limit", "4MiB/s", "--json")
+        time.sleep(1.5)
+        assert process.poll() is None
+        mount.kill()
+        mount.remount()
+        ended = mover.finish(process)
+        assert ended.code == 0, ended
+        checked = mount.check(mount.path / "data")
+        assert checked.resident_bytes == checked.bytes
+
+
+# --- A disk, whose cache is the page cache ---
+
+
+def test_a_disk_is_judged_by_its_page_cache(mover: Mover, tmp_path: Path) -> None:
+    put_files(tmp_path / "data", FILES)
+    report = prewarm(mover, str(tmp_path / "data"), "--workers", "2")
+    assert (report["state"], report["residency"]["judge"]) == ("done", "pages")
+
+
+def test_attributes_only(mover: Mover, tmp_path: Path) -> None:
+    put_files(tmp_path / "data", FILES)
+    report = prewarm(mover, str(tmp_path / "data"), "--metadata-only")
+    assert report["objects"]["copied"] == len(FILES)
+    assert "residency" not in report
+
+
+# --- A cache directory of ours ---
+
+
+def test_a_directory_is_filled_once_and_evicted(
+    mover: Mover, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    objects = make_objects(150, seed=3, large={"large.bin": 20 * MIB})
+    fill_bucket(seaweed_bucket, objects)
+    wished = (seaweed_bucket.location(), "--into", str(tmp_path / "cache"), "--capacity", "1GiB")
+    report = prewarm(mover, *wished, "--workers", "2")
+    assert report["residency"]["percent_bytes"] == 100.0
+    found = read_tree(tmp_path / "cache" / "s3" / seaweed_bucket.name)
+    assert found == objects
+    assert prewarm(mover, *wished, "--workers", "2")["bytes"]["wire"] == 0
+    (tmp_path / "cache" / "s3" / seaweed_bucket.name / "large.bin").write_bytes(b"damaged")
+    assert prewarm(mover, *wished, "--status", code=1)["residency"]["percent_files"] < 100
+    mended = prewarm(mover, *wished)
+    assert (mended["residency"]["percent_bytes"], mended["bytes"]["wire"]) == (100.0, 20 * MIB)
+    assert prewarm(mover, *wished, "--evict")["state"] == "done"
+    assert not (tmp_path / "cache" / "s3").exists()
+
+
+def test_what_does_not_fit_is_said_and_nothing_moves(
+    mover: Mover, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    fill_bucket(seaweed_bucket, {f"{number}": b"x" * MIB for number in range(4)})
+    wished = (seaweed_bucket.location(), "--into", str(tmp_path / "cache"), "--capacity", "2MiB")
+    report = prewarm(mover, *wished, code=1)
+    assert "needs 4.0 MiB" in report["withheld"]
+    assert "can hold 2.0 MiB" in report["withheld"]
+    assert report["bytes"]["wire"] == 0
+    part = prewarm(mover, *wished, "--oversize", "fit", "--min-percent", "20")
+    assert part["state"] == "done"
+
+
+def test_an_origin_that_is_unwell_is_asked_again(
+    mover: Mover, seaweed_bucket: Bucket, tmp_path: Path, fault_proxy: ProxyFactory
+) -> None:
+    objects = make_objects(40, seed=4)
+    fill_bucket(seaweed_bucket, objects)
+    rule = Rule(fault=Answer(status=503), method="GET", path="bin", nth=range(1, 31))
+    proxy = fault_proxy(seaweed_bucket.server.endpoint_url, rule)
+    origin = seaweed_bucket.location(endpoint_url=proxy.endpoint_url)
+    report = prewarm(mover, origin, "--into", str(tmp_path / "cache"))
+    assert report["residency"]["percent_bytes"] == 100.0
+    assert report["objects"]["failed"] == 0
+
+
+# --- What makes no sense ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["/no/such/place"], "/no/such/place"),
+        ([""], "empty"),
+        (["s3://b/", "--into", "/tmp/c", "--capacity", "0"], "--capacity"),
+        (["/tmp", "--capacity", "1GiB"], "--into"),
+        (["/tmp", "--residency", "juicefs"], "JuiceFS"),
+        (["/tmp", "--replicas", "2"], "--queue"),
+        (["/tmp", "--replicas", "2", "--every-node"], "give one"),
+        (["/tmp", "--yield", "0.5"], "yield"),
+        (["/tmp", "--nodes", ","], "--nodes"),
+        (["--status", "0123456789abcdef"], "no job 0123456789abcdef"),
+    ],
+)
+def test_nonsense_is_one_line_and_exit_2(mover: Mover, arguments: list[str], words: str) -> None:
+    done = mover.run("prewarm", *arguments)
+    assert done.returncode == 2, done
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not done.stdout
+
+
+def test_a_file_that_cannot_be_read_is_named_with_its_reason(
+    mover: Mover, seaweed_bucket: Bucket, tmp_path: Path, fault_proxy: ProxyFactory
+) -> None:
+    fill_bucket(seaweed_bucket, {"good": b"g", "bad": b"b"})
+    rule = Rule(fault=Answer(status=403, code="AccessDenied"), method="GET", path="/bad")
+    proxy = fault_proxy(seaweed_bucket.server.endpoint_url, rule)
+    origin = seaweed_bucket.location(endpoint_url=proxy.endpoint_url)
+    wished = (origin, "--into", str(tmp_path / "cache"), "--attempts", "1")
+    report = prewarm(mover, *wished, code=1)
+    (failure,) = report["failures"]
+    assert failure["key"] == "bad"
+    assert "denied" in failure["detail"].lower()
+    with open(report["retry_file"], encoding="utf-8") as names:
+        assert names.read().splitlines()[-1] == "bad"
