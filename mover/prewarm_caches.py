@@ -141,8 +141,9 @@ class CachePlace(Place):
         entries = {piece.entry.key: piece.entry for piece in pieces}
         warmed = Warmed()
         for some in _batches([each for each in entries.values() if not self._refusal(each)]):
-            freed_bytes, needed = await self._parts.shelf.evict(some)
-            warmed.read_bytes += freed_bytes
+            removed, needed = await self._parts.shelf.evict(some)
+            warmed.read_files += removed.files
+            warmed.read_bytes += removed.bytes
             for place in needed:
                 name = f"{self.location}{some[place].key}"
                 detail = f"{name}: another job that runs needs it"

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 from mover.prewarm.evicting import Candidate
 from mover.prewarm.origins import Kept, Origin, State, identity_of, is_copy_of, state_of
 from mover.prewarm_index import Connection, Index
-from mover.prewarm_room import KEPT, Reserved, Wanted, Warden, lstat
+from mover.prewarm_room import KEPT, Removed, Reserved, Wanted, Warden, lstat
 from mover.seeing_out import in_thread
 from transports import digests
 from transports.model import Entry
@@ -229,13 +229,13 @@ class Shelf:
         self._warden.under_way.difference_update(paths)
         self._index.leave(lambda connection: self._warden.release(connection, paths))
 
-    async def evict(self, entries: Sequence[Entry]) -> tuple[int, list[int]]:
+    async def evict(self, entries: Sequence[Entry]) -> tuple[Removed, list[int]]:
         """Remove the files of these keys that are ours.
 
-        Returns the bytes that went, and the places of those that stay because another job needs them.
+        Returns what went, and the places of those that stay because another job needs them.
         """
 
-        def step(connection: Connection) -> tuple[int, list[int]]:
+        def step(connection: Connection) -> tuple[Removed, list[int]]:
             self._warden.bury(connection)
             going, needed = [], []
             paths = [self._origin.path(entry.key) for entry in entries]
