@@ -160,10 +160,10 @@ class CachePlace(Place):
         entries = {piece.entry.key: piece.entry for piece in pieces}
         warmed = Warmed()
         for some in _batches([each for each in entries.values() if not self._refusal(each)]):
-            evicted = await self._parts.shelf.evict(some)
-            warmed.read_files += evicted.files
-            warmed.read_bytes += evicted.bytes
-            for place in evicted.needed:
+            removed, needed = await self._parts.shelf.evict(some)
+            warmed.read_files += removed.files
+            warmed.read_bytes += removed.bytes
+            for place in needed:
                 name = f"{self.location}{some[place].key}"
                 detail = f"{name}: another job that runs needs it"
                 warmed.failures.append((some[place].key, "InUse", detail))
@@ -195,9 +195,7 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
     spec = ground.spec
     path = directory_of(spec.into, ground.node)
     if spec.capacity_bytes < 0:
-        raise Rejected(
-            f"--capacity {spec.capacity_bytes}: a cache directory holds one byte at least"
-        )
+        raise Rejected("--capacity: a cache directory holds one byte at least")
     if spec.wish is not Wish.WARM and not os.path.isdir(path):
         raise Rejected(f"--into {path}: there is no such directory")
     target = parse_location(location)

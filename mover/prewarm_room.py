@@ -28,16 +28,21 @@ class Wanted(NamedTuple):
     size: int
 
 
+class Removed(NamedTuple):
+    """What went."""
+
+    files: int
+    bytes: int
+
+
 class Reserved(NamedTuple):
-    """What may come, by places in what was asked for; what went for it, and what room there was for it in all.
+    """What may come, by places in what was asked for, and what room there was for it in all.
 
     ``busy`` are files that somebody else has reserved room for, and brings; they are not granted.
     """
 
     granted: list[int]
     busy: list[int]
-    evicted_files: int
-    evicted_bytes: int
     room_bytes: int
 
 
@@ -90,8 +95,8 @@ class Warden:
         if granted:
             with contextlib.closing(_candidates(connection)) as candidates:
                 going = victims(candidates, self._read_ns, lacking_bytes)
-        went_bytes = self.remove(connection, going)
-        if went_bytes < lacking_bytes:
+        went = self.remove(connection, going)
+        if went.bytes < lacking_bytes:
             room_bytes = self.room(connection).left
             granted = admitted(sizes, room_bytes)
         now_ns = time.time_ns()
@@ -99,7 +104,7 @@ class Warden:
             "INSERT INTO reservation VALUES (?, ?, ?, ?)",
             [(self._index.holder, *wanted[place], now_ns) for place in granted],
         )
-        return Reserved(granted, [], len(going), went_bytes, max(0, room_bytes))
+        return Reserved(granted, [], max(0, room_bytes))
 
     def _busy(self, connection: Connection, wanted: Sequence[Wanted]) -> list[int]:
         rows = connection.execute(
@@ -138,12 +143,12 @@ class Warden:
             connection.execute("DELETE FROM mark WHERE job_id = ?", job)
             connection.execute("DELETE FROM job WHERE job_id = ?", job)
 
-    def remove(self, connection: Connection, files: Sequence[Candidate]) -> int:
-        """Remove files, their rows, and the directories that are empty then; the bytes that went.
+    def remove(self, connection: Connection, files: Sequence[Candidate]) -> Removed:
+        """Remove files, their rows, and the directories that are empty then.
 
         A file of that name that somebody else put there stays, and is no longer counted.
         """
-        went_bytes, directories = 0, set()
+        went_files, went_bytes, directories = 0, 0, set()
         for file in files:
             (identity,) = connection.execute(
                 "SELECT identity FROM file WHERE file_id = ?", (file.number,)
@@ -156,11 +161,12 @@ class Warden:
             except OSError:
                 continue
             connection.execute("DELETE FROM file WHERE file_id = ?", (file.number,))
+            went_files += 1
             went_bytes += file.size
             directories.add(os.path.dirname(file.path))
         for directory in directories:
             self._prune(directory)
-        return went_bytes
+        return Removed(went_files, went_bytes)
 
     def _prune(self, directory: bytes) -> None:
         with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 from mover.prewarm.evicting import Candidate
 from mover.prewarm.origins import Kept, Origin, State, identity_of, is_copy_of, state_of
 from mover.prewarm_index import Connection, Index
-from mover.prewarm_room import KEPT, Reserved, Wanted, Warden, lstat
+from mover.prewarm_room import KEPT, Removed, Reserved, Wanted, Warden, lstat
 from mover.seeing_out import in_thread
 from transports import digests
 from transports.model import Entry
@@ -39,14 +39,6 @@ KEPT_ROWS: Final = 1000
 BATCH_ROWS: Final = 250
 """Rows that one statement takes. Each statement lets go of the interpreter and has to win it back: a statement a row
 took ten times as long while files were copied beside it."""
-
-
-class Evicted(NamedTuple):
-    """What an eviction came to; ``needed`` are the places of those that stay because another job needs them."""
-
-    files: int
-    bytes: int
-    needed: list[int]
 
 
 class Landed(NamedTuple):
@@ -256,10 +248,13 @@ class Shelf:
         cut = len(os.fsdecode(first))
         return await self._index.read(step)
 
-    async def evict(self, entries: Sequence[Entry]) -> "Evicted":
-        """Remove the files of these keys that are ours."""
+    async def evict(self, entries: Sequence[Entry]) -> tuple[Removed, list[int]]:
+        """Remove the files of these keys that are ours.
 
-        def step(connection: Connection) -> Evicted:
+        Returns what went, and the places of those that stay because another job needs them.
+        """
+
+        def step(connection: Connection) -> tuple[Removed, list[int]]:
             self._warden.bury(connection)
             going, needed = [], []
             paths = [self._origin.path(entry.key) for entry in entries]
@@ -276,8 +271,7 @@ class Shelf:
                     going.append(Candidate(kept.number, path, kept.size, 0))
                 else:
                     needed.append(place)
-            freed_bytes = self._warden.remove(connection, going)
-            return Evicted(len(going), freed_bytes, needed)
+            return self._warden.remove(connection, going), needed
 
         return await self._index.write(step)
 

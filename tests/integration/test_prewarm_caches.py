@@ -246,7 +246,7 @@ async def test_what_a_job_that_runs_needs_stays(tmp_path: Path) -> None:
             assert (warmed.read_files, len(warmed.failures)) == (1, 4)
             assert await missing_in(first) == []
             freed = await second.evict(await pieces_of(second))
-            assert (freed.read_bytes, freed.failures) == (1000, [])
+            assert (freed.read_files, freed.read_bytes, freed.failures) == (1, 1000, [])
         async with Yard().cache(spec_of(one, cache, 6000, wish=Wish.EVICT), job="third") as third:
             freed = await third.evict(await pieces_of(third))
             assert (freed.read_bytes, {error for _, error, _ in freed.failures}) == (0, {"InUse"})
