@@ -35,7 +35,7 @@ class Gate:
 
     @property
     def limit(self) -> int:
-        """How many slots there are now; a ceiling leaves at least one."""
+        """How many slots there are now, at least one."""
         ceiling = self.yielder.ceiling if self.yielder else float(self.climber.most)
         return min(self.climber.readers, max(1, int(ceiling)))
 

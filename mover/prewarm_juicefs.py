@@ -32,7 +32,7 @@ from transports.errors import Unavailable
 from transports.local_files import show
 
 ANSWER_BYTES: Final = 128 * 1024
-POLL_MIN_S, POLL_MAX_S = 0.0005, 0.02
+POLL_MIN_S, POLL_MAX_S = 0.0005, 0.05
 CHECK_THREADS: Final = 16
 QUESTIONS: Final = 64
 """A look asks at most so many times more to find what is missing; each time costs 2 ms."""

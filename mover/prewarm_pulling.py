@@ -1,4 +1,4 @@
-"""Bring pieces into a mount's cache: by plain reads, or by JuiceFS's own loader helped by touches.
+"""Bring pieces into a mount's cache: by plain reads, or by JuiceFS's own loader.
 
 Both take their slots from the place's gate, and their bytes from the job's rates before they move.
 A cancelled call ends its threads after the read or the message that they are in.
@@ -34,23 +34,15 @@ LOADERS_MIN, LOADERS_MAX = 32, 128
 
 BATCH_FILES: Final = 512
 BATCH_BYTES: Final = 64 * 1024 * 1024
-"""Small files go to JuiceFS's loader in batches of so many, of which two are on their way at once."""
+"""JuiceFS's loader gets files in batches of so many or so much, of which two are on their way at once."""
 
 YIELDING_FILES: Final = 16
 """In smaller ones where others may ask for the mount: a batch on its way cannot be slowed down."""
 
 WATCH_S: Final = 0.75
-"""JuiceFS's counters are read so often, and the numbers of loaders and touches follow them."""
-
-TOUCHERS_MAX: Final = 32
-IDLE_MIN: Final = 0.15
-"""Touches are only tried where this share of the processors' time is idle: they take more of it."""
-
-TOUCH_BLOCKS: Final = 4
-"""Blocks that one hop to a thread touches."""
+"""JuiceFS's counter is read so often, and the number of loaders follows it."""
 
 _FETCHED: Final = "juicefs_object_request_data_bytes_GET"
-_DROPPED: Final = "juicefs_blockcache_drops"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +99,11 @@ class PlainPuller(Puller):
 
 
 class JuicePuller(Puller):
-    """Has JuiceFS load the files itself, and touches the blocks of large ones from their ends.
+    """Has JuiceFS load the files itself: it skips what it has, and waits where its cache directory is slow.
 
-    The loader takes a file's blocks one after the other, so a file alone would come over one connection.
-    Reading a page of a block makes JuiceFS load all of it, but where its writes to the cache directory
-    fall behind it drops what was so loaded. So the loader comes to each file in any case: it skips what
-    is there, and waits where the directory is slow.
+    Where a rate or others must be minded a large file goes block by block: reading a page of a block makes
+    JuiceFS load all of it. It may drop what was so loaded where its writes to the cache directory fall
+    behind, so its loader comes to the file once more at the end.
     """
 
     def __init__(
@@ -122,35 +113,35 @@ class JuicePuller(Puller):
         self._loader = loader
         self._mount = mount
         self._block_bytes = block_bytes
-        self._loads = tools.gate(start=LOADERS_START, most=LOADERS_MAX, least=LOADERS_MIN)
-        # None at first: where many files come at once, or the machine is the limit, they only cost.
-        self._touches = tools.gate(start=0, most=TOUCHERS_MAX, least=0)
-        self._large = 0
-        self.gates = (self._loads, self._touches)
-        self._counts = (0, 0, 0, 0)
-        self._counted_s = 0.0
+        self._gate = tools.gate(start=LOADERS_START, most=LOADERS_MAX, least=LOADERS_MIN)
+        self.gates = (self._gate,)
+        self._fetched = 0
+        self._fetched_s = 0.0
 
     async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
-        small = [piece for piece in pieces if piece.entry.size <= self._block_bytes]
-        large = [piece for piece in pieces if piece.entry.size > self._block_bytes]
+        # What was in vain before may be so again, but the loader misses nothing: there is no other way.
         total = Warmed()
+        by_block: list[Piece] = []
+        if self._tools.yielder is not None or self._tools.ground.limited():
+            by_block = [piece for piece in pieces if piece.entry.size > self._block_bytes]
+            pieces = [piece for piece in pieces if piece.entry.size <= self._block_bytes]
 
         async def load(batch: Sequence[Piece]) -> None:
-            share = self._loads.limit // 2 if len(batch) < len(small) else self._loads.limit
+            share = self._gate.limit // 2 if len(batch) < len(pieces) else self._gate.limit
             add(total, await self._load(batch, share))
 
         async def pull_one(piece: Piece) -> None:
-            add(total, await self._pull_large(piece, touches=not again))
+            add(total, await self._pull_by_block(piece))
 
         files = YIELDING_FILES if self._tools.yielder else BATCH_FILES
-        batches = batches_of(small, files_max=files, bytes_max=BATCH_BYTES)
+        batches = batches_of(pieces, files_max=files, bytes_max=BATCH_BYTES)
         threads = self._tools.threads
         errors = await threads.run(self._loader.errors)
         async with running_beside(self._watch):
             await for_each(batches, load, workers=2)
-            await for_each(large, pull_one, workers=READERS_MAX)
+            await for_each(by_block, pull_one, workers=2)
         if await threads.run(self._loader.errors) != errors:
-            await threads.run_long(self._loader.blame, pieces, total)
+            await threads.run_long(self._loader.blame, [*pieces, *by_block], total)
         return total
 
     async def pull_below(self, directory: str) -> Warmed | None:
@@ -164,89 +155,35 @@ class JuicePuller(Puller):
             # What is in the cache costs the origin nothing, and no wait should be paid for it.
             missing = await self._tools.threads.run_long(self._loader.missing, batch)
             await self._tools.ground.take(missing)
-        async with self._loads.slots(max(1, threads)) as granted:
+        async with self._gate.slots(max(1, threads)) as granted:
             return await self._tools.threads.run_long(self._loader.load, batch, granted)
 
-    async def _pull_large(self, piece: Piece, *, touches: bool) -> Warmed:
-        if self._tools.ground.limited() or self._tools.yielder is not None:
-            return await self._pull_slowly(piece)
-        if not touches:
-            return await self._load([piece], 1)
-        # The loader is at the first run already.
-        runs = list(parts_of(piece, TOUCH_BLOCKS * self._block_bytes))[:0:-1]
-
-        async def beside(run: Piece) -> None:
-            await self._touch(run, self._touches)
-
-        async def touch() -> None:
-            await for_each(runs, beside, workers=TOUCHERS_MAX)
-
-        self._large += 1
-        try:
-            async with running_beside(touch):
-                return await self._load([piece], 1)
-        finally:
-            self._large -= 1
-
-    async def _pull_slowly(self, piece: Piece) -> Warmed:
-        """Block by block as the rates and others allow, and then the loader for what was dropped."""
+    async def _pull_by_block(self, piece: Piece) -> Warmed:
         if await self._tools.threads.run_long(self._loader.missing, [piece]):
             parts = parts_of(piece, self._block_bytes)
-
-            async def touch(part: Piece) -> None:
-                await self._tools.ground.take(part.size)
-                await self._touch(part, self._loads)
-
-            await for_each(parts, touch, workers=TOUCHERS_MAX)
-        async with self._loads.slots():
+            await for_each(parts, self._touch, workers=READERS_MAX)
+        async with self._gate.slots():
             return await self._tools.threads.run_long(self._loader.load, [piece], 1)
 
-    async def _touch(self, run: Piece, gate: Gate) -> None:
-        async with gate.slots():
+    async def _touch(self, block: Piece) -> None:
+        await self._tools.ground.take(block.size)
+        async with self._gate.slots():
             touch = self._tools.reader.touch
-            await self._tools.threads.run_long(touch, [run], self._block_bytes)
+            await self._tools.threads.run_long(touch, [block], self._block_bytes)
 
     async def _watch(self) -> None:
-        """Measure by the mount's own counters: of a file on its way the loader says nothing."""
+        """Measure by the mount's own counter: of files on their way the loader says nothing."""
         while True:
             await asyncio.sleep(WATCH_S)
             now_s = monotonic()
-            elapsed_s = now_s - self._counted_s
+            elapsed_s = now_s - self._fetched_s
             if elapsed_s < WATCH_S * 0.9:
                 continue  # another call of this place has just looked
-            self._counted_s = now_s
-            before, self._counts = self._counts, await self._tools.threads.run(self._count)
-            fetched, dropped, idle, all_time = (
-                new - old for new, old in zip(self._counts, before, strict=True)
-            )
+            self._fetched_s = now_s
+            (fetched,) = await self._tools.threads.run(self._mount.stats, _FETCHED)
+            before, self._fetched = self._fetched, fetched
             if elapsed_s < 2 * WATCH_S and not self._tools.ground.limited():
-                self._measured(fetched / elapsed_s, dropped, idle >= IDLE_MIN * all_time)
-
-    def _measured(self, rate: float, dropped: int, has_idle: bool) -> None:
-        touches = self._touches
-        if self._large == 0:
-            self._loads.measured(rate)
-        elif dropped > 0:
-            touches.climber.flooded()
-        elif has_idle or touches.limit > 0:
-            touches.measured(rate)
-
-    def _count(self) -> tuple[int, int, int, int]:
-        """Bytes fetched and blocks dropped by the mount; the machine's idle time and all its time."""
-        fetched, dropped = self._mount.stats(_FETCHED, _DROPPED)
-        idle, all_time = processor_times()
-        return fetched, dropped, idle, all_time
-
-
-def processor_times() -> tuple[int, int]:
-    """The idle time of all processors and all their time, in the kernel's ticks; zeros where not told."""
-    try:
-        with open("/proc/stat") as lines:
-            times = [int(each) for each in lines.readline().split()[1:9]]
-    except (OSError, ValueError):
-        return 0, 0
-    # Waiting for disks (the fifth) is idle, too.
-    return sum(times[3:5]), sum(times)
+                self._gate.measured((fetched - before) / elapsed_s)
 
 
 async def for_each(jobs: Iterable[T], run: Callable[[T], Awaitable[None]], *, workers: int) -> None:

@@ -10,9 +10,6 @@ LOSS_MAX: Final = 0.03
 """A step down is kept where it costs less than this: readers that bring nothing are given back."""
 
 STEP: Final = 1.5
-FIRST: Final = 4
-"""The first step where there was no reader; one alone would be lost in the noise."""
-
 HOLD_WINDOWS: Final = 8
 
 
@@ -44,22 +41,17 @@ class Climber:
         else:
             self._back()
 
-    def flooded(self) -> None:
-        """What was read did not all stay: go down by half, and rest there."""
-        self.readers = max(self._least, self.readers // 2)
-        self._known, self._rests, self._upward = self.readers, HOLD_WINDOWS, True
-
     def _pays(self, rate: float) -> bool:
         if self._known_rate <= 0:
             return self.readers < self._known or rate > 0
         gain = rate / self._known_rate - 1
         if self.readers > self._known:
-            return gain >= GAIN_MIN * (self.readers / max(self._known, 1) - 1)
+            return gain >= GAIN_MIN * (self.readers / self._known - 1)
         return gain >= -LOSS_MAX
 
     def _step(self) -> None:
         wanted = (
-            max(self.readers + 1, round(self.readers * STEP), FIRST if self.readers == 0 else 0)
+            max(self.readers + 1, round(self.readers * STEP))
             if self._upward
             else min(self.readers - 1, round(self.readers / STEP))
         )

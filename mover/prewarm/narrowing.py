@@ -28,8 +28,10 @@ class Narrowing:
 
     def __init__(self, pieces: Sequence[Piece], *, questions: int) -> None:
         self._bytes = sum(piece.size for piece in pieces)
-        self._groups = [
-            pieces[at : at + GROUP_PIECES] for at in range(0, len(pieces), GROUP_PIECES)
+        # Of an empty file nothing can be missing.
+        full = [piece for piece in pieces if piece.size > 0]
+        self._groups: list[Sequence[Piece]] = [
+            full[at : at + GROUP_PIECES] for at in range(0, len(full), GROUP_PIECES)
         ]
         self._groups.reverse()
         self._questions = questions + len(self._groups)

@@ -10,8 +10,8 @@ from mover.prewarm.yielding import IDLE_PROBES, Yielder
 from mover.prewarm_gate import Gate
 
 
-def gate(limit: int, *, most: int = 64, least: int = 1, yielder: Yielder | None = None) -> Gate:
-    return Gate(Climber(start=limit, most=most, least=least), yielder, lambda: False)
+def gate(limit: int, *, yielder: Yielder | None = None) -> Gate:
+    return Gate(Climber(start=limit, most=64), yielder, lambda: False)
 
 
 class Holders:
@@ -98,17 +98,19 @@ async def test_a_cancel_passes_the_turn_on(at: str) -> None:
     assert subject.taken == 0
 
 
-async def test_a_gate_without_slots_opens_when_it_gets_some() -> None:
-    subject = gate(0, least=0)
+async def test_a_gate_that_grows_lets_more_in() -> None:
+    subject = gate(2)
     async with asyncio.TaskGroup() as group:
         holders = Holders(subject, group)
-        holders.enter("a")
+        for name in "abcd":
+            holders.enter(name)
         await settled()
-        assert holders.inside == []
+        assert holders.inside == ["a", "b"]
         subject.measured(100.0)
         await settled()
-        assert holders.inside == ["a"]
-        holders.leave["a"].set()
+        assert holders.inside == ["a", "b", "c"]
+        for event in holders.leave.values():
+            event.set()
 
 
 async def test_a_ceiling_leaves_one_slot_at_least() -> None:

@@ -54,5 +54,7 @@ def test_all_that_is_missing_is_within_what_is_called_missing(
     assert asks <= questions + -(-count // GROUP_PIECES)
 
 
-def test_an_empty_file_is_resident_where_the_judge_knows_it() -> None:
-    assert asked(pieces(3, size=0), set(), questions=4) == (Look(0, 0, []), 1)
+def test_of_an_empty_file_nothing_is_missing() -> None:
+    assert asked(pieces(3, size=0), set(), questions=4) == (Look(0, 0, []), 0)
+    mixed = [*pieces(1), *pieces(1, size=0)]
+    assert len(asked(mixed, {"f0"}, questions=4)[0].missing) == 1
