@@ -241,7 +241,7 @@ def _given_up(task: FinishedTask) -> TaskResult:
 def _given_up_round(payload: WarmShard | Round, reason: str) -> TaskResult:
     """A part of a prewarm that was given up: of its bytes nothing is known to be resident."""
     if isinstance(payload, Round):
-        failure = Failure(payload.node, LISTING, reason)
+        failure = Failure(payload.node or "all targets", LISTING, reason)
         return TaskResult(tally=Tally(failed_objects=1), failures=[failure], round=payload.number)
     keys = list(dict.fromkeys(piece.entry.key for piece in payload.pieces))
     size = sum(piece.size for piece in payload.pieces)

@@ -12,6 +12,7 @@ from mover.fleet import ENDED
 from mover.gauging import measured_by_all
 from mover.links import check_link_name, link_bucket
 from mover.payloads import Spec, decode_spec
+from mover.prewarm.model import WarmSpec
 from mover.rating import LIMIT
 from mover.settings import ATTEMPTS_MAX
 from mover.units import Malformed, Timetable
@@ -189,6 +190,10 @@ async def _set_link(board: JobBoard, name: str, rate: str) -> str:
 async def retry_job(board: JobBoard, name: str) -> tuple[JobRecord, int]:
     """Make a job's dead letters claimable again: (the job, how many). Raises ``Rejected``."""
     record = await find_job(board, name)
+    if isinstance(decode_spec(record.description), WarmSpec):
+        raise Rejected(
+            f"job {record.job} is a prewarm: run its command again, which reads what is missing now"
+        )
     async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
         if await _state(store, await store.stats()) == "cancelled":
             raise Rejected(f"job {record.job} was cancelled; run its command again to start anew")

@@ -7,6 +7,7 @@ from typing import Final
 
 from mover.beside import alone
 from mover.ends import closing_pages
+from mover.errors import MoverError
 from mover.gathering import NOT_RESIDENT
 from mover.letters import CANCELLED, another_attempt, comes_again, done
 from mover.model import Failure, Tally, TaskResult
@@ -15,9 +16,13 @@ from mover.prewarm.model import Look, Piece, Residence, Round, Warmed, WarmShard
 from mover.prewarm_ground import WarmGround
 from mover.prewarm_places import Place
 from mover.prewarm_rounds import RoundRunner, shard_task
-from scheduler.model import Discard, Done, Lease, NewTask, Outcome
+from scheduler.model import Discard, Done, Lease, NewTask, Outcome, Retry
 from scheduler.store import TaskStore
 from transports.errors import TransportError
+
+REFUSALS_MAX: Final = 3
+REFUSED_S: Final = 2.0
+"""A task whose place makes no sense to a worker is tried so often, with such a pause, and then given up."""
 
 NAMING_LOOKS_MAX: Final = 200
 """Looks that a shard may take to find out which of its files are missing; then all that may be are named."""
@@ -45,6 +50,11 @@ class WarmRunner:
             if comes_again(error, lease.attempt):
                 return another_attempt([error])
             return Outcome(disposition=Discard(reason=f"{type(error).__name__}: {error}"))
+        except MoverError as error:
+            # Another node, or another worker of this one, may have what this one lacks.
+            if lease.attempt < REFUSALS_MAX:
+                return Outcome(disposition=Retry(after_s=REFUSED_S, reason=str(error)))
+            return Outcome(disposition=Discard(reason=str(error)))
 
     async def give_up(self, lease: Lease) -> Outcome:
         """Settle a task of a cancelled job; what was read stays in the cache."""

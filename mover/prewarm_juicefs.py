@@ -23,6 +23,7 @@ from mover.prewarm.juicefs import (
     facts_of,
     inode_of,
     message,
+    split_marks,
 )
 from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, Whole
 from mover.prewarm.narrowing import Narrowing, Told
@@ -66,18 +67,32 @@ class JuiceMountPoint:
             return self._told(act, inodes, threads, stop)
 
     def tell_below(
-        self, act: Act, directory: str, *, threads: int, stop: threading.Event
+        self,
+        act: Act,
+        directory: str,
+        *,
+        threads: int,
+        stop: threading.Event,
+        told: Callable[[int, int], None] = lambda files, size: None,
     ) -> Counted:
-        """The same with all files below a directory: half the work of naming each. Raises as ``tell``."""
+        """The same with all files below a directory: half the work of naming each.
+
+        ``told`` hears how many files and bytes it has come to. Raises as ``tell``.
+        """
         with self._naming():
-            return self._told(act, [os.stat(directory).st_ino], threads, stop)
+            return self._told(act, [os.stat(directory).st_ino], threads, stop, told)
 
     def _told(
-        self, act: Act, inodes: Sequence[int], threads: int, stop: threading.Event
+        self,
+        act: Act,
+        inodes: Sequence[int],
+        threads: int,
+        stop: threading.Event,
+        told: Callable[[int, int], None] = lambda files, size: None,
     ) -> Counted:
         with self._control() as fd:
             os.write(fd, message(act, inodes, threads=threads))
-            return self._answer(fd, stop)
+            return self._answer(fd, stop, told)
 
     def stats(self, *names: str) -> list[int]:
         """Some of the mount's own counters, by their names in ``.stats``; 0 for one that it does not have.
@@ -95,7 +110,7 @@ class JuiceMountPoint:
                     found[name] = int(float(value))
         return list(found.values())
 
-    def _answer(self, fd: int, stop: threading.Event) -> Counted:
+    def _answer(self, fd: int, stop: threading.Event, told: Callable[[int, int], None]) -> Counted:
         received, pause_s = b"", POLL_MIN_S
         while not stop.is_set():
             more = os.read(fd, ANSWER_BYTES)
@@ -103,7 +118,9 @@ class JuiceMountPoint:
                 sleep(pause_s)
                 pause_s = min(2 * pause_s, POLL_MAX_S)
                 continue
-            received += more
+            marks, received = split_marks(received + more)
+            if marks:
+                told(*marks[-1])
             answer = answer_of(received)
             if isinstance(answer, Counted):
                 return answer
@@ -184,10 +201,16 @@ class JuiceLoader:
             self.blame(pieces, warmed, stop)
         return warmed
 
-    def load_below(self, directory: str, threads: int, stop: threading.Event) -> Warmed | None:
+    def load_below(
+        self,
+        directory: str,
+        threads: int,
+        told: Callable[[int, int], None],
+        stop: threading.Event,
+    ) -> Warmed | None:
         """Load all files below a directory. None where one failed: nobody says which."""
         errors = self.errors()
-        counted = self._mount.tell_below(Act.LOAD, directory, threads=threads, stop=stop)
+        counted = self._mount.tell_below(Act.LOAD, directory, threads=threads, stop=stop, told=told)
         if self.errors() != errors:
             return None
         return Warmed(read_bytes=counted.bytes, read_files=counted.files)

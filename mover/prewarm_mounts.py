@@ -6,7 +6,7 @@ of NFS the page cache is the cache, and of any other FUSE mount only the time of
 
 import os
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from mover.beside import running_beside
@@ -92,8 +92,8 @@ class MountPlace(Place):
         async with running_beside(self._prober.watch):
             return await self._puller.pull(pieces, again=again)
 
-    async def warm_whole(self) -> Warmed | None:
-        return None if self._name else await self._puller.pull_below(self._root)
+    async def warm_whole(self, told: Callable[[int, int], None]) -> Warmed | None:
+        return None if self._name else await self._puller.pull_below(self._root, told)
 
     async def evict(self, pieces: Sequence[Piece]) -> Warmed:
         if self._judge is None:
@@ -247,6 +247,6 @@ def _nature_of(
         where=where or ("page cache" if name is Judge.PAGES else mount.point if mount else ""),
         # The loader takes whole files, whoever judges.
         cut_bytes=0 if facts else judge.cut_bytes,
-        whole_max_bytes=facts.block_bytes if facts and name is Judge.JUICEFS else 0,
+        loads_whole=facts is not None and name is Judge.JUICEFS,
         capacity_bytes=facts.cache_bytes if facts else 0,
     )

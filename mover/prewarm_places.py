@@ -47,8 +47,8 @@ class Nature:
 
     ``cut_bytes`` is the size of the pieces that larger files are cut into, for several tasks; 0 where a file
     stays whole, because the judge knows files only. ``capacity_bytes`` is what the cache can hold in all,
-    0 where nobody says. ``shares`` says that other nodes may take what this one has. Where no file is larger than
-    ``whole_max_bytes`` ``warm_whole`` may be tried.
+    0 where nobody says. ``shares`` says that other nodes may take what this one has. With
+    ``loads_whole``, ``warm_whole`` may be tried.
     """
 
     judge: Judge
@@ -57,7 +57,7 @@ class Nature:
     cut_bytes: int = 0
     capacity_bytes: int = 0
     shares: bool = False
-    whole_max_bytes: int = 0
+    loads_whole: bool = False
 
 
 class Place(ABC):
@@ -105,10 +105,11 @@ class Place(ABC):
         ``holders`` are addresses of nodes that have them. ``again`` says that they were read before in vain.
         """
 
-    async def warm_whole(self) -> Warmed | None:
+    async def warm_whole(self, told: Callable[[int, int], None]) -> Warmed | None:
         """Have the cache load all that is below the target, and what it has already not again.
 
-        None where it cannot be told so, or where it must be slowed down, as here. Else as ``warm``.
+        ``told`` hears how many files and bytes it has come to, now and then, from any thread. None where it
+        cannot be told so, or where it must be slowed down, as here. Else as ``warm``.
         """
         return None
 

@@ -71,7 +71,7 @@ class Puller(ABC):
     async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
         """Read them so that they become resident. ``again`` says that they were read before in vain."""
 
-    async def pull_below(self, directory: str) -> Warmed | None:
+    async def pull_below(self, directory: str, told: Callable[[int, int], None]) -> Warmed | None:
         """Have all that is below a directory loaded at once; None where that cannot be done, as here."""
         return None
 
@@ -144,11 +144,11 @@ class JuicePuller(Puller):
             await threads.run_long(self._loader.blame, [*pieces, *by_block], total)
         return total
 
-    async def pull_below(self, directory: str) -> Warmed | None:
+    async def pull_below(self, directory: str, told: Callable[[int, int], None]) -> Warmed | None:
         if self._tools.ground.limited() or self._tools.yielder is not None:
             return None  # one message, once it is sent, cannot be slowed down
         load = self._loader.load_below
-        return await self._tools.threads.run_long(load, directory, LOADERS_START)
+        return await self._tools.threads.run_long(load, directory, LOADERS_START, told)
 
     async def _load(self, batch: Sequence[Piece], threads: int) -> Warmed:
         if self._tools.ground.limited():

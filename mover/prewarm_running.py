@@ -60,7 +60,7 @@ class WarmLeader:
                 await crew
                 stopping.cancel()
                 if await self.store.get_control(JOB_STATE) == JobState.CANCELLED.encode():
-                    await self._give_up(worker)
+                    await self._give_up()
                 self.watcher.hurry.set()
                 report = await watching
         finally:
@@ -80,7 +80,7 @@ class WarmLeader:
         await self.store.reap(now_s=self.clock() + WORKER_POLICY.lease_s * 1000)
         return not is_new
 
-    async def _give_up(self, worker: Worker) -> None:
+    async def _give_up(self) -> None:
         """Settle what is left of a cancelled job."""
         runner = self.work.runner(self.store)
         policy = replace(

@@ -6,16 +6,20 @@ few hundred files. What it cannot do in one go is left to shards.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from mover.ends import closing_pages
-from mover.gathering import round_results
-from mover.model import Failure, Tally, TaskResult
+from mover.gathering import PLANNED, round_results
+from mover.model import TALLY_FIELDS, Failure, Tally, TaskResult
 from mover.prewarm.model import Metadata, Residence, Round, Wish
 from mover.prewarm_ground import WarmGround
 from mover.prewarm_places import Nature, Place
 from scheduler.store import TaskStore
 from transports.model import Entry
+
+WHOLE_BYTES_MAX: Final = 16 * 1024**3
+"""What is loaded in one go: a minute or so, during which no limit can be set."""
 
 HELD_FILES: Final = 200_000
 """Files of a target that are kept from counting them to reading them: some 60 MB; more are listed twice."""
@@ -77,18 +81,27 @@ class WholeRound:
         return TaskResult(tally=Tally(), round=self._task.number, residency=[row])
 
     async def _load(self, place: Place, planned: Tally) -> TaskResult | None:
-        """Have all of it loaded, if it is all small and fits."""
-        nature, held = place.nature, self.held or []
+        """Have all of it loaded, if it fits and is not long in coming: a message that is sent cannot be slowed down."""
+        nature = place.nature
         fits = not nature.capacity_bytes or planned.planned_bytes <= nature.capacity_bytes
-        largest = max((entry.size for page in held for entry in page), default=0)
-        if self._spec.wish is not Wish.WARM or not fits or largest > nature.whole_max_bytes:
+        is_brief = planned.planned_bytes <= WHOLE_BYTES_MAX
+        if not (self._spec.wish is Wish.WARM and fits and is_brief and nature.loads_whole):
             return None
-        self._ground.live.add(planned)
-        warmed = await place.warm_whole()
+        live = self._ground.live
+        before = replace(live)
+        live.add(planned)
+        await self._store.set_control(PLANNED, b"1")
+
+        def told(files: int, size: int) -> None:
+            live.copied_objects = before.copied_objects + files
+            live.copied_bytes = before.copied_bytes + min(size, planned.planned_bytes)
+
+        warmed = await place.warm_whole(told)
         if warmed is None:
-            self._ground.live.planned_objects -= planned.planned_objects
-            self._ground.live.planned_bytes -= planned.planned_bytes
+            for name in TALLY_FIELDS:
+                setattr(live, name, getattr(before, name))
             return None
+        told(warmed.read_files, warmed.read_bytes)
         planned.copied_objects = planned.planned_objects - len(warmed.failures)
         planned.copied_bytes = warmed.read_bytes
         planned.failed_objects = len(warmed.failures)

@@ -38,7 +38,6 @@ from mover.watching import Watcher, conclude_copy
 from mover.wiring import run_copy
 from mover.wiring_base import flat
 from mover.wiring_peers import open_peers
-from mover.wiring_prewarm import run_prewarm
 from mover.wiring_works import open_work
 from mover.works import Work
 from scheduler.board import FleetBoard, JobBoard
@@ -135,15 +134,7 @@ async def retry_in_queue(
                 board, record.job, spec, queue, monitor, environment, stop, resumed=True
             )
     spec = decode_spec(record.description)
-    if isinstance(spec, WarmSpec):
-        return await run_prewarm(
-            spec,
-            workers="auto",
-            monitor=monitor,
-            environment=environment,
-            stop=stop,
-            directory=JobDirectory(jobs_directory(queue, environment) / record.job),
-        )
+    assert isinstance(spec, CopySpec)  # noqa: S101 - prewarms have no dead letters to retry
     return await run_copy(
         spec,
         given=(spec.source, spec.target),

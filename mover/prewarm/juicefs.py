@@ -23,6 +23,7 @@ _PROGRESS: Final = 0xFE
 _DATA: Final = 0xFF
 _PROGRESS_BYTES: Final = 17
 _HEAD: Final = struct.Struct(">II")
+_MARK: Final = struct.Struct(">QQ")
 _TAIL: Final = struct.Struct(">HBB")
 
 
@@ -82,6 +83,15 @@ def answer_of(received: bytes) -> Counted | int | None:
     size = int.from_bytes(rest[1:5], "big")
     document = rest[5 : 5 + size]
     return None if len(document) < size else _counted(document)
+
+
+def split_marks(received: bytes) -> tuple[list[tuple[int, int]], bytes]:
+    """The whole progress marks at the beginning of what was received (files, bytes), and the rest."""
+    marks, at = [], 0
+    while len(received) - at >= _PROGRESS_BYTES and received[at] == _PROGRESS:
+        marks.append(_MARK.unpack_from(received, at + 1))
+        at += _PROGRESS_BYTES
+    return marks, received[at:]
 
 
 def _counted(document: bytes) -> Counted:
