@@ -156,6 +156,45 @@ def test_a_directory_is_filled_once_and_evicted(
     assert not (tmp_path / "cache" / "s3").exists()
 
 
+def test_a_killed_command_goes_on_and_reads_nothing_twice(
+    mover: Mover, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    objects = {f"{number:02d}": bytes([number]) * MIB for number in range(24)}
+    fill_bucket(seaweed_bucket, objects)
+    wished = (seaweed_bucket.location(), "--into", str(tmp_path / "cache"))
+    process = mover.begin("prewarm", *wished, "--limit", "6MB/s", "--json")
+    root = tmp_path / "cache" / "s3" / seaweed_bucket.name
+    deadline_s = time.monotonic() + 30
+    while not root.is_dir() or len(list(root.iterdir())) < 8:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    there = len(list(root.iterdir()))
+    report = prewarm(mover, *wished)
+    assert (report["state"], read_tree(root)) == ("done", objects)
+    # What had its name, but was not in the index yet, is read again: those that were just landing.
+    assert report["bytes"]["wire"] <= (len(objects) - there + 4) * MIB
+    assert not [path for path in (tmp_path / "cache").rglob("*") if "stage" in path.name]
+
+
+def test_a_job_is_shown_and_cancelled(mover: Mover, seaweed_bucket: Bucket, tmp_path: Path) -> None:
+    fill_bucket(seaweed_bucket, {f"{number:02d}": b"x" * MIB for number in range(24)})
+    wished = (seaweed_bucket.location(), "--into", str(tmp_path / "cache"), "--limit", "2MB/s")
+    process = mover.begin("prewarm", *wished, "--json")
+    deadline_s = time.monotonic() + 30
+    while not (jobs := json.loads(mover.run("jobs", "--json").stdout or "[]")):
+        assert time.monotonic() < deadline_s
+    job = jobs[0]["job"]
+    assert jobs[0]["source"] == seaweed_bucket.location()
+    assert mover.run("cancel", job).returncode == 0
+    ended = mover.finish(process)
+    assert (ended.code, ended.report["state"]) == (1, "cancelled")
+    refused = mover.run("retry", job)
+    assert refused.returncode == 2
+    assert "run its command again" in refused.stderr
+
+
 def test_what_does_not_fit_is_said_and_nothing_moves(
     mover: Mover, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
