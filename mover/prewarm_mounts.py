@@ -21,7 +21,14 @@ from mover.prewarm_juicefs import JuiceJudge, JuiceLoader, JuiceMountPoint, know
 from mover.prewarm_pages import PageJudge
 from mover.prewarm_places import Ground, Nature, Place
 from mover.prewarm_probing import Prober
-from mover.prewarm_pulling import READERS_MAX, JuicePuller, PlainPuller, Puller, Tools
+from mover.prewarm_pulling import (
+    READERS_MAX,
+    JuicePuller,
+    KeepingPuller,
+    PlainPuller,
+    Puller,
+    Tools,
+)
 from mover.prewarm_reading import Reader
 from mover.prewarm_threads import Threads
 from mover.prewarm_timing import TimedJudge
@@ -149,12 +156,12 @@ async def _open(location: str, path: str, ground: Ground, threads: Threads) -> P
     judge = _judge_of(judge_name, root, faults, reader, point)
     yielder = _yielder_of(ground.spec)
     tools = Tools(threads=threads, reader=reader, ground=ground, yielder=yielder)
-    puller: Puller
+    puller: Puller = PlainPuller(tools)
     if point and facts:
-        loader = JuiceLoader(point, reader.failure_of)
-        puller = JuicePuller(tools, loader, point, facts.block_bytes)
-    else:
-        puller = PlainPuller(tools)
+        loading = JuicePuller(
+            tools, JuiceLoader(point, reader.failure_of), point, facts.block_bytes
+        )
+        puller = KeepingPuller(loading, tools) if keeps_pages else loading
     return MountPlace(
         location,
         root=root,

@@ -7,7 +7,7 @@ A cancelled call ends its threads after the read or the message that they are in
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -188,6 +188,28 @@ class JuicePuller(Puller):
             before, self._fetched = self._fetched, fetched
             if elapsed_s < 2 * WATCH_S and not self._tools.ground.limited():
                 self._gate.measured((fetched - before) / elapsed_s)
+
+
+class KeepingPuller(Puller):
+    """Has JuiceFS load the files, and then reads them, so that the page cache has them as well."""
+
+    def __init__(self, loading: JuicePuller, tools: Tools) -> None:
+        self._loading = loading
+        # What the loader has paid for comes from the cache next door.
+        ground = replace(tools.ground, take=_take_nothing)
+        self._reading = PlainPuller(replace(tools, ground=ground))
+        self.gates = (*loading.gates, *self._reading.gates)
+
+    async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
+        loaded = await self._loading.pull(pieces, again=again)
+        failed = {key for key, _, _ in loaded.failures}
+        rest = [piece for piece in pieces if piece.entry.key not in failed]
+        loaded.failures.extend((await self._reading.pull(rest, again=again)).failures)
+        return loaded
+
+
+async def _take_nothing(size_bytes: int) -> None:
+    """Nothing is to be paid for these bytes."""
 
 
 async def for_each(jobs: Iterable[T], run: Callable[[T], Awaitable[None]], *, workers: int) -> None:

@@ -154,8 +154,39 @@ async def test_a_rate_is_asked_for_what_is_missing_only(mount: JuiceMount, direc
 
 
 @needs_fuse
+@pytest.mark.parametrize("judge", [Judge.AUTO, Judge.PAGES])
+async def test_the_page_cache_may_be_filled_as_well(mount: JuiceMount, judge: Judge) -> None:
+    directory = mount.path / f"pages-{judge}"
+    put_files(directory, {"small": 50_000, "large": 9 * MIB})
+    cool(mount, directory)
+    place = await open_mount(str(directory), plain_ground("x", judge=judge, keep_page_cache=True))
+    pages = await open_mount(str(directory), plain_ground("x", judge=Judge.PAGES))
+    wanted = await pieces(place)
+    await pages.evict(wanted)
+    assert (await place.warm(wanted)).failures == []
+    assert (await place.look(wanted)).missing == []
+    assert (await pages.look(wanted)).missing == []
+    assert mount.check(directory).percent == 100
+    await place.close()
+    await pages.close()
+
+
+@needs_fuse
+async def test_the_juicefs_program_is_not_needed(
+    mount: JuiceMount, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_files(directory, {"f": 50_000})
+    cool(mount, directory)
+    monkeypatch.setenv("PATH", "")
+    place = await open_mount(str(directory), plain_ground("x", judge=Judge.JUICEFS))
+    wanted = await pieces(place)
+    assert (await place.warm(wanted)).read_files == 1
+    assert (await place.look(wanted)).missing == []
+    await place.close()
+
+
+@needs_fuse
 async def test_a_cache_that_is_too_small_is_never_called_full(seaweed: SeaweedServer) -> None:
-    # 100 MiB is the least that JuiceFS takes; this has it hold 60 of them.
     with JuiceMount(seaweed, cache_size_mib=60) as small:
         put_files(small.path, {f"f{n}": 10 * MIB for n in range(15)})
         small.cold()
@@ -250,6 +281,17 @@ def open_path() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fluid-mover-") as path:
         os.chmod(path, 0o755)
         yield Path(path)
+
+
+@needs_fuse
+async def test_yielding_warms_all_the_same(mount: JuiceMount, directory: Path) -> None:
+    put_files(directory, {f"f{n}": 50_000 for n in range(40)} | {"large": 17 * MIB})
+    cool(mount, directory)
+    place = await open_mount(str(directory), plain_ground("x", yield_factor=50.0))
+    wanted = await pieces(place)
+    assert (await place.warm(wanted)).failures == []
+    assert (await place.look(wanted)).missing == []
+    await place.close()
 
 
 async def test_a_directory_that_may_not_be_read_hides_nothing_else(open_path: Path) -> None:
