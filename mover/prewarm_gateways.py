@@ -246,7 +246,8 @@ class Gateway(Place):
 
         await self._gate.together(list(by_object.values()), ask)
         size = sum(piece.size for piece in pieces)
-        if by_object and not known:
+        # Whoever was not asked any more is not resident for that.
+        if by_object and (not known or self._says_nothing):
             return Look(size, None)
         return Look(size, size - sum(piece.size for piece in missing), missing)
 

@@ -206,6 +206,13 @@ async def test_few_objects_that_say_nothing_are_not_called_resident() -> None:
     assert (await place.look(pieces)).resident_bytes is None
 
 
+async def test_what_was_not_asked_any_more_is_not_resident_for_that() -> None:
+    cache = PlayedCache(says=False)
+    cache.failing = {"k0000": NotFound("b/k0000")}
+    place = await place_of(cache)
+    assert (await place.look(cut(entries(*[100] * 500)))).resident_bytes is None
+
+
 async def test_failures_of_objects_are_values() -> None:
     cache = PlayedCache()
     cache.failing = {
