@@ -133,13 +133,21 @@ class Index:
             self._on_thread(lambda: self._transact("BEGIN IMMEDIATE", step))
         )
 
-    def leave(self, step: Callable[[Connection], object]) -> None:
+    def leave(
+        self, step: Callable[[Connection], object], before: Callable[[], object] = lambda: None
+    ) -> None:
         """Have a step done as ``write`` does, soon, with nobody to hear of it.
 
-        It is done at the latest when ``close`` returns.
+        It is done at the latest when ``close`` returns. ``before`` is called first, on the same thread, and whether the
+        step can be done or not.
         """
+
+        def both() -> None:
+            before()
+            self._quietly(step)
+
         if self._connection is not None:
-            self._thread.submit(self._quietly, step)
+            self._thread.submit(both)
 
     def dead_holders(self, connection: Connection) -> list[str]:
         """The holders whose processes are gone. Their lock files go too."""

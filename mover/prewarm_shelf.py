@@ -229,8 +229,11 @@ class Shelf:
     def release(self, entries: Sequence[Entry]) -> None:
         """Give back the room of what has not landed; it is done soon. What came and was not put down goes."""
         paths = [self._origin.path(entry.key) for entry in entries]
-        self._warden.under_way.difference_update(paths)
-        self._index.leave(lambda connection: self._warden.release(connection, paths))
+        # In its turn: a reservation that a cancelled call asked for may only now be made.
+        self._index.leave(
+            lambda connection: self._warden.release(connection, paths),
+            before=lambda: self._warden.under_way.difference_update(paths),
+        )
 
     async def kept(self, *, after: str) -> list[Entry]:
         """What the index has of this origin, a page in the order of keys, behind this key ("": from the start)."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,13 @@ import pytest
 
 from mover.errors import Rejected
 from mover.prewarm.model import WarmSpec, Wish
+from mover.prewarm.origins import Origin
+from mover.prewarm_index import Index
+from mover.prewarm_shelf import Shelf
 from tests.servers.grounds import Yard, pieces_of
 from transports.decorator import Decorator
 from transports.errors import Transient, TransportError, Unavailable
+from transports.model import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from tests.servers.buckets import Bucket
     from tests.servers.http import HttpServer
     from transports.base import Transport
-    from transports.model import Blob, ByteRange, Entry
+    from transports.model import Blob, ByteRange
 
 ANYBODY = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
 
@@ -336,6 +341,28 @@ async def test_a_cancelled_fill_gives_its_room_back(tmp_path: Path) -> None:
         assert index.execute("SELECT held, reserved FROM tally").fetchone() == (1000 * len(rows), 0)
     assert {os.fsdecode(path) for path, _ in rows} == set(files_below(cache))
     assert stages_in(cache) == []
+
+
+async def test_room_that_was_asked_for_by_a_cancelled_call_is_no_longer_taken(
+    tmp_path: Path,
+) -> None:
+    index = await Index.open(str(tmp_path), "job")
+    shelf = Shelf(index, Origin("s3/b", "", "", "s3://b/"), capacity_bytes=10)
+    entry = Entry("k", 10, 1)
+    gate = threading.Event()
+    index.leave(lambda _: gate.wait())
+    asking = asyncio.ensure_future(shelf.reserve([entry]))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    shelf.release([entry])
+    gate.set()
+    reserved = await shelf.reserve([entry])
+    assert (reserved.granted, reserved.busy) == ([0], [])
+    again = await shelf.reserve([entry])
+    assert (again.granted, again.busy) == ([], [0])
+    await index.close()
 
 
 # -- origins ---------------------------------------------------------------------------------------
