@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
+from mover import prewarm_nodes
 from mover.ends import closing_pages
 from mover.gathering import PLANNED, ROUND, round_results
 from mover.model import Tally, TaskResult
@@ -163,21 +164,24 @@ class RoundRunner:
 
     async def _wait_for_others(self, nodes: Sequence[str]) -> None:
         """Wait until this is the only open task; what nodes that have left were to do goes to others."""
-        pause_s = WAIT_S
+        pause_s, began_s = WAIT_S, time.monotonic()
         while (await self._patiently(self._store.stats)).open_tasks > 1:
-            if lost := await self._nodes.lost(nodes):
-                settled = await self._nodes.hand_over(lost, nodes)
-                if settled:
-                    names = ", ".join(sorted(lost))
-                    await self._store.record(
-                        f"{names} left; {settled} tasks settled", now_s=time.time()
-                    )
+            # Nodes that were named may still be on their way.
+            if time.monotonic() - began_s >= prewarm_nodes.LOST_S:
+                await self._hand_over(nodes)
             self._ground.progressed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._ground.progressed.wait()
                 await asyncio.sleep(FINISHING_S)
             pause_s = min(pause_s * 1.2, WAIT_MAX_S)
+
+    async def _hand_over(self, nodes: Sequence[str]) -> None:
+        """Settle what nodes that have left were to do."""
+        lost = await self._nodes.lost(nodes)
+        if lost and (settled := await self._nodes.hand_over(lost, nodes)):
+            said = f"{', '.join(sorted(lost))} left; {settled} tasks settled"
+            await self._store.record(said, now_s=time.time())
 
     async def _is_enough(self, number: int) -> bool:
         """Whether the round of this number saw nothing missing, or as little as the job allows."""
