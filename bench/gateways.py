@@ -12,18 +12,19 @@ import argparse
 import contextlib
 import json
 import shutil
-import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench import racing
 from bench.datasets import DatasetSpec, FixedSizes, total, write_tree
 from bench.machine import Machine
 from bench.metering import Command, Weight, weigh
 from bench.peers import S5cmd
 from bench.processes import run_command
+from bench.racing import Failed, cpu_s, figures, in_turns, wall_s
 from bench.report import table
 from bench.scenarios import KIB, MIB
 from bench.stores import SeaweedServer, fast_directory
@@ -62,20 +63,14 @@ class Scene:
     home: Path
 
 
-class Failed(RuntimeError):
-    """A tool did not do what it was asked to do, so its figures mean nothing."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe this benchmark's command line."""
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="a part of the data, as in 0.1")
+    racing.add_arguments(parser, repeats=5)
 
 
 def run(arguments: argparse.Namespace) -> str:
     """Run both data sets and return the report."""
-    if arguments.repeats < 1 or arguments.scale <= 0:
-        raise ValueError("--repeats must be at least 1, and --scale above 0")
+    racing.check(arguments)
     parts = []
     for dataset in DATASETS:
         with opened(dataset, arguments.scale) as scene:
@@ -116,11 +111,8 @@ def race(scene: Scene, repeats: int) -> dict[str, list[Weight]]:
     """Run every tool so often, in an order that rotates."""
     tools = commands(scene)
     weights: dict[str, list[Weight]] = {name: [] for name in tools}
-    names = list(tools)
-    for repeat in range(repeats):
-        start = repeat % len(names)
-        for name in names[start:] + names[:start]:
-            weights[name].append(_weighed(scene, name, tools[name]))
+    for name in in_turns(list(tools), repeats):
+        weights[name].append(_weighed(scene, name, tools[name]))
     return weights
 
 
@@ -150,10 +142,10 @@ def report(dataset: DatasetSpec, scene: Scene, weights: Mapping[str, list[Weight
     title = f"{dataset.name}: {len(scene.keys):,} objects, {scene.size_bytes / MIB:,.0f} MiB"
     head = ("tool", "wall s", "CPU s", "MB/s", "RSS MB")
     lines = [title, table(head, rows)]
-    s5cmd = min(("s5cmd cat", "s5cmd run"), key=lambda name: _wall(weights[name]))
+    s5cmd = min(("s5cmd cat", "s5cmd run"), key=lambda name: wall_s(weights[name]))
     for peer in (s5cmd, "curl"):
-        wall = _wall(weights["mover"]) / _wall(weights[peer])
-        cpu = _cpu(weights["mover"]) / _cpu(weights[peer])
+        wall = wall_s(weights["mover"]) / wall_s(weights[peer])
+        cpu = cpu_s(weights["mover"]) / cpu_s(weights[peer])
         lines.append(
             f"beside {peer}: wall {wall:.2f} ({_mark(wall, WALL_MAX)}),"
             f" CPU {cpu:.2f} ({_mark(cpu, CPU_MAX)})"
@@ -198,22 +190,11 @@ def _s5cmd(scene: Scene, *words: str) -> Command:
 
 
 def _figures(scene: Scene, runs: list[Weight]) -> list[str]:
-    walls = [run.wall_s for run in runs]
-    cpus = [run.cpu_user_s + run.cpu_system_s for run in runs]
     return [
-        f"{statistics.median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})",
-        f"{statistics.median(cpus):.2f} ({min(cpus):.2f}-{max(cpus):.2f})",
-        f"{scene.size_bytes / statistics.median(walls) / 1e6:,.0f}",
+        *figures(runs),
+        f"{scene.size_bytes / wall_s(runs) / 1e6:,.0f}",
         f"{max(run.rss_peak_bytes for run in runs) / 1e6:,.0f}",
     ]
-
-
-def _wall(runs: list[Weight]) -> float:
-    return statistics.median(run.wall_s for run in runs)
-
-
-def _cpu(runs: list[Weight]) -> float:
-    return statistics.median(run.cpu_user_s + run.cpu_system_s for run in runs)
 
 
 def _mark(ratio: float, bound: float) -> str:

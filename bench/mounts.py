@@ -11,18 +11,19 @@ CPU is of the tool alone: what a mount's daemon and the store do is in nobody's 
 import argparse
 import contextlib
 import shutil
-import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench import racing
 from bench.datasets import DatasetSpec, FixedSizes, write_tree
 from bench.gateways import DATASETS
 from bench.juice import JuiceMount
 from bench.machine import Machine
 from bench.metering import Command, Weight, weigh
+from bench.racing import Failed, figures, in_turns, wall_s
 from bench.report import table
 from bench.scenarios import MIB
 from bench.stores import SeaweedServer, fast_directory
@@ -43,20 +44,14 @@ class Run:
     resident: float
 
 
-class Failed(RuntimeError):
-    """A tool did not do what it was asked to do, so its figures mean nothing."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe this benchmark's command line."""
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0, help="a part of the data, as in 0.1")
+    racing.add_arguments(parser, repeats=3)
 
 
 def run(arguments: argparse.Namespace) -> str:
     """Run both data sets and return the report."""
-    if arguments.repeats < 1 or arguments.scale <= 0:
-        raise ValueError("--repeats must be at least 1, and --scale above 0")
+    racing.check(arguments)
     parts = []
     for dataset in DATASETS:
         with opened(dataset, arguments.scale) as mount:
@@ -82,11 +77,8 @@ def race(mount: JuiceMount, repeats: int) -> dict[str, list[Run]]:
     """Run every tool so often, in an order that rotates."""
     tools = commands(mount)
     runs: dict[str, list[Run]] = {name: [] for name in tools}
-    names = list(tools)
-    for repeat in range(repeats):
-        start = repeat % len(names)
-        for name in names[start:] + names[:start]:
-            runs[name].append(_run(mount, name, tools[name]))
+    for name in in_turns(list(tools), repeats):
+        runs[name].append(_run(mount, name, tools[name]))
     return runs
 
 
@@ -156,14 +148,9 @@ def _quiet(*argv: str) -> Command:
 
 
 def _figures(runs: list[Run]) -> list[str]:
-    walls = [run.weight.wall_s for run in runs]
-    cpus = [run.weight.cpu_user_s + run.weight.cpu_system_s for run in runs]
-    return [
-        f"{statistics.median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})",
-        f"{statistics.median(cpus):.2f} ({min(cpus):.2f}-{max(cpus):.2f})",
-        f"{min(run.resident for run in runs):.1%}",
-    ]
+    resident = min(run.resident for run in runs)
+    return [*figures([run.weight for run in runs]), f"{resident:.1%}"]
 
 
 def _wall(runs: list[Run]) -> float:
-    return statistics.median(run.weight.wall_s for run in runs)
+    return wall_s(run.weight for run in runs)
