@@ -66,7 +66,8 @@ class JuiceMount:
 
     ``cache_size_mib`` is its ``--cache-size``, ``options`` are more options of ``juicefs mount``. A
     ``bucket_url`` puts a proxy before the store for the mount alone. ``directory`` keeps metadata, cache,
-    log and mount point, and stays where it is given. The daemon dies with this program.
+    log and mount point, and stays where it is given. The daemon dies with this program; where that is killed, its dead mount point
+    stays (``umount -l``).
     Raises ServerMissing without the program, ServerFailed when the mount is not ready in time.
     """
 
