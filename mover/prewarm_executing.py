@@ -101,8 +101,6 @@ class WarmRunner:
 
     async def _look(self, place: Place, task: WarmShard) -> Look:
         """What is resident of a shard: before the first reading a glance will do."""
-        if task.looked:
-            return Look(sum(piece.size for piece in task.pieces), 0, task.pieces)
         if task.reads and task.round == 0:
             return await place.glance(task.pieces)
         return await place.look(task.pieces)

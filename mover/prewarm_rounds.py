@@ -105,7 +105,6 @@ class RoundRunner:
         self._nodes = Nodes(spec=ground.spec, store=store)
         self._planned = Planned()
         self._part = Part()
-        self._is_cold = False
         self._held: list[Sequence[Entry]] | None = None
 
     async def run(self) -> Outcome:
@@ -133,7 +132,7 @@ class RoundRunner:
             return Outcome(
                 disposition=Done(), result=encode_result(result), follow_ups=self._next_round()
             )
-        self._is_cold, self._held = whole.is_cold, whole.held
+        self._held = whole.held
         await self._walk(nodes)
         await self._patiently(lambda: self._store.set_control(PLANNED, b"1"))
         result = TaskResult(
@@ -351,7 +350,6 @@ class RoundRunner:
             pieces=pieces,
             node=node,
             reads=self._reads,
-            looked=self._is_cold,
             others=others,
         )
         return shard_task(shard)

@@ -203,8 +203,7 @@ class Round:
 class WarmShard:
     """Pieces of one target that one node looks at and reads as one unit.
 
-    ``target`` counts from 0. Unless it ``reads`` it only looks; ``looked`` says that nothing of it was resident a
-    moment ago, so that there is nothing to look for. ``others`` are nodes that shall have the pieces
+    ``target`` counts from 0. Unless it ``reads`` it only looks. ``others`` are nodes that shall have the pieces
     too, and take them from the ``holders`` (addresses) if they can.
     """
 
@@ -213,6 +212,5 @@ class WarmShard:
     pieces: list[Piece]
     node: str = ""
     reads: bool = True
-    looked: bool = False
     others: list[str] = field(default_factory=list)
     holders: list[str] = field(default_factory=list)
