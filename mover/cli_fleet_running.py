@@ -14,6 +14,7 @@ from mover.logs import configure_logs
 from mover.model import Report
 from mover.operating import JobDetails, JobSummary
 from mover.peer_shelf import ROOM_BYTES
+from mover.prewarm.summing import Fullness
 from mover.queues import is_fleet
 from mover.stopping import Stop
 from mover.units import (
@@ -162,6 +163,12 @@ def print_job(queue: str, job: str, *, as_json: bool) -> int:
     return 0
 
 
+def _fullness(fullness: Fullness) -> str:
+    total, percent = fullness.total, fullness.percent()
+    known = "unknown" if percent is None else f"{percent:g} %"
+    return f"{known} of {format_bytes(total.bytes)} looked at so far ({total.certainty} by {total.judge})"
+
+
 def job_lines(details: JobDetails, now_s: float) -> list[str]:
     """A job in words, a line each."""
     summary = details.summary
@@ -176,6 +183,8 @@ def job_lines(details: JobDetails, now_s: float) -> list[str]:
         f"tasks     {tasks or 'none'}",
         f"limit     {details.limit or 'off'}",
     ]
+    if details.fullness is not None:
+        lines.append(f"resident  {_fullness(details.fullness)}")
     if details.rates:
         rates = (f"{name} {format_rate(rate)}" for name, rate in details.rates.items())
         lines.append(f"rates     {', '.join(rates)}")

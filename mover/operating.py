@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from mover.crew import read_beats
 from mover.errors import Rejected
 from mover.fleet import ENDED
+from mover.gathering import round_reached, round_results
 from mover.gauging import measured_by_all
 from mover.links import check_link_name, link_bucket
 from mover.payloads import Spec, decode_spec
 from mover.prewarm.model import WarmSpec
+from mover.prewarm.summing import Fullness, fullness_json
 from mover.rating import LIMIT
 from mover.settings import ATTEMPTS_MAX
 from mover.units import Malformed, Timetable
@@ -77,22 +79,27 @@ class JobDetails:
     rates: dict[str, int]  # measured, in bytes per second, by name
     letters: list[FinishedTask]
     events: list[Event]
+    fullness: Fullness | None = None  # of a prewarm, as its last round has seen it so far
 
     def to_json(self) -> dict[str, object]:
         """What ``mover show --json`` prints."""
-        return self.summary.to_json() | {
-            "limit": self.limit,
-            "workers": [
-                {"worker": name, "objects": objects, "bytes": size}
-                for name, (objects, size) in self.workers.items()
-            ],
-            "rates": self.rates,
-            "letters": [
-                {"task": letter.task_id, "reason": letter.reason, "attempts": letter.attempts}
-                for letter in self.letters
-            ],
-            "events": [{"at": event.at_s, "text": event.text} for event in self.events],
-        }
+        return (
+            self.summary.to_json()
+            | {
+                "limit": self.limit,
+                "workers": [
+                    {"worker": name, "objects": objects, "bytes": size}
+                    for name, (objects, size) in self.workers.items()
+                ],
+                "rates": self.rates,
+                "letters": [
+                    {"task": letter.task_id, "reason": letter.reason, "attempts": letter.attempts}
+                    for letter in self.letters
+                ],
+                "events": [{"at": event.at_s, "text": event.text} for event in self.events],
+            }
+            | ({} if self.fullness is None else {"residency": fullness_json(self.fullness)})
+        )
 
 
 async def list_jobs(board: JobBoard) -> list[JobSummary]:
@@ -137,7 +144,17 @@ async def show_job(board: JobBoard, name: str) -> JobDetails:
             rates=(await measured_by_all(store, now_s=time.time())).named(),
             letters=await store.results({TaskState.DISCARDED}, limit=LETTERS_SHOWN),
             events=await store.events(limit=20),
+            fullness=await _fullness(summary.spec, store),
         )
+
+
+async def _fullness(spec: Spec, store: TaskStore) -> Fullness | None:
+    """How full the caches of a prewarm are; None for any other job."""
+    if not isinstance(spec, WarmSpec):
+        return None
+    number = await round_reached(store)
+    rows = [row async for result in round_results(store, number) for row in result.residency]
+    return Fullness.of(rows)
 
 
 async def set_state(board: JobBoard, name: str, state: JobState) -> str:

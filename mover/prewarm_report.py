@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from mover.gathering import LISTING, Gathered
 from mover.model import Report, State
-from mover.prewarm.model import Certainty, Metadata, Oversize, Residence, WarmSpec, Wish
-from mover.prewarm.summing import Fullness, percent_of
+from mover.prewarm.model import Certainty, Metadata, Oversize, WarmSpec, Wish
+from mover.prewarm.summing import Fullness, fullness_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,34 +27,8 @@ class WarmReport(Report):
             "weak": total.resident_files if total.certainty is Certainty.INFERRED else 0,
             "none": total.files - total.resident_files,
         }
-        told["residency"] = {
-            "percent_bytes": self.fullness.percent(),
-            "percent_files": self.fullness.percent(of_files=True),
-            "judge": total.judge,
-            "certainty": total.certainty.value,
-            "rounds": self.rounds,
-            "nodes": [_node(row) for row in self.fullness.nodes],
-        }
+        told["residency"] = fullness_json(self.fullness) | {"rounds": self.rounds}
         return told
-
-
-def _node(row: Residence) -> dict[str, object]:
-    is_known = row.unknown_bytes == 0
-    return {
-        "node": row.node,
-        "percent_bytes": percent_of(row.resident_bytes, row.bytes) if is_known else None,
-        "files": row.files,
-        "bytes": row.bytes,
-        "resident_files": row.resident_files,
-        "resident_bytes": row.resident_bytes,
-        "unknown_bytes": row.unknown_bytes,
-        "read_bytes": row.read_bytes,
-        "origin_bytes": row.origin_bytes,
-        "peer_bytes": row.peer_bytes,
-        "judge": row.judge,
-        "certainty": row.certainty.value,
-        "where": row.where,
-    }
 
 
 def conclude_warm(

@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from typing import Final, NamedTuple
 
 from mover.prewarm.evicting import Candidate, Room, admitted, victims
-from mover.prewarm.origins import Kept, State, identity_of, inode_in, state_of
+from mover.prewarm.origins import Kept, State, identity_of, state_of
 from mover.prewarm_index import Connection, Index
 
 KEPT: Final = "file_id, size, etag, version, mtime_ns, digest, identity, ctime_ns"
@@ -146,7 +146,7 @@ class Warden:
     def remove(self, connection: Connection, files: Sequence[Candidate]) -> Removed:
         """Remove files, their rows, and the directories that are empty then.
 
-        A file of that name that somebody else put there stays, and is no longer counted.
+        A file of that name that somebody else put there, or wrote to, stays, and is no longer counted.
         """
         went_files, went_bytes, directories = 0, 0, set()
         for file in files:
@@ -156,7 +156,8 @@ class Warden:
             path = os.path.join(self._index.directory, file.path)
             found = lstat(path)
             try:
-                if found is not None and inode_in(identity_of(found)) == inode_in(identity):
+                # The inode alone says little: a file system gives the number of a removed file to the next one.
+                if found is not None and identity_of(found) == identity:
                     os.unlink(path)
             except OSError:
                 continue

@@ -129,11 +129,6 @@ def identity_of(found: stat_result) -> str:
     return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
 
 
-def inode_in(identity: str) -> str:
-    """The inode's number in an identity."""
-    return identity.partition("-")[0]
-
-
 def state_of(kept: Kept, found: stat_result | None) -> State:
     """Whether a file is as it landed: ``SAME``, ``GONE`` for what was written, replaced or removed.
 

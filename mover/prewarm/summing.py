@@ -83,6 +83,30 @@ def percent_of(have: int, all_: int) -> float:
     return min(int(have * 10_000 / all_) / 100, 99.99)
 
 
+def fullness_json(fullness: Fullness) -> dict[str, object]:
+    """It as reports and ``mover show`` have it; a percentage that is not known is None."""
+    total = fullness.total
+    return {
+        "percent_bytes": fullness.percent(),
+        "percent_files": fullness.percent(of_files=True),
+        "judge": total.judge,
+        "certainty": total.certainty.value,
+        "nodes": [_node(row) for row in fullness.nodes],
+    }
+
+
+def _node(row: Residence) -> dict[str, object]:
+    is_known = row.unknown_bytes == 0
+    return {
+        "node": row.node,
+        "percent_bytes": percent_of(row.resident_bytes, row.bytes) if is_known else None,
+        **{name: getattr(row, name) for name in _COUNTS},
+        "judge": row.judge,
+        "certainty": row.certainty.value,
+        "where": row.where,
+    }
+
+
 def _added(one: Residence, other: Residence) -> Residence:
     sums = {name: getattr(one, name) + getattr(other, name) for name in _COUNTS}
     certainty = max(one.certainty, other.certainty, key=_ORDER.index)

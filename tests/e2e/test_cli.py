@@ -106,7 +106,7 @@ def test_version_and_help_are_quick(started_anew: CommandLine) -> None:
 FLEET_COMMANDS = ("cancel", "jobs", "limit", "pause", "resume", "retry", "serve", "show", "worker")
 
 
-@pytest.mark.parametrize("command", ["copy", "rsync", "check", "completion", *FLEET_COMMANDS])
+@pytest.mark.parametrize("command", ["copy", "rsync", "check", "prewarm", "completion", *FLEET_COMMANDS])
 def test_every_help_has_three_examples(mover: CommandLine, command: str) -> None:
     text = mover(command, "--help").out
     assert text.count(f"\n    mover {command} ") >= 3
@@ -115,7 +115,7 @@ def test_every_help_has_three_examples(mover: CommandLine, command: str) -> None
 def test_help_lists_what_there_is(mover: CommandLine) -> None:
     lines = mover("--help").out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines] == sorted(
-        ["check", "completion", "copy", "delta", "rsync", *FLEET_COMMANDS]
+        ["check", "completion", "copy", "delta", "prewarm", "rsync", *FLEET_COMMANDS]
     )
 
 
