@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import delta_files, delta_regions, gateways, kernel, mounts, nodes, releases, report
+from bench import (
+    delta_files,
+    delta_regions,
+    gateways,
+    kernel,
+    mounts,
+    nodes,
+    releases,
+    report,
+    yielding,
+)
 from bench.datasets import total
 from bench.fleet_commands import add_fleet_commands, scale_fleet, scale_listing
 from bench.floor_tool import Floor
@@ -67,6 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     nodes.add_arguments(
         commands.add_parser("nodes", help="what four nodes take from their origin, counted there")
+    )
+    yielding.add_arguments(
+        commands.add_parser("yielding", help="how a reader fares while its mount is warmed")
     )
     comparer = commands.add_parser("compare", help="print what changed between two result files")
     comparer.add_argument("before", type=Path)
@@ -163,6 +176,8 @@ def main() -> int:
                 text = gateways.run(arguments)
             case "nodes":
                 text = nodes.run(arguments)
+            case "yielding":
+                text = yielding.run(arguments)
             case "mounts":
                 text = mounts.run(arguments)
             case "releases":

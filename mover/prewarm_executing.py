@@ -76,9 +76,10 @@ class WarmRunner:
         selector, tally = self._ground.spec.selection.compile(task.now_s), Tally()
         for number in range(len(self._ground.spec.targets)):
             place = await self._ground.place(number)
-            async for page in place.walk(selector, metadata=True):
-                tally.planned_objects += len(page)
-                tally.copied_objects += len(page)
+            async with closing_pages(place.walk(selector, metadata=True)) as pages:
+                async for page in pages:
+                    tally.planned_objects += len(page)
+                    tally.copied_objects += len(page)
         self._ground.live.add(tally)
         return done(TaskResult(tally=tally, round=task.number))
 

@@ -106,7 +106,9 @@ def test_version_and_help_are_quick(started_anew: CommandLine) -> None:
 FLEET_COMMANDS = ("cancel", "jobs", "limit", "pause", "resume", "retry", "serve", "show", "worker")
 
 
-@pytest.mark.parametrize("command", ["copy", "rsync", "check", "prewarm", "completion", *FLEET_COMMANDS])
+@pytest.mark.parametrize(
+    "command", ["copy", "rsync", "check", "prewarm", "completion", *FLEET_COMMANDS]
+)
 def test_every_help_has_three_examples(mover: CommandLine, command: str) -> None:
     text = mover(command, "--help").out
     assert text.count(f"\n    mover {command} ") >= 3

@@ -255,6 +255,18 @@ async def test_every_node_takes_from_the_first(store: MemoryTaskStore, tmp_path:
     assert report.state is State.DONE
 
 
+async def test_every_node_asks_for_attributes_and_evicts_by_itself(
+    store: MemoryTaskStore, tmp_path: Path
+) -> None:
+    caches = {node: CacheInMemory(FILES) for node in "abc"}
+    await on_nodes(store, spec(metadata=Metadata.FIRST), caches, tmp_path)
+    assert [cache.looked_for_names for cache in caches.values()] == [60, 60, 60]
+    await store.clear()
+    report = await on_nodes(store, spec(wish=Wish.EVICT), caches, tmp_path)
+    assert not any(cache.resident for cache in caches.values())
+    assert (report.state, report.tally.copied_objects) == (State.DONE, 60)
+
+
 async def test_replicas_are_on_so_many_nodes(store: MemoryTaskStore, tmp_path: Path) -> None:
     caches = {node: CacheInMemory(FILES) for node in "abc"}
     await on_nodes(store, spec(replicas=2), caches, tmp_path)
