@@ -4,6 +4,7 @@ A cache that has a loader of its own does for a directory in one message what wo
 few hundred files. What it cannot do in one go is left to shards.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -16,6 +17,9 @@ from mover.prewarm_ground import WarmGround
 from mover.prewarm_places import Nature, Place
 from scheduler.store import TaskStore
 from transports.model import Entry
+
+BEHIND_S: Final = 0.2
+"""From one look to the next at a cache that still writes what it has loaded."""
 
 SAMPLE_FILES: Final = 8
 """Files that are looked at before all are: milliseconds, where a look at five thousand takes half a second."""
@@ -79,6 +83,13 @@ class WholeRound:
     async def _look(self, place: Place, planned: Tally) -> TaskResult | None:
         """A round behind the first: its result if everything is resident that was planned."""
         whole = await place.look_whole()
+        while whole is not None and not whole.is_full:
+            # A cache may write behind what it has loaded: as long as it gets fuller it is left to it.
+            before = whole.resident_bytes
+            await asyncio.sleep(BEHIND_S)
+            whole = await place.look_whole()
+            if whole is None or whole.resident_bytes <= before:
+                break
         if whole is None or not whole.is_full or whole.files != planned.planned_objects:
             return None  # something is missing, or the dataset has changed since it was walked
         row = self._row(place.nature, planned, resident=True)

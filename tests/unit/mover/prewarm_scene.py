@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mover.gathering import gather_results
 from mover.model import Tally
 from mover.pools import listing_pool, node_pool
-from mover.prewarm.model import Certainty, Judge, Look, Piece, Round, Warmed, WarmSpec
+from mover.prewarm.model import Certainty, Judge, Look, Piece, Round, Warmed, WarmSpec, Whole
 from mover.prewarm_ground import WarmGround
 from mover.prewarm_nodes import NODES, round_task
 from mover.prewarm_places import Nature, Place
@@ -23,7 +23,7 @@ from transports.errors import Unavailable
 from transports.model import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from mover.selecting import Selector
@@ -35,7 +35,8 @@ class CacheInMemory:
     """One node's cache, and the dataset behind it: sizes by key.
 
     ``keeps`` is how many pieces it holds before it evicts the oldest; ``lies`` are keys that never stay;
-    ``broken`` ones cannot be read. ``away`` counts down looks that fail for now.
+    ``broken`` ones cannot be read. ``away`` counts down looks that fail for now. With ``whole`` all can be loaded
+    in one go; what was loaded so is seen after ``behind`` more looks.
     """
 
     files: dict[str, int]
@@ -54,6 +55,8 @@ class CacheInMemory:
     peer_bytes: int = 0
     reads: list[str] = field(default_factory=list)
     looked_for_names: int = 0
+    whole: bool = False
+    behind: int = 0
 
 
 class PlaceInMemory(Place):
@@ -71,6 +74,7 @@ class PlaceInMemory(Place):
             cut_bytes=cache.cut_bytes,
             capacity_bytes=cache.capacity_bytes,
             shares=cache.shares,
+            loads_whole=cache.whole,
         )
 
     @property
@@ -120,6 +124,20 @@ class PlaceInMemory(Place):
             while len(cache.resident) > cache.keeps:
                 del cache.resident[next(iter(cache.resident))]
         return warmed
+
+    async def look_whole(self) -> Whole | None:
+        cache = self._cache
+        if not cache.whole:
+            return None
+        total, resident = sum(cache.files.values()), sum(cache.resident.values())
+        if resident and cache.behind:
+            resident -= cache.behind
+            cache.behind -= 1
+        return Whole(len(cache.files), total, resident)
+
+    async def warm_whole(self, told: Callable[[int, int], None]) -> Warmed | None:
+        pieces = [Piece(Entry(key, size, 0), 0, size) for key, size in self._cache.files.items()]
+        return await self.warm(pieces) if self._cache.whole else None
 
     async def evict(self, pieces: Sequence[Piece]) -> Warmed:
         freed = Warmed()

@@ -67,6 +67,35 @@ async def test_a_second_run_reads_nothing(store: MemoryTaskStore, tmp_path: Path
     assert (report.state, report.rounds, report.tally.skipped_objects) == (State.DONE, 0, 60)
 
 
+async def test_a_target_is_loaded_in_one_go(store: MemoryTaskStore, tmp_path: Path) -> None:
+    cache = CacheInMemory(FILES, whole=True)
+    report = await warmed(store, spec(), cache, tmp_path)
+    assert (report.state, report.rounds, report.fullness.percent()) == (State.DONE, 1, 100.0)
+    assert report.tally.copied_objects == len(cache.reads) == 60
+    await store.clear()
+    again = await warmed(store, spec(), cache, tmp_path)
+    assert (again.rounds, again.tally.skipped_objects, len(cache.reads)) == (0, 60, 60)
+
+
+async def test_what_is_still_being_written_is_not_read_again(
+    store: MemoryTaskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prewarm_whole, "BEHIND_S", 0.001)
+    cache = CacheInMemory(FILES, whole=True, behind=3)
+    report = await warmed(store, spec(), cache, tmp_path)
+    assert (report.state, report.rounds, len(cache.reads)) == (State.DONE, 1, 60)
+
+
+async def test_what_one_go_leaves_out_is_read_by_shards(
+    store: MemoryTaskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prewarm_whole, "BEHIND_S", 0.001)
+    cache = CacheInMemory(FILES, whole=True, lies=frozenset({"d0/030"}))
+    report = await warmed(store, spec(attempts=2), cache, tmp_path)
+    assert [each.key for each in report.failures] == ["d0/030"]
+    assert cache.reads.count("d0/030") == 2
+
+
 async def test_a_cache_that_lies_is_never_called_full(
     store: MemoryTaskStore, tmp_path: Path
 ) -> None:
