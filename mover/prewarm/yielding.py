@@ -18,7 +18,6 @@ SPIKE: Final = 3.0
 """One probe that is this many times slower than allowed is enough; else the middle one of three counts,
 for any machine has a slow moment."""
 
-TRICKLE: Final = 2 * CEILING_MIN
 FLOOR_S: Final = 0.0002
 """Faster than this a mount is never taken to be: the clock and the scheduler are not finer."""
 
@@ -33,7 +32,7 @@ class Yielder:
     def __init__(self, *, factor: float, most: int) -> None:
         self._factor = factor
         self._most = float(most)
-        self._idle: deque[float] = deque(maxlen=2 * IDLE_PROBES)
+        self._idle: list[float] = []
         self._recent: deque[float] = deque(maxlen=RECENT_PROBES)
         self.ceiling = min(CEILING_START, float(most))
 
@@ -55,9 +54,6 @@ class Yielder:
         if not self._idle:
             return
         self._recent.append(latency_s)
-        if self.ceiling <= TRICKLE:
-            # Slow although hardly anything is read here: it is others who are at work, and that is idle to us.
-            self._idle.append(latency_s)
         recent_s = median(self._recent)
         allowed_s = self._factor * self.idle_s
         if recent_s > allowed_s or latency_s > SPIKE * allowed_s:
