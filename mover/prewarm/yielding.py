@@ -14,10 +14,6 @@ CEILING_MIN: Final = 0.05
 CEILING_START: Final = 2.0
 """It begins with few: until the first probes nobody knows what they do to others."""
 
-SPIKE: Final = 3.0
-"""One probe that is this many times slower than allowed is enough; else the middle one of three counts,
-for any machine has a slow moment."""
-
 FLOOR_S: Final = 0.0002
 """Faster than this a mount is never taken to be: the clock and the scheduler are not finer."""
 
@@ -56,10 +52,11 @@ class Yielder:
         self._recent.append(latency_s)
         recent_s = median(self._recent)
         allowed_s = self._factor * self.idle_s
-        if recent_s > allowed_s or latency_s > SPIKE * allowed_s:
+        # Others care for their slow reads: one that is slower than the slow ones of an idle mount is enough.
+        if recent_s > allowed_s or latency_s > self._factor * max(self._idle):
             # From what runs, not from what might: a ceiling far above would need many halvings.
             self.ceiling = max(CEILING_MIN, min(self.ceiling, float(max(readers, 1))) / 2)
-        elif recent_s < (1 + self._factor) / 2 * self.idle_s:
+        elif max(self._recent) <= max(self._idle):
             self.ceiling = min(self._most, self.ceiling * 1.25)
 
 

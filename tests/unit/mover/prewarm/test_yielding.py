@@ -52,11 +52,15 @@ def test_without_an_idle_latency_it_says_nothing() -> None:
     assert yielder.idle_s == 0
 
 
-def test_one_slow_moment_is_none_of_ours() -> None:
-    yielder = idle()
+def test_a_moment_as_slow_as_those_of_an_idle_mount_is_none_of_ours() -> None:
+    yielder = Yielder(factor=1.5, most=64)
+    for latency_s in (*[0.002] * (IDLE_PROBES - 1), 0.006):
+        yielder.probed_idle(latency_s)
     for latency_s in (0.002, 0.002, 0.006, 0.002, 0.002):
         yielder.probed(latency_s, readers=2)
     assert yielder.ceiling > CEILING_START
+    yielder.probed(0.010, readers=2)
+    assert yielder.ceiling == 1.0
 
 
 @pytest.mark.parametrize(("ceiling", "rest_s"), [(4.0, 0.0), (1.0, 0.0), (0.5, 2.0), (0.1, 18.0)])
