@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.stores import SeaweedServer
     from tests.servers.buckets import Bucket
 
-OBJECTS = make_objects(200, seed=5, large={"large.bin": 20 * MIB})
+OBJECTS = make_objects(80, seed=5, large={"large.bin": 17 * MIB})
 TOTAL = sum(map(len, OBJECTS.values()))
 
 
