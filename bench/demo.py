@@ -1,4 +1,4 @@
-"""What ``make run`` shows: a real dataset from disk to S3 and back, and two regions kept in step.
+"""What ``make run`` shows: a real dataset from disk to S3 and back, caches warmed, and two regions kept in step.
 
 ``demo_prewarm`` has the second part, ``demo_regions`` the third. The dataset is this program's own environment: thousands of small files of installed packages, and
 the server's binary of more than 100 MB. Everything lies in one directory that is removed at the

@@ -60,7 +60,7 @@ class Threads:
         except asyncio.CancelledError:
             if stop is not None:
                 stop.set()
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # what came of it after a cancel, nobody waits for
                 async with asyncio.timeout(GRACE_S):
                     await asyncio.shield(future)
             raise

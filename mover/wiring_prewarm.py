@@ -75,12 +75,15 @@ class Opener:
         return self.rates is not None and self.rates.is_limited
 
 
-async def open_place(location: str, ground: Ground) -> Place:
-    """The place that a target is: a cache directory of ours, a mount, or a gateway."""
+async def open_place(location: str, ground: Ground, budget: ByteBudget) -> Place:
+    """The place that a target is: a cache directory of ours, a mount, or a gateway.
+
+    ``budget`` bounds the payload bytes in memory of all places of the process together.
+    """
     if ground.spec.into:
         from mover.prewarm_caches import open_cache
 
-        return await open_cache(location, ground)
+        return await open_cache(location, ground, budget=budget)
     if parse_location(location).scheme == "file":
         from mover.prewarm_mounts import open_mount
 
@@ -131,15 +134,15 @@ async def open_warm_work(
             spec=spec,
             node=resources.node,
             live=live,
-            opens=functools.partial(_opened, base),
+            opens=lambda location: _opened(base, location, resources.budget),
         )
         stack.push_async_callback(ground.close)
         yield WarmWork(ground=ground)
 
 
-async def _opened(ground: Ground, location: str) -> Place:
+async def _opened(ground: Ground, location: str, budget: ByteBudget) -> Place:
     try:
-        return await open_place(location, ground)
+        return await open_place(location, ground, budget)
     except ValueError as error:
         raise Rejected(str(error)) from error
 
