@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final, Literal
 
-from mover import api
+from mover import prewarm_api as api
 from mover.cli_options import Output
 from mover.cli_running import WATCH_ENDS, finish, open_display, print_submitted, run_watched
 from mover.errors import Rejected

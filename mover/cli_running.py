@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, Literal, TypeVar
 
-from mover import api
 from mover.cli_options import Output
 from mover.display import LineDisplay, QuietDisplay, report_lines
 from mover.display_prewarm import warm_lines
@@ -42,6 +41,8 @@ def run_copy(
     output: Output,
 ) -> int:
     """Copy, or print the plan; return the exit code. Raises ``MoverError``."""
+    from mover import api
+
     if detach and not dry_run:
         return _submit(source, target, wishes=wishes, queue=queue, output=output)
     # A plan on its way to the same terminal leaves no place for a display.
@@ -68,6 +69,8 @@ def run_copy(
 
 def _submit(source: str, target: str, *, wishes: dict[str, Any], queue: str, output: Output) -> int:
     """Put a copy on a fleet's board and print the job's name."""
+    from mover import api
+
     job = run_loop(api.submit(source, target, queue=queue, **wishes))
     return print_submitted(job, output)
 
@@ -88,6 +91,8 @@ def run_check(
 
     With ``recorded`` the source is a manifest.
     """
+    from mover import api
+
     with open_display(output, checking=True) as display:
 
         async def work() -> Report:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NamedTuple
 
-from mover.delta.costing import Optimise
+from mover.delta.optimising import Optimise
 from mover.filtering import Selection
 from mover.prewarm.model import Residence
 from transports.model import Entry, PartReceipt
