@@ -161,23 +161,25 @@ class JuiceJudge(MountJudge):
     certainty = Certainty.PROVEN
     cut_bytes = 0
 
-    def __init__(self, mount: JuiceMountPoint) -> None:
+    def __init__(self, mount: JuiceMountPoint, *, threads: int = CHECK_THREADS) -> None:
+        """``threads`` are the mount's own that look."""
         self._mount = mount
+        self._threads = threads
 
     def look(self, pieces: Sequence[Piece], stop: threading.Event) -> Look:
         narrowing = Narrowing(pieces, questions=QUESTIONS)
         while group := narrowing.group:
-            counted = self._mount.tell(Act.CHECK, group, threads=CHECK_THREADS, stop=stop)
+            counted = self._mount.tell(Act.CHECK, group, threads=self._threads, stop=stop)
             narrowing.told(_told(group, counted))
         return narrowing.look
 
     def look_whole(self, root: str, stop: threading.Event) -> Whole:
-        counted = self._mount.tell_below(Act.CHECK, root, threads=CHECK_THREADS, stop=stop)
+        counted = self._mount.tell_below(Act.CHECK, root, threads=self._threads, stop=stop)
         return Whole(counted.files, counted.bytes, counted.bytes - counted.missing_bytes)
 
     def evict(self, pieces: Sequence[Piece], stop: threading.Event) -> Warmed:
         before = self.look(pieces, stop)
-        self._mount.tell(Act.EVICT, pieces, threads=CHECK_THREADS, stop=stop)
+        self._mount.tell(Act.EVICT, pieces, threads=self._threads, stop=stop)
         after = self.look(pieces, stop)
         freed = max(0, (before.resident_bytes or 0) - (after.resident_bytes or 0))
         return Warmed(read_bytes=freed, read_files=len(pieces))
