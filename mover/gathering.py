@@ -230,6 +230,15 @@ async def round_results(store: TaskStore, number: int) -> AsyncGenerator[TaskRes
                 yield result
 
 
+async def planned_first(store: TaskStore) -> Tally:
+    """What the first round of a prewarm has planned, and what was done in it."""
+    tally = Tally()
+    async with aclosing(round_results(store, 0)) as results:
+        async for result in results:
+            tally.add(result.tally)
+    return tally
+
+
 async def tally_so_far(store: TaskStore) -> Tally:
     """The counts of the tasks that earlier runs have finished."""
     tally = Tally()

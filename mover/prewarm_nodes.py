@@ -93,6 +93,17 @@ class Nodes:
         beats = await read_beats(self.store, now_s=self.clock(), within_s=within_s)
         return {note.node for note in beats.values() if note.node}
 
+    async def see_to_lost(self, nodes: Collection[str], *, here: str) -> None:
+        """Settle what those of the nodes were to do that have left, as far as the node ``here`` can tell."""
+        lost = await patiently(
+            lambda: self.lost(nodes, here=here),
+            patience_s=FLEET_POLICY.patience_s,
+            rng=random.random,
+        )
+        if lost and (settled := await self.hand_over(lost, nodes)):
+            said = f"{', '.join(sorted(lost))} left; {settled} tasks settled"
+            await self.store.record(said, now_s=self.clock())
+
     async def lost(self, nodes: Collection[str], *, here: str) -> set[str]:
         """Those of the nodes of which this observer, on the node ``here``, has seen nothing new for ``LOST_S``."""
         signs = await self.store.workers(now_s=self.clock(), within_s=RUN_S_MAX)

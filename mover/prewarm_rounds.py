@@ -23,7 +23,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
 from mover.ends import closing_pages
-from mover.gathering import PLANNED, ROUND, round_results
+from mover.gathering import PLANNED, ROUND, planned_first, round_results
 from mover.model import Tally, TaskResult
 from mover.payloads import encode_payload, encode_result
 from mover.pools import node_pool
@@ -64,6 +64,7 @@ class Planned:
     """What a walk has come to."""
 
     tally: Tally = field(default_factory=Tally)
+    files: int = 0
     pieces: int = 0
     unfit: dict[str, Residence] = field(default_factory=dict)
     waiting: list[NewTask] = field(default_factory=list)
@@ -134,6 +135,7 @@ class RoundRunner:
             )
         self._held = whole.held
         await self._walk(nodes)
+        await self._tell_fewer()
         await self._patiently(lambda: self._store.set_control(PLANNED, b"1"))
         result = TaskResult(
             tally=self._planned.tally,
@@ -166,21 +168,13 @@ class RoundRunner:
         """Wait until this is the only open task; what nodes that have left were to do goes to others."""
         pause_s = WAIT_S
         while (await self._patiently(self._store.stats)).open_tasks > 1:
-            await self._hand_over(nodes)
+            await self._nodes.see_to_lost(nodes, here=self._ground.node)
             self._ground.progressed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._ground.progressed.wait()
                 await asyncio.sleep(FINISHING_S)
             pause_s = min(pause_s * 1.2, WAIT_MAX_S)
-
-    async def _hand_over(self, nodes: Sequence[str]) -> None:
-        """Settle what nodes that have left were to do."""
-        here = self._ground.node
-        lost = await self._patiently(lambda: self._nodes.lost(nodes, here=here))
-        if lost and (settled := await self._nodes.hand_over(lost, nodes)):
-            said = f"{', '.join(sorted(lost))} left; {settled} tasks settled"
-            await self._store.record(said, now_s=time.time())
 
     async def _is_enough(self, number: int) -> bool:
         """Whether the round of this number saw nothing missing, or as little as the job allows."""
@@ -319,6 +313,7 @@ class RoundRunner:
 
     def _count(self, page: Sequence[Entry], *, copies: int) -> None:
         tally, live = Tally(), self._ground.live
+        self._planned.files += len(page) * copies
         tally.planned_objects = len(page) * copies
         tally.planned_bytes = sum(max(entry.size, 0) for entry in page) * copies
         if not self._reads_data:
@@ -326,6 +321,15 @@ class RoundRunner:
         if self._task.number == 0:
             self._planned.tally.add(tally)
             live.add(tally)
+
+    async def _tell_fewer(self) -> None:
+        """Say where a further round lists less than the first: it went meanwhile, or was not told this time."""
+        if self._task.number == 0:
+            return
+        fewer = (await planned_first(self._store)).planned_objects - self._planned.files
+        if fewer > 0:
+            said = f"round {self._task.number} lists {fewer:,} fewer files than the first"
+            await self._store.record(said, now_s=time.time())
 
     async def _add(
         self, target: int, nodes: Sequence[str], pieces: list[Piece], nature: Nature

@@ -27,6 +27,7 @@ from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import TaskState
 from tests.unit.mover.prewarm_scene import (
     CacheInMemory,
+    PlaceInMemory,
     put_up,
     reported,
     warmed,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from mover.prewarm.model import Piece, Warmed
     from scheduler.model import Advanced, Lease, NewTask, WorkerBeat
 
 FILES = {f"d{number % 3}/{number:03d}": 10 * number for number in range(60)}
@@ -262,6 +264,24 @@ async def test_a_walk_that_begins_again_enqueues_nothing_twice(
     await store.reap(now_s=100.0)
     await worker_on(store, work_on(wished, cache), "w").run(until="drained")
     assert sorted(cache.reads) == sorted(FILES)
+
+
+async def test_a_round_that_lists_less_than_the_first_says_so(
+    store: MemoryTaskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = CacheInMemory(dict(FILES))
+    real = PlaceInMemory.warm
+
+    async def warm(self: PlaceInMemory, pieces: Sequence[Piece], **wishes: Any) -> Warmed:
+        cache.files.pop("d0/003", None)
+        return await real(self, pieces, **wishes)
+
+    monkeypatch.setattr(PlaceInMemory, "warm", warm)
+    report = await warmed(store, spec(), cache, tmp_path)
+    assert report.fullness.total.files == 59
+    assert [event.text for event in await store.events()] == [
+        "round 1 lists 1 fewer files than the first"
+    ]
 
 
 # --- Several nodes ---
