@@ -89,7 +89,9 @@ class WarmRunner:
         place = await self._ground.place(task.target)
         look = await self._look(place, task)
         row = _seen(task, place, look)
-        result = TaskResult(tally=Tally(), round=task.round, residency=[row])
+        result = TaskResult(
+            tally=Tally(), round=task.round, residency=[row], pieces=-len(task.pieces)
+        )
         follow_ups: list[NewTask] = []
         if task.reads:
             await self._read(place, task, look, result)

@@ -22,9 +22,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
-from mover import prewarm_nodes
 from mover.ends import closing_pages
-from mover.gathering import PLANNED, ROUND, round_results
+from mover.gathering import PLANNED, ROUND, planned_first, round_results
 from mover.model import Tally, TaskResult
 from mover.payloads import encode_payload, encode_result
 from mover.pools import node_pool
@@ -65,6 +64,8 @@ class Planned:
     """What a walk has come to."""
 
     tally: Tally = field(default_factory=Tally)
+    files: int = 0
+    pieces: int = 0
     unfit: dict[str, Residence] = field(default_factory=dict)
     waiting: list[NewTask] = field(default_factory=list)
 
@@ -134,10 +135,12 @@ class RoundRunner:
             )
         self._held = whole.held
         await self._walk(nodes)
+        await self._tell_fewer()
         await self._patiently(lambda: self._store.set_control(PLANNED, b"1"))
         result = TaskResult(
             tally=self._planned.tally,
             round=number,
+            pieces=self._planned.pieces,
             residency=list(self._planned.unfit.values()),
             withheld=self._part.why,
         )
@@ -163,11 +166,9 @@ class RoundRunner:
 
     async def _wait_for_others(self, nodes: Sequence[str]) -> None:
         """Wait until this is the only open task; what nodes that have left were to do goes to others."""
-        pause_s, began_s = WAIT_S, time.monotonic()
+        pause_s = WAIT_S
         while (await self._patiently(self._store.stats)).open_tasks > 1:
-            # Nodes that were named may still be on their way.
-            if time.monotonic() - began_s >= prewarm_nodes.LOST_S:
-                await self._hand_over(nodes)
+            await self._nodes.see_to_lost(nodes, here=self._ground.node)
             self._ground.progressed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -175,23 +176,16 @@ class RoundRunner:
                 await asyncio.sleep(FINISHING_S)
             pause_s = min(pause_s * 1.2, WAIT_MAX_S)
 
-    async def _hand_over(self, nodes: Sequence[str]) -> None:
-        """Settle what nodes that have left were to do."""
-        lost = await self._nodes.lost(nodes)
-        if lost and (settled := await self._nodes.hand_over(lost, nodes)):
-            said = f"{', '.join(sorted(lost))} left; {settled} tasks settled"
-            await self._store.record(said, now_s=time.time())
-
     async def _is_enough(self, number: int) -> bool:
         """Whether the round of this number saw nothing missing, or as little as the job allows."""
-        seen = Fullness.of(
-            [
-                row
-                async for result in round_results(self._store, number)
-                for row in result.residency
-                if not result.withheld  # what does not fit will not come
-            ]
-        )
+        rows, pieces = list[Residence](), 0
+        async for result in round_results(self._store, number):
+            pieces += result.pieces
+            if not result.withheld:  # what does not fit will not come
+                rows += result.residency
+        if pieces > 0:
+            return False  # what nobody has dealt with is looked for once more
+        seen = Fullness.of(rows)
         # Round 0 looks before it reads, so what it saw missing has been read since.
         return seen.is_full or (number > 0 and seen.reaches(self._spec.min_percent))
 
@@ -319,6 +313,7 @@ class RoundRunner:
 
     def _count(self, page: Sequence[Entry], *, copies: int) -> None:
         tally, live = Tally(), self._ground.live
+        self._planned.files += len(page) * copies
         tally.planned_objects = len(page) * copies
         tally.planned_bytes = sum(max(entry.size, 0) for entry in page) * copies
         if not self._reads_data:
@@ -327,9 +322,19 @@ class RoundRunner:
             self._planned.tally.add(tally)
             live.add(tally)
 
+    async def _tell_fewer(self) -> None:
+        """Say where a further round lists less than the first: it went meanwhile, or was not told this time."""
+        if self._task.number == 0:
+            return
+        fewer = (await planned_first(self._store)).planned_objects - self._planned.files
+        if fewer > 0:
+            said = f"round {self._task.number} lists {fewer:,} fewer files than the first"
+            await self._store.record(said, now_s=time.time())
+
     async def _add(
         self, target: int, nodes: Sequence[str], pieces: list[Piece], nature: Nature
     ) -> None:
+        self._planned.pieces += len(pieces) * max(1, len(nodes))  # a node that is missing shows
         # Where nodes can take it from each other the first one fetches it, and hands it on.
         hands_on = nature.shares and self._reads
         runs = [(nodes[0], list(nodes[1:]))] if hands_on else [(node, []) for node in nodes]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from mover.ends import closing_pages
-from mover.gathering import PLANNED, round_results
+from mover.gathering import PLANNED, planned_first
 from mover.model import TALLY_FIELDS, Failure, Tally, TaskResult
 from mover.prewarm.model import Metadata, Piece, Residence, Round, Wish
 from mover.prewarm_ground import WarmGround
@@ -58,7 +58,7 @@ class WholeRound:
         """The round's result; None where shards have to do it. Raises ``TransportError``."""
         place = await self._ground.place(0)
         if self._task.number > 0:
-            return await self._look(place, await self._planned_before())
+            return await self._look(place, await planned_first(self._store))
         self.held = await self._walk(place)
         if self.held is None or not place.nature.loads_whole:
             return None
@@ -140,13 +140,6 @@ class WholeRound:
                 if files > HELD_FILES:
                     return None
         return held
-
-    async def _planned_before(self) -> Tally:
-        """What round 0 has planned."""
-        tally = Tally()
-        async for result in round_results(self._store, 0):
-            tally.add(result.tally)
-        return tally
 
     def _row(self, nature: Nature, planned: Tally, *, resident: bool) -> Residence:
         files, size = planned.planned_objects, planned.planned_bytes
