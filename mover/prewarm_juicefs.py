@@ -34,7 +34,7 @@ from transports.errors import Unavailable
 from transports.local_files import show
 
 ANSWER_BYTES: Final = 128 * 1024
-POLL_MIN_S, POLL_MAX_S = 0.0005, 0.05
+POLL_MIN_S, POLL_MAX_S = 0.0005, 0.02
 CHECK_THREADS: Final = 16
 SETTLING_S: Final = 0.05
 """Between two looks at whether JuiceFS still writes what it has loaded."""
