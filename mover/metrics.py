@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from mover.model import Report, State, Tally
-from mover.pacing import Pace, eta_s, fraction_done
+from mover.pacing import Rates, eta_s, fraction_done
 from mover.prewarm.model import Residence
 from mover.prewarm.summing import Fullness
 from mover.progress import Progress
@@ -85,10 +85,16 @@ class Standing:
 
     @classmethod
     def of_progress(
-        cls, progress: Progress, pace: Pace, *, command: str, told_at_s: float, state: str = RUNNING
+        cls,
+        progress: Progress,
+        rates: Rates,
+        *,
+        command: str,
+        told_at_s: float,
+        state: str = RUNNING,
     ) -> "Standing":
         """How a job stands that runs, or that ended without a report."""
-        rate = pace.per_s()
+        rate = rates.per_s()
         counts = Tally(
             planned_objects=progress.planned_objects,
             planned_bytes=progress.planned_bytes,
@@ -99,7 +105,7 @@ class Standing:
         )
         workers = tuple(
             WorkerStanding(
-                each.worker, each.node, each.objects, each.bytes, pace.worker_per_s(each.worker)
+                each.worker, each.node, each.objects, each.bytes, rates.worker_per_s(each.worker)
             )
             for each in progress.workers
         )
@@ -189,6 +195,16 @@ def families(standings: Iterable[Standing]) -> list[Family]:
         if samples:
             found.append(Family(name=f"{PREFIX}{told.name}", help=told.help, samples=samples))
     return found
+
+
+def numbers(standing: Standing) -> dict[str, float]:
+    """The families of a job that have no labels of their own, by their names without prefix: for JSON."""
+    return {
+        told.name.removeprefix("job_"): sample.value
+        for told in TOLD
+        if not told.labels
+        for sample in told.rows(standing)
+    }
 
 
 def information(version: str) -> Family:

@@ -1,7 +1,9 @@
 """How fast a job is and how far: from what it has told so far. Pure; displays and metrics use the same."""
 
 from collections import deque
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from mover.progress import Progress
 
@@ -29,8 +31,31 @@ class RateMeter:
         return max(end - start, 0) / (end_s - start_s) if end_s > start_s else 0.0
 
 
+class Rates(Protocol):
+    """The rates of a job and of its workers, in bytes per second."""
+
+    def per_s(self) -> float:
+        """The job's rate."""
+
+    def worker_per_s(self, worker: str) -> float:
+        """A worker's rate; zero for one that was never heard of."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldRates:
+    """Rates as the workers have measured them themselves, by worker. Implements ``Rates``."""
+
+    workers: Mapping[str, float]
+
+    def per_s(self) -> float:
+        return sum(self.workers.values())
+
+    def worker_per_s(self, worker: str) -> float:
+        return self.workers.get(worker, 0.0)
+
+
 class Pace:
-    """The rates of a job and of its workers, in bytes per second, by the updates that it is shown."""
+    """Rates by the updates that it is shown. Implements ``Rates``."""
 
     def __init__(self) -> None:
         self._job = RateMeter()
@@ -44,11 +69,9 @@ class Pace:
             meter.add(progress.seconds, each.bytes)
 
     def per_s(self) -> float:
-        """The job's rate."""
         return self._job.per_s()
 
     def worker_per_s(self, worker: str) -> float:
-        """A worker's rate; zero for one that was never heard of."""
         meter = self._workers.get(worker)
         return 0.0 if meter is None else meter.per_s()
 

@@ -114,27 +114,16 @@ class Watcher:
         return stats
 
     def _progress(self, stats: StoreStats, beats: dict[str, Beat], *, is_planned: bool) -> Progress:
-        notes = beats.values()
-        # What was read in part, and failed, is read again: the number waits for it and does not go back.
-        self._copied_bytes = max(self._copied_bytes, bytes_come(notes))
-        return Progress(
-            job=self.job,
+        told = progress_of(
+            self.job,
+            stats,
+            beats,
             seconds=time.monotonic() - self._started_s,
-            planned_objects=sum(note.planned_objects for note in notes),
-            planned_bytes=sum(note.planned_bytes for note in notes),
-            planned_all=is_planned,
-            copied_objects=sum(note.objects for note in notes),
-            copied_bytes=self._copied_bytes,
-            skipped_bytes=sum(note.skipped_bytes for note in notes),
-            residency=residency_of(notes),
-            round=max((note.round for note in notes), default=0),
-            skipped_objects=sum(note.skipped for note in notes),
-            failed_objects=stats.tasks[TaskState.DISCARDED],
-            workers=tuple(
-                WorkerProgress(name, note.objects, note.bytes_come, note.node)
-                for name, note in beats.items()
-            ),
+            is_planned=is_planned,
         )
+        # What was read in part, and failed, is read again: the number waits for it and does not go back.
+        self._copied_bytes = max(self._copied_bytes, told.copied_bytes)
+        return replace(told, copied_bytes=self._copied_bytes)
 
     async def _report(self, *, is_over: bool) -> Report:
         gathered = await gather_results(self.store, self.retry_path)
@@ -147,3 +136,28 @@ class Watcher:
         report = replace(report, rates=measured.named())
         self.monitor.end(report)
         return report
+
+
+def progress_of(
+    job: str, stats: StoreStats, beats: dict[str, Beat], *, seconds: float, is_planned: bool
+) -> Progress:
+    """How a job stands by what its workers say of themselves."""
+    notes = beats.values()
+    return Progress(
+        job=job,
+        seconds=seconds,
+        planned_objects=sum(note.planned_objects for note in notes),
+        planned_bytes=sum(note.planned_bytes for note in notes),
+        planned_all=is_planned,
+        copied_objects=sum(note.objects for note in notes),
+        copied_bytes=bytes_come(notes),
+        skipped_objects=sum(note.skipped for note in notes),
+        skipped_bytes=sum(note.skipped_bytes for note in notes),
+        failed_objects=stats.tasks[TaskState.DISCARDED],
+        residency=residency_of(notes),
+        round=max((note.round for note in notes), default=0),
+        workers=tuple(
+            WorkerProgress(name, note.objects, note.bytes_come, note.node)
+            for name, note in beats.items()
+        ),
+    )
