@@ -146,7 +146,7 @@ class Standing:
             command=command,
             state=str(report.state),
             told_at_s=told_at_s,
-            seconds=report.seconds,
+            seconds=round(report.seconds, 3),
             tally=tally,
             planned_all=before.planned_all if before is not None else True,
             done=done,
@@ -157,11 +157,7 @@ class Standing:
             round=rounds if residency else None,
             residency=residency,
             workers=_at_rest(before.workers) if before is not None else (),
-            verified={
-                "strong": tally.verified_strong,
-                "weak": tally.verified_weak,
-                "none": tally.verified_none,
-            },
+            verified=report.verified,
             ended=True,
         )
 
