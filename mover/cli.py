@@ -21,6 +21,7 @@ from mover.cli_options import (
     MovingCommand,
     comparing_options,
     manifest_option,
+    metrics_options,
     output_options,
     read_comparison,
     read_output,
@@ -99,6 +100,7 @@ def commands() -> None:
 @selection_options
 @comparing_options
 @transfer_options
+@metrics_options
 @output_options
 @click.pass_context
 def copy(context: click.Context, /, source: str, target: str, **_: object) -> int:

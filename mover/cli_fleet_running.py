@@ -8,7 +8,7 @@ from mover import api
 from mover.cli_options import Output
 from mover.cli_running import WATCH_ENDS, finish, open_display, run_watched
 from mover.depots import KeepWish
-from mover.display import printable
+from mover.display import printable, progress_line
 from mover.errors import Rejected
 from mover.logs import configure_logs
 from mover.model import Report
@@ -188,8 +188,11 @@ def job_lines(details: JobDetails, now_s: float) -> list[str]:
     if details.rates:
         rates = (f"{name} {format_rate(rate)}" for name, rate in details.rates.items())
         lines.append(f"rates     {', '.join(rates)}")
-    for name, (objects, size) in details.workers.items():
-        lines.append(f"worker    {name}: {objects:,} objects, {format_bytes(size)}")
+    if details.progress is not None:
+        lines.append(f"progress  {progress_line(details.progress, details.bytes_per_s)}")
+    for each in details.workers:
+        moved = f"{each.objects:,} objects, {format_bytes(each.bytes)}"
+        lines.append(f"worker    {each.worker}: {moved}, {format_rate(each.rate_bytes_per_s)}")
     lines += [
         f"failed    task {each.task_id}: {printable(each.reason)}" for each in details.letters
     ]

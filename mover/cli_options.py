@@ -150,6 +150,15 @@ def output_options(command: F) -> F:
     )  # fmt: skip
 
 
+def metrics_options(command: F) -> F:
+    """Add the options that say where metrics are found; ``read_output`` reads them."""
+    return _apply(
+        command,
+        _option(2, "--metrics", default="", metavar="HOST:PORT", help="Serve metrics for Prometheus while it runs, as in :9090."),
+        _option(2, "--metrics-file", default="", metavar="FILE", help="Write the same here, for node_exporter; the last numbers stay."),
+    )  # fmt: skip
+
+
 def queue_option(*, required: bool = False) -> Callable[[F], F]:
     """Add ``--queue``; ``read_queue`` reads it."""
     text = "Where the jobs are: redis://HOST:PORT/0 for a fleet.  [default: this host's jobs]"
@@ -193,22 +202,35 @@ def _apply(command: F, *decorators: Callable[[F], F]) -> F:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What a person or a program wants to see; ``progress`` None leaves it to the place."""
+    """What a person or a program wants to see; ``progress`` None leaves it to the place.
+
+    ``metrics`` is where to serve them, ``metrics_file`` where to write them; "" for nowhere.
+    """
 
     as_json: bool
     progress: bool | None
     log_level: str
     log_format: str
+    metrics: str = ""
+    metrics_file: str = ""
 
 
 def read_output(context: click.Context) -> Output:
-    """The values of ``output_options``."""
+    """The values of ``output_options`` and ``metrics_options``. Raises ``Rejected``."""
     given = context.params
+    metrics, metrics_file = given.get("metrics", ""), given.get("metrics_file", "")
+    for name in ("dry_run", "detach"):
+        if (metrics or metrics_file) and given.get(name):
+            raise Rejected(
+                f"--metrics and --metrics-file do not go with --{name.replace('_', '-')}"
+            )
     return Output(
         as_json=given["as_json"],
         progress=given["progress"],
         log_level=given["log_level"],
         log_format=given["log_format"],
+        metrics=metrics,
+        metrics_file=metrics_file,
     )
 
 

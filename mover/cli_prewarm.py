@@ -9,6 +9,7 @@ from mover.cli_options import (
     Location,
     MovingCommand,
     SectionedOption,
+    metrics_options,
     output_options,
     queue_option,
     read_output,
@@ -182,6 +183,7 @@ def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
     help="With --evict: print what would be freed, and free nothing.",
 )
 @queue_option()
+@metrics_options
 @output_options
 @click.pass_context
 def prewarm(context: click.Context, /, targets: tuple[str, ...], **_: object) -> int:

@@ -7,8 +7,16 @@ from typing import Any, Final, Literal
 
 from mover import prewarm_api as api
 from mover.cli_options import Output
-from mover.cli_running import WATCH_ENDS, finish, open_display, print_submitted, run_watched
+from mover.cli_running import (
+    WATCH_ENDS,
+    finish,
+    metrics_of,
+    open_display,
+    print_submitted,
+    run_watched,
+)
 from mover.errors import Rejected
+from mover.metering import metered
 from mover.model import Report
 from mover.prewarm.model import WarmSpec
 from mover.queues import is_fleet
@@ -40,15 +48,16 @@ def run_prewarm(
         stop = Stop(WATCH_ENDS) if is_fleet(queue) else Stop()
 
         async def work() -> Report:
-            return await api.prewarm(
-                targets,
-                workers=workers,
-                queue=queue,
-                concurrency=concurrency,
-                monitor=display,
-                stop=stop,
-                **wishes,
-            )
+            async with metered(display, metrics_of(output), command="prewarm") as monitor:
+                return await api.prewarm(
+                    targets,
+                    workers=workers,
+                    queue=queue,
+                    concurrency=concurrency,
+                    monitor=monitor,
+                    stop=stop,
+                    **wishes,
+                )
 
         report, code = run_watched(work, display, stop)
     return finish(report, code, output, command="prewarm", last=display.last)

@@ -11,6 +11,7 @@ from mover.cli_options import (
     MovingCommand,
     SectionedOption,
     comparing_options,
+    metrics_options,
     output_options,
     read_output,
     read_queue,
@@ -108,6 +109,7 @@ def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
 )
 @click.option("--inplace", is_flag=True, hidden=True)  # a habit that deserves an answer
 @transfer_options
+@metrics_options
 @output_options
 @click.pass_context
 def rsync(context: click.Context, /, source: str, target: str, **_: object) -> int:
@@ -138,6 +140,7 @@ def rsync(context: click.Context, /, source: str, target: str, **_: object) -> i
         detach=given["detach"],
         concurrency=given["concurrency"],
         output=read_output(context),
+        command="rsync",
     )
 
 

@@ -11,6 +11,7 @@ from mover.cli_options import Output
 from mover.display import LineDisplay, QuietDisplay, report_lines
 from mover.display_prewarm import warm_lines
 from mover.logs import configure_logs
+from mover.metering import MetricsWish, metered
 from mover.model import Report, State, Tally
 from mover.prewarm_report import WarmReport
 from mover.progress import Progress
@@ -39,6 +40,7 @@ def run_copy(
     detach: bool,
     concurrency: int | None,
     output: Output,
+    command: str = "copy",
 ) -> int:
     """Copy, or print the plan; return the exit code. Raises ``MoverError``."""
     from mover import api
@@ -50,21 +52,27 @@ def run_copy(
         stop = Stop(WATCH_ENDS) if is_fleet(queue) else Stop()
 
         async def work() -> Report:
-            return await api.copy(
-                source,
-                target,
-                workers=workers,
-                dry_run=dry_run,
-                queue=queue,
-                concurrency=concurrency,
-                monitor=display,
-                stop=stop,
-                on_action=None if output.as_json else lambda action: display.result(str(action)),
-                **wishes,
-            )
+            async with metered(display, metrics_of(output), command=command) as monitor:
+                return await api.copy(
+                    source,
+                    target,
+                    workers=workers,
+                    dry_run=dry_run,
+                    queue=queue,
+                    concurrency=concurrency,
+                    monitor=monitor,
+                    stop=stop,
+                    on_action=None if output.as_json else lambda each: display.result(str(each)),
+                    **wishes,
+                )
 
         report, code = run_watched(work, display, None if dry_run else stop)
     return finish(report, code, output, command="copy", last=display.last)
+
+
+def metrics_of(output: Output) -> MetricsWish:
+    """Where the metrics of a run are wanted."""
+    return MetricsWish(listen=output.metrics, file=output.metrics_file)
 
 
 def _submit(source: str, target: str, *, wishes: dict[str, Any], queue: str, output: Output) -> int:

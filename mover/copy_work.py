@@ -1,12 +1,13 @@
 """A copy as the work of a process: its ends, and the executor of its tasks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mover.crew import beat
 from mover.delta_parcels import clean_up
 from mover.ends import Ends
 from mover.executing import Executor
+from mover.pacing import RateMeter
 from scheduler.store import TaskStore
 
 
@@ -15,6 +16,7 @@ class CopyWork:
     """Implements ``mover.works.Work``."""
 
     ends: Ends
+    _meter: RateMeter = field(default_factory=RateMeter)
 
     @property
     def title(self) -> str:
@@ -38,7 +40,8 @@ class CopyWork:
         return Executor(self.ends, store, shares=shares, fleet_size=fleet_size, notify=notify)
 
     def beat(self) -> bytes:
-        return beat(self.ends.live, self.ends.gauge, self.ends.own_keeper)
+        ends = self.ends
+        return beat(ends.live, ends.gauge, ends.own_keeper, meter=self._meter)
 
     async def begin(self, worker_id: str) -> None:
         if self.ends.manifest is not None:

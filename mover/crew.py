@@ -9,17 +9,22 @@ import asyncio
 import os
 import signal
 import sys
+import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from mover.delta_tasks import Keeper
 from mover.measuring import Estimate, Gauge
 from mover.model import Tally
+from mover.pacing import RateMeter
+from mover.prewarm.model import Residence
+from mover.prewarm.summing import Fullness, without_looks
 from mover.progress import WorkerProgress
-from scheduler.model import WorkerBeat
+from scheduler.model import HEARD_S, WorkerBeat
 from scheduler.store import TaskStore
 
 REPLACEMENTS_MAX = 20
@@ -38,6 +43,9 @@ class Beat(msgspec.Struct, array_like=True, frozen=True):
 
     ``rates`` are what it has reached between two sides: ``Gauge.estimates``. ``keeper`` says that it keeps
     parcels for others, and where. ``node`` is the name of its host where that matters.
+
+    ``moving_bytes`` have come of tasks that have not come to their ends, ``bytes_per_s`` is its rate. Of a prewarm
+    ``skipped_bytes`` need not be read, and ``residency`` is what it has seen, by node, in the ``round`` of that number.
     """
 
     objects: int
@@ -48,12 +56,31 @@ class Beat(msgspec.Struct, array_like=True, frozen=True):
     rates: list[Estimate] = []
     keeper: Keeper | None = None
     node: str = ""
+    moving_bytes: int = 0
+    bytes_per_s: int = 0
+    skipped_bytes: int = 0
+    round: int = 0
+    residency: list[Residence] = []
+
+    @property
+    def bytes_come(self) -> int:
+        """All that it has moved, whole or not."""
+        return self.bytes + self.moving_bytes
 
 
 def beat(
-    live: Tally, gauge: Gauge | None = None, keeper: Keeper | None = None, node: str = ""
+    live: Tally,
+    gauge: Gauge | None = None,
+    keeper: Keeper | None = None,
+    node: str = "",
+    *,
+    meter: RateMeter | None = None,
+    moving_bytes: int = 0,
+    **of_prewarm: Any,
 ) -> bytes:
-    """The note that a worker leaves with its sign of life."""
+    """The note that a worker leaves with its sign of life; ``meter`` is kept from one to the next."""
+    meter = meter or RateMeter()
+    meter.add(time.monotonic(), live.copied_bytes + moving_bytes)
     return msgspec.msgpack.encode(
         Beat(
             live.copied_objects,
@@ -64,13 +91,26 @@ def beat(
             [] if gauge is None else gauge.estimates(),
             keeper,
             node,
+            moving_bytes,
+            int(meter.per_s()),
+            **of_prewarm,
         )
     )
 
 
 async def read_beats(store: TaskStore, *, now_s: float, within_s: float) -> dict[str, Beat]:
-    """What the workers of a job last said of themselves, by worker; those that said nothing lack."""
-    return beats_in(await store.workers(now_s=now_s, within_s=within_s))
+    """What the workers of a job last said of themselves, by worker; those that said nothing lack.
+
+    Of one that has been silent for ``HEARD_S`` nothing is under way any more: others begin that anew.
+    """
+    signs = await store.workers(now_s=now_s, within_s=within_s)
+    silent = {each.worker_id for each in signs if each.at_s < now_s - HEARD_S}
+    return {
+        name: msgspec.structs.replace(note, moving_bytes=0, bytes_per_s=0)
+        if name in silent
+        else note
+        for name, note in beats_in(signs).items()
+    }
 
 
 def beats_in(signs: Iterable[WorkerBeat]) -> dict[str, Beat]:
@@ -78,6 +118,25 @@ def beats_in(signs: Iterable[WorkerBeat]) -> dict[str, Beat]:
     return {
         each.worker_id: msgspec.msgpack.decode(each.note, type=Beat) for each in signs if each.note
     }
+
+
+def bytes_come(notes: Collection[Beat]) -> int:
+    """What all workers have moved; what is under way fills the plan up, and does not exceed it."""
+    settled = sum(note.bytes for note in notes)
+    moving = sum(note.moving_bytes for note in notes)
+    left = sum(note.planned_bytes - note.skipped_bytes for note in notes) - settled
+    return settled + max(0, min(moving, left))
+
+
+def residency_of(notes: Collection[Beat]) -> tuple[Residence, ...]:
+    """What the workers of a prewarm have seen by node, in the latest round that any of them has begun."""
+    latest = max((note.round for note in notes), default=0)
+    rows = [
+        row if note.round == latest else without_looks(row)
+        for note in notes
+        for row in note.residency
+    ]
+    return Fullness.of(rows).nodes
 
 
 class Crew:
@@ -168,7 +227,7 @@ class Crew:
             return ()
         beats = await read_beats(self._store, now_s=now_s, within_s=RUN_S_MAX)
         return tuple(
-            WorkerProgress(name, note.objects, note.bytes)
+            WorkerProgress(name, note.objects, note.bytes_come, note.node)
             for name, note in beats.items()
             if name in self._started and name != without
         )

@@ -8,18 +8,16 @@ cannot steer a terminal: see ``printable``.
 
 import re
 import sys
-from collections import deque
 from typing import Final, Self, TextIO
 
 from mover.model import Report, State, Tally
+from mover.pacing import Pace, eta_s
+from mover.prewarm.summing import Fullness
 from mover.progress import Progress
 from mover.units import format_bytes, format_duration, format_rate
 
 LINE_EVERY_S: Final = 10.0
 """Seconds between two lines of progress where nobody watches live."""
-
-RATE_WINDOW_S: Final = 5.0
-"""The rate that is shown is that of the last seconds: long enough to be calm, short enough to be true."""
 
 FAILURES_PRINTED: Final = 20
 """Failed objects named in a final report; the retry file names all."""
@@ -50,47 +48,14 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-class RateMeter:
-    """A moving average: what came in over the last ``RATE_WINDOW_S`` seconds, per second."""
-
-    def __init__(self) -> None:
-        self._points: deque[tuple[float, int]] = deque(maxlen=256)
-
-    def add(self, seconds: float, total: int) -> None:
-        """Note that ``total`` had come in ``seconds`` after the start; both only grow."""
-        self._points.append((seconds, total))
-        while len(self._points) > 2 and self._points[1][0] <= seconds - RATE_WINDOW_S:
-            self._points.popleft()
-
-    def per_s(self) -> float:
-        """Zero until two points are known."""
-        if len(self._points) < 2:
-            return 0.0
-        (start_s, start), (end_s, end) = self._points[0], self._points[-1]
-        return max(end - start, 0) / (end_s - start_s) if end_s > start_s else 0.0
-
-
-def fraction_done(progress: Progress) -> float:
-    """How much is done, from 0 to 1: by bytes, or by objects where all are empty."""
-    if progress.planned_bytes > 0:
-        done = progress.copied_bytes / progress.planned_bytes
-    elif progress.planned_objects > 0:
-        done = progress.copied_objects / progress.planned_objects
-    else:
-        done = 1.0 if progress.planned_all else 0.0
-    return min(max(done, 0.0), 1.0)
-
-
 def remaining(progress: Progress, rate_bytes_per_s: float) -> str:
     """``ETA 4m05s``; ``listing…`` while the plan still grows; ``stalled`` where nothing comes."""
     if not progress.planned_all:
         return "listing…"
-    left_bytes = progress.planned_bytes - progress.copied_bytes
-    if left_bytes <= 0:
-        return "finishing"
-    if rate_bytes_per_s <= 0:
+    left_s = eta_s(progress, rate_bytes_per_s)
+    if left_s is None:
         return "stalled"
-    return f"ETA {format_duration(left_bytes / rate_bytes_per_s)}"
+    return f"ETA {format_duration(left_s)}" if left_s else "finishing"
 
 
 def progress_line(progress: Progress, rate_bytes_per_s: float) -> str:
@@ -101,10 +66,19 @@ def progress_line(progress: Progress, rate_bytes_per_s: float) -> str:
         format_rate(rate_bytes_per_s),
         remaining(progress, rate_bytes_per_s),
     ]
+    if progress.residency:
+        parts.append(resident_so_far(progress))
     if progress.skipped_objects:
         parts.append(f"{progress.skipped_objects:,} skipped")
     parts.append(f"{progress.failed_objects:,} failed")
     return ", ".join(parts)
+
+
+def resident_so_far(progress: Progress) -> str:
+    """``57 % resident in round 0``: of what that round has looked at so far, before it read."""
+    percent = Fullness.of(progress.residency).percent()
+    known = "? %" if percent is None else f"{percent:g} %"
+    return f"{known} resident in round {progress.round}"
 
 
 def check_line(progress: Progress) -> str:
@@ -278,12 +252,12 @@ class LineDisplay(QuietDisplay):
     def __init__(self, stream: TextIO | None = None, *, checking: bool = False) -> None:
         super().__init__(stream)
         self._checking = checking
-        self._rate = RateMeter()
+        self._pace = Pace()
         self._next_s = LINE_EVERY_S
 
     def update(self, progress: Progress) -> None:
         super().update(progress)
-        self._rate.add(progress.seconds, progress.copied_bytes)
+        self._pace.add(progress)
         if progress.seconds >= self._next_s:
             self._next_s = progress.seconds + LINE_EVERY_S
             self._write(f"mover: {self._line(progress)}")
@@ -291,4 +265,4 @@ class LineDisplay(QuietDisplay):
     def _line(self, progress: Progress) -> str:
         if self._checking:
             return check_line(progress)
-        return progress_line(progress, self._rate.per_s())
+        return progress_line(progress, self._pace.per_s())

@@ -11,13 +11,14 @@ from rich.text import Text
 
 from mover.display import (
     QuietDisplay,
-    RateMeter,
     check_line,
-    fraction_done,
     printable,
     progress_line,
 )
-from mover.progress import Progress, WorkerProgress
+from mover.pacing import Pace, fraction_done
+from mover.prewarm.model import Residence
+from mover.prewarm.summing import percent_of
+from mover.progress import Progress
 from mover.units import format_bytes, format_rate
 
 WORKERS_SHOWN: Final = 16
@@ -48,8 +49,7 @@ class LiveDisplay(QuietDisplay):
             redirect_stdout=False,
             redirect_stderr=True,
         )
-        self._rate = RateMeter()
-        self._worker_rates: dict[str, RateMeter] = {}
+        self._pace = Pace()
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -60,10 +60,7 @@ class LiveDisplay(QuietDisplay):
 
     def update(self, progress: Progress) -> None:
         super().update(progress)
-        self._rate.add(progress.seconds, progress.copied_bytes)
-        for each in progress.workers:
-            meter = self._worker_rates.setdefault(each.worker, RateMeter())
-            meter.add(progress.seconds, each.bytes)
+        self._pace.add(progress)
         self._live.update(self.render(progress), refresh=True)
 
     def result(self, line: str) -> None:
@@ -82,26 +79,39 @@ class LiveDisplay(QuietDisplay):
         head.add_column(justify="right", width=8)
         bar = ProgressBar(total=1.0, completed=fraction)
         head.add_row(bar, f"{fraction:.0%}" if progress.planned_all else "listing…")
-        line = Text(progress_line(progress, self._rate.per_s()), overflow="fold")
+        line = Text(progress_line(progress, self._pace.per_s()), overflow="fold")
         if progress.failed_objects:
             line.stylize("yellow")
         if len(progress.workers) < 2:
             return Group(head, line)
-        return Group(head, line, self._workers(progress.workers))
+        return Group(head, line, self._workers(progress))
 
-    def _workers(self, workers: tuple[WorkerProgress, ...]) -> Table:
+    def _workers(self, progress: Progress) -> Table:
+        """A row for each; tasks go to whoever is free, so that all end with the job and have no ETA of their own."""
+        nodes = {row.node: row for row in progress.residency}
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, overflow="ellipsis")
-        for _ in range(3):
+        for _ in range(4):
             table.add_column(justify="right", no_wrap=True)
-        for each in workers[:WORKERS_SHOWN]:
+        for each in progress.workers[:WORKERS_SHOWN]:
             table.add_row(
                 f"  {printable(each.worker)}",
                 f"{each.objects:,} objects",
                 format_bytes(each.bytes),
-                format_rate(self._worker_rates[each.worker].per_s()),
+                format_rate(self._pace.worker_per_s(each.worker)),
+                _resident(nodes.get(each.node)),
                 style="dim",
             )
-        if len(workers) > WORKERS_SHOWN:
-            table.add_row(f"  and {len(workers) - WORKERS_SHOWN} more", "", "", "", style="dim")
+        if len(progress.workers) > WORKERS_SHOWN:
+            more = f"  and {len(progress.workers) - WORKERS_SHOWN} more"
+            table.add_row(more, "", "", "", "", style="dim")
         return table
+
+
+def _resident(row: Residence | None) -> str:
+    """How much is resident on a worker's node, of what was looked at there in this round."""
+    if row is None or not row.bytes:
+        return ""
+    if row.unknown_bytes:
+        return "? % resident"
+    return f"{percent_of(row.resident_bytes, row.bytes):g} % resident"

@@ -324,6 +324,16 @@ class Report:
     def exit_code(self) -> int:
         return EXIT_CODES[self.state]
 
+    @property
+    def verified(self) -> dict[str, int]:
+        """Objects by how they were verified."""
+        tally = self.tally
+        return {
+            "strong": tally.verified_strong,
+            "weak": tally.verified_weak,
+            "none": tally.verified_none,
+        }
+
     def to_json(self) -> dict[str, object]:
         """The final JSON object of every command; its keys are a contract with other programs."""
         tally = self.tally
@@ -355,11 +365,7 @@ class Report:
                 "changed": tally.changed_bytes,
             },
             "seconds": round(self.seconds, 3),
-            "verified": {
-                "strong": tally.verified_strong,
-                "weak": tally.verified_weak,
-                "none": tally.verified_none,
-            },
+            "verified": self.verified,
             "failures": [each._asdict() for each in self.failures],
             "retry_file": self.retry_file,
             "withheld": self.withheld,

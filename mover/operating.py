@@ -6,18 +6,22 @@ Each takes a board and does one thing to a job, live: workers obey within second
 import time
 from dataclasses import dataclass
 
-from mover.crew import read_beats
+from mover.crew import RUN_S_MAX, Beat, read_beats
 from mover.errors import Rejected
 from mover.fleet import ENDED
-from mover.gathering import round_reached, round_results
+from mover.gathering import PLANNED, round_reached, round_results
 from mover.gauging import measured_by_all
 from mover.links import check_link_name, link_bucket
+from mover.metrics import Standing, WorkerStanding, numbers
+from mover.pacing import ToldRates
 from mover.payloads import Spec, decode_spec
 from mover.prewarm.model import WarmSpec
 from mover.prewarm.summing import Fullness, fullness_json
+from mover.progress import Progress
 from mover.rating import LIMIT
 from mover.settings import ATTEMPTS_MAX
 from mover.units import Malformed, Timetable
+from mover.watching import progress_of
 from scheduler.board import FleetBoard, JobBoard, JobRecord
 from scheduler.errors import StoreUnavailable
 from scheduler.model import HEARD_S, JOB_STATE, Event, FinishedTask, JobState, StoreStats, TaskState
@@ -75,11 +79,13 @@ class JobDetails:
 
     summary: JobSummary
     limit: str
-    workers: dict[str, tuple[int, int]]  # objects and bytes by worker
+    workers: tuple[WorkerStanding, ...]  # those that were heard of lately
     rates: dict[str, int]  # measured, in bytes per second, by name
     letters: list[FinishedTask]
     events: list[Event]
     fullness: Fullness | None = None  # of a prewarm, as its last round has seen it so far
+    progress: Progress | None = None  # while it runs
+    bytes_per_s: float = 0.0  # by the workers' own measure
 
     def to_json(self) -> dict[str, object]:
         """What ``mover show --json`` prints."""
@@ -87,10 +93,8 @@ class JobDetails:
             self.summary.to_json()
             | {
                 "limit": self.limit,
-                "workers": [
-                    {"worker": name, "objects": objects, "bytes": size}
-                    for name, (objects, size) in self.workers.items()
-                ],
+                "workers": [each._asdict() for each in self.workers],
+                "progress": self._numbers(),
                 "rates": self.rates,
                 "letters": [
                     {"task": letter.task_id, "reason": letter.reason, "attempts": letter.attempts}
@@ -100,6 +104,14 @@ class JobDetails:
             }
             | ({} if self.fullness is None else {"residency": fullness_json(self.fullness)})
         )
+
+    def _numbers(self) -> dict[str, float] | None:
+        """What metrics tell of the job; None when it has ended."""
+        if self.progress is None:
+            return None
+        rates = ToldRates({each.worker: each.rate_bytes_per_s for each in self.workers})
+        now_s = time.time()
+        return numbers(Standing.of_progress(self.progress, rates, command="show", told_at_s=now_s))
 
 
 async def list_jobs(board: JobBoard) -> list[JobSummary]:
@@ -136,16 +148,33 @@ async def show_job(board: JobBoard, name: str) -> JobDetails:
     async with board.opened(record.job, attempts_max=ATTEMPTS_MAX) as store:
         summary = await _summary(record, store)
         live = await store.get_control(LIMIT)
-        beats = await read_beats(store, now_s=time.time(), within_s=HEARD_S)
+        beats = await read_beats(store, now_s=time.time(), within_s=RUN_S_MAX)
+        here = await read_beats(store, now_s=time.time(), within_s=HEARD_S)
         return JobDetails(
             summary=summary,
             limit=summary.spec.limit if live is None else live.decode(),
-            workers={name: (beat.objects, beat.bytes) for name, beat in beats.items()},
+            workers=tuple(
+                WorkerStanding(name, beat.node, beat.objects, beat.bytes_come, beat.bytes_per_s)
+                for name, beat in here.items()
+            ),
+            progress=await _progress(summary, store, beats),
+            bytes_per_s=sum(beat.bytes_per_s for beat in here.values()),
             rates=(await measured_by_all(store, now_s=time.time())).named(),
             letters=await store.results({TaskState.DISCARDED}, limit=LETTERS_SHOWN),
             events=await store.events(limit=20),
             fullness=await _fullness(summary.spec, store),
         )
+
+
+async def _progress(
+    summary: JobSummary, store: TaskStore, beats: dict[str, Beat]
+) -> Progress | None:
+    """How a job stands that has not ended."""
+    if summary.state not in {"running", "paused"}:
+        return None
+    is_planned = await store.get_control(PLANNED) is not None
+    seconds = max(0.0, time.time() - summary.submitted_at_s)
+    return progress_of(summary.job, summary.stats, beats, seconds=seconds, is_planned=is_planned)
 
 
 async def _fullness(spec: Spec, store: TaskStore) -> Fullness | None:

@@ -14,14 +14,14 @@ from typing import NamedTuple
 from mover.budget import ByteBudget
 from mover.ends import closing_pages
 from mover.errors import Rejected
-from mover.model import CopySpec, Links, Tally
+from mover.model import CopySpec, Links
 from mover.naming import refusal, visible
 from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, Wish
 from mover.prewarm.origins import Misplaced, Origin, origin_at, written
 from mover.prewarm_filling import Filler
 from mover.prewarm_index import Index
 from mover.prewarm_peers import Peers
-from mover.prewarm_places import Ground, Nature, Place
+from mover.prewarm_places import Ground, Nature, Place, Told, unheard
 from mover.prewarm_serving import Server, serve_files
 from mover.prewarm_shelf import Shelf
 from mover.selecting import Selector
@@ -132,7 +132,12 @@ class CachePlace(Place):
     # -- what is done --------------------------------------------------------------------------
 
     async def warm(
-        self, pieces: Sequence[Piece], *, holders: Sequence[str] = (), again: bool = False
+        self,
+        pieces: Sequence[Piece],
+        *,
+        holders: Sequence[str] = (),
+        again: bool = False,
+        told: Told = unheard,
     ) -> Warmed:
         """See the port. Files that are here already are not read again."""
         warmed = Warmed()
@@ -146,7 +151,9 @@ class CachePlace(Place):
         if not wanted:
             return warmed
         others = [each for each in holders if each != self.address]
-        filled = await self._parts.filler.fill(wanted, self._parts.source, holders=others)
+        filled = await self._parts.filler.fill(
+            wanted, self._parts.source, holders=others, told=told
+        )
         if filled.transient and not filled.files and len(filled.failures) == len(filled.transient):
             raise filled.transient[0]  # all of the origin is away, not some file of it
         warmed.read_files, warmed.read_bytes = filled.files, filled.bytes
@@ -225,7 +232,6 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
             shelf=shelf,
             token=directory.token,
             budget=budget or ByteBudget(BUDGET_BYTES),
-            live=Tally(),
             peers=peers,
         )
         parts = _Parts(

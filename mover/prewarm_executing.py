@@ -11,10 +11,10 @@ from mover.errors import MoverError
 from mover.gathering import NOT_RESIDENT
 from mover.letters import CANCELLED, another_attempt, comes_again, done
 from mover.model import Failure, Tally, TaskResult
-from mover.payloads import decode_payload, encode_result
+from mover.payloads import decode_payload, decode_result, encode_result
 from mover.prewarm.model import Look, Piece, Residence, Round, Warmed, WarmShard, Wish
 from mover.prewarm_ground import WarmGround
-from mover.prewarm_places import Place
+from mover.prewarm_places import Place, Told
 from mover.prewarm_rounds import RoundRunner, shard_task
 from scheduler.model import Discard, Done, Lease, NewTask, Outcome, Retry
 from scheduler.store import TaskStore
@@ -69,7 +69,18 @@ class WarmRunner:
         if task.node:
             return await self._ask_for_attributes(task)
         runner = RoundRunner(self._ground, self._store, task, lease, notify=self._notify)
-        return await runner.run()
+        return self._seen_at_once(await runner.run())
+
+    def _seen_at_once(self, outcome: Outcome) -> Outcome:
+        """Note what a round has seen of the whole dataset, or of what it leaves out."""
+        if not outcome.result:
+            return outcome
+        result = decode_result(outcome.result)
+        for row in result.residency:
+            if result.round == 0:
+                row.before_bytes = row.resident_bytes
+            self._ground.counts.saw(result.round, row, reads=self._ground.spec.wish is Wish.WARM)
+        return replace(outcome, result=encode_result(result))
 
     async def _ask_for_attributes(self, task: Round) -> Outcome:
         """Walk all targets on this node, so that its caches of names and attributes are filled."""
@@ -93,12 +104,15 @@ class WarmRunner:
             tally=Tally(), round=task.round, residency=[row], pieces=-len(task.pieces)
         )
         follow_ups: list[NewTask] = []
-        if task.reads:
-            await self._read(place, task, look, result)
-            follow_ups = self._handed_on(place, task)
-        elif look.missing:
-            await self._name_missing(place, look, result)
+        with self._ground.counts.underway(task) as underway:
+            if task.reads:
+                await self._read(place, task, look, result, underway.told)
+                follow_ups = self._handed_on(place, task)
+            elif look.missing:
+                await self._name_missing(place, look, result)
+        # In one step: what was under way has come to its end, and must not be told twice.
         self._ground.live.add(replace(result.tally, failed_objects=0))
+        self._ground.counts.saw(task.round, row, reads=task.reads)
         self._ground.progressed.set()
         return Outcome(disposition=Done(), result=encode_result(result), follow_ups=follow_ups)
 
@@ -108,7 +122,9 @@ class WarmRunner:
             return await place.glance(task.pieces)
         return await place.look(task.pieces)
 
-    async def _read(self, place: Place, task: WarmShard, look: Look, result: TaskResult) -> None:
+    async def _read(
+        self, place: Place, task: WarmShard, look: Look, result: TaskResult, told: Told
+    ) -> None:
         # What nobody can tell of was read in the first round, and is not read again for that.
         unknown = look.resident_bytes is None
         pieces = task.pieces if unknown and task.round == 0 else look.missing
@@ -117,7 +133,7 @@ class WarmRunner:
             tally.skipped_objects = len(_files(task.pieces)) - len(_files(pieces))
         if not pieces:
             return
-        warmed = await place.warm(pieces, holders=task.holders, again=task.round > 0)
+        warmed = await place.warm(pieces, holders=task.holders, again=task.round > 0, told=told)
         _count(warmed, row)
         tally.wire_bytes = warmed.origin_bytes
         if task.round == 0:  # what is read again was counted
@@ -216,6 +232,7 @@ def _seen(task: WarmShard, place: Place, look: Look) -> Residence:
         row.unknown_bytes = look.bytes
     else:
         row.resident_bytes = look.resident_bytes
+        row.before_bytes = look.resident_bytes if task.round == 0 else 0
         row.resident_files = row.files - len(_files(look.missing))
     return row
 

@@ -1,11 +1,12 @@
 """Fill a cache directory: room first, then copies by the engine's own copiers, all within one call."""
 
 import asyncio
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from mover.beside import alone
+from mover.beside import alone, running_beside
 from mover.budget import ByteBudget
 from mover.copying import ShardCopier
 from mover.copying_large import ChunkCopier, assemble, open_object, pin
@@ -15,6 +16,7 @@ from mover.model import CopySpec, LargeObject, SmallShard, Tally
 from mover.prewarm.origins import Origin
 from mover.prewarm_landing import Landing
 from mover.prewarm_peers import PeerFirst, Peers
+from mover.prewarm_places import Told, unheard
 from mover.prewarm_room import Reserved
 from mover.prewarm_shelf import Shelf
 from mover.units import format_bytes
@@ -26,6 +28,9 @@ from transports.model import Entry
 BUSY_LOOK_S = 0.1
 BUSY_S = 300.0
 """How often it is looked whether others have brought what they copy, and for how long while nothing comes."""
+
+TELL_EVERY_S = 0.25
+"""How often it is told how much has come: twice for each sign of life."""
 
 LARGE_LANES = 2
 """Large files under way in one call: the second moves its parts while the first is made durable."""
@@ -64,26 +69,42 @@ class Filler:
     shelf: Shelf
     token: str
     budget: ByteBudget
-    live: Tally
     peers: Peers | None
 
     async def fill(
-        self, entries: Sequence[Entry], source: Transport, *, holders: Sequence[str] = ()
+        self,
+        entries: Sequence[Entry],
+        source: Transport,
+        *,
+        holders: Sequence[str] = (),
+        told: Told = unheard,
     ) -> Filled:
         """Copy files from holders that have them, else from a source.
 
         What there is no room for is a failure of its own. What another process, or another call, is copying here
-        already is waited for.
+        already is waited for. ``told`` hears now and then how many more bytes have come.
 
         A cancel leaves each file as it was or whole, and gives the room back. Raises ``TransportError`` where the
         cache directory itself fails.
         """
-        filled = Filled()
-        left = list(entries)
+        filled, live = Filled(), Tally()
+        async with running_beside(functools.partial(_tell, live, told)):
+            await self._fill(list(entries), source, holders, filled, live)
+        filled.failures = [_with_remedy(each) for each in filled.failures]
+        return filled
+
+    async def _fill(
+        self,
+        left: list[Entry],
+        source: Transport,
+        holders: Sequence[str],
+        filled: Filled,
+        live: Tally,
+    ) -> None:
         waited_s = 0.0
         while left:
             before = len(left)
-            left, copied = await self._fill_once(left, source, holders, filled)
+            left, copied = await self._fill_once(left, source, holders, filled, live)
             waited_s = 0.0 if copied or len(left) < before else waited_s + BUSY_LOOK_S
             if left and waited_s >= BUSY_S:
                 for entry in left:
@@ -93,8 +114,6 @@ class Filler:
                 break
             if left:
                 await asyncio.sleep(BUSY_LOOK_S)
-        filled.failures = [_with_remedy(each) for each in filled.failures]
-        return filled
 
     async def _fill_once(
         self,
@@ -102,6 +121,7 @@ class Filler:
         source: Transport,
         holders: Sequence[str],
         filled: Filled,
+        live: Tally,
     ) -> tuple[list[Entry], bool]:
         """Copy what nobody else copies: what others copy and have not brought yet, and whether anything was copied."""
         mine = list(entries)
@@ -114,10 +134,10 @@ class Filler:
             coming = {entry.key: entry for place, entry in enumerate(mine) if place not in there}
             if holders and self.peers is not None:
                 peers = PeerFirst(source, self.peers, holders, coming)
-                await self._copy(coming, peers, source, filled)
+                await self._copy(coming, peers, source, filled, live)
                 filled.peer_bytes += sum(peers.taken.values())
             else:
-                await self._copy(coming, source, source, filled)
+                await self._copy(coming, source, source, filled, live)
         finally:
             self.shelf.release(mine)
         busy = [entries[place] for place in reserved.busy]
@@ -138,7 +158,12 @@ class Filler:
         return f"{self.origin.text}{entry.key}"
 
     async def _copy(
-        self, coming: dict[str, Entry], source: Transport, origin: Transport, filled: Filled
+        self,
+        coming: dict[str, Entry],
+        source: Transport,
+        origin: Transport,
+        filled: Filled,
+        live: Tally,
     ) -> None:
         landing = Landing(self.directory, self.shelf, self.origin, coming)
         ends = Ends(
@@ -147,7 +172,7 @@ class Filler:
             target=landing,
             token=self.token,
             budget=self.budget,
-            live=self.live,
+            live=live,
         )
         entries = list(coming.values())
         small = [entry for entry in entries if entry.size <= self.spec.split_bytes]
@@ -207,6 +232,15 @@ def _with_remedy(failure: tuple[str, str, str]) -> tuple[str, str, str]:
     if error != NoSpace.__name__:
         return failure
     return key, error, f"{detail}: raise --capacity, free some of the disk, or warm less"
+
+
+async def _tell(live: Tally, told: Told) -> None:
+    """Tell what the copiers count, until nobody waits any more."""
+    known = 0
+    while True:
+        await asyncio.sleep(TELL_EVERY_S)
+        told(live.copied_bytes - known)
+        known = live.copied_bytes
 
 
 async def copy_large(ends: Ends, entry: Entry) -> None:

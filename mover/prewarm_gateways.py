@@ -15,7 +15,7 @@ from mover.beside import alone
 from mover.ends import closing_pages
 from mover.prewarm.hits import Hit, HitHeader, came_sooner, hit_header, hit_of
 from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed
-from mover.prewarm_places import Ground, Nature, Place
+from mover.prewarm_places import Ground, Nature, Place, Told, unheard
 from mover.selecting import Selector
 from transports.base import Transport
 from transports.decorator import closing
@@ -308,7 +308,12 @@ class Gateway(Place):
     # -- reading -------------------------------------------------------------------------------
 
     async def warm(
-        self, pieces: Sequence[Piece], *, holders: Sequence[str] = (), again: bool = False
+        self,
+        pieces: Sequence[Piece],
+        *,
+        holders: Sequence[str] = (),
+        again: bool = False,
+        told: Told = unheard,
     ) -> Warmed:
         """See the port. What an answer calls a miss has come from the origin.
 
@@ -330,6 +335,7 @@ class Gateway(Place):
                 return
             self._heard(hit)
             warmed.read_bytes += size
+            told(size)
             if hit is Hit.NO:
                 warmed.origin_bytes += size
 

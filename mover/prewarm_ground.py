@@ -8,6 +8,7 @@ from typing import Final
 
 from mover.model import Tally
 from mover.prewarm.model import WarmSpec
+from mover.prewarm_counts import WarmCounts
 from mover.prewarm_places import Place
 from scheduler.store import TaskStore
 
@@ -19,13 +20,15 @@ TOKEN: Final = "peer-token"
 class WarmGround:
     """What the tasks of one prewarm share in one process.
 
-    ``opens`` opens a target's place; ``progressed`` is set when a shard has come to its end here; ``live`` counts what this process has done, for progress only.
+    ``opens`` opens a target's place; ``progressed`` is set when a shard has come to its end here; ``live`` and
+    ``counts`` are what this process has done, for progress only.
     """
 
     spec: WarmSpec
     node: str
     live: Tally
     opens: Callable[[str], Awaitable[Place]]
+    counts: WarmCounts = field(default_factory=WarmCounts)
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
     _places: dict[int, Place] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)

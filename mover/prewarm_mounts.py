@@ -27,7 +27,7 @@ from mover.prewarm_juicefs import (
     known_version,
 )
 from mover.prewarm_pages import PageJudge
-from mover.prewarm_places import Ground, Nature, Place
+from mover.prewarm_places import Ground, Nature, Place, Told, unheard
 from mover.prewarm_probing import PROBED_FILES, Prober
 from mover.prewarm_pulling import (
     READERS_MAX,
@@ -127,13 +127,18 @@ class MountPlace(Place):
         return await self._threads.run_long(self._judge.look_whole, self._root)
 
     async def warm(
-        self, pieces: Sequence[Piece], *, holders: Sequence[str] = (), again: bool = False
+        self,
+        pieces: Sequence[Piece],
+        *,
+        holders: Sequence[str] = (),
+        again: bool = False,
+        told: Told = unheard,
     ) -> Warmed:
         if self._prober is None:
-            return await self._puller.pull(pieces, again=again)
+            return await self._puller.pull(pieces, again=again, told=told)
         await self._prober.begin(pieces)
         async with running_beside(self._prober.watch):
-            return await self._puller.pull(pieces, again=again)
+            return await self._puller.pull(pieces, again=again, told=told)
 
     async def warm_whole(self, told: Callable[[int, int], None]) -> Warmed | None:
         return None if self._name else await self._puller.pull_below(self._root, told)

@@ -19,6 +19,13 @@ from mover.selecting import Selector
 from transports.base import Transport
 from transports.model import Entry
 
+Told = Callable[[int], None]
+"""Hears that so many more bytes have come."""
+
+
+def unheard(size_bytes: int) -> None:
+    """Nobody wants to know how much has come."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
@@ -98,11 +105,17 @@ class Place(ABC):
 
     @abstractmethod
     async def warm(
-        self, pieces: Sequence[Piece], *, holders: Sequence[str] = (), again: bool = False
+        self,
+        pieces: Sequence[Piece],
+        *,
+        holders: Sequence[str] = (),
+        again: bool = False,
+        told: Told = unheard,
     ) -> Warmed:
         """Read pieces so that they become resident; they are pieces that a look has called missing, or not.
 
         ``holders`` are addresses of nodes that have them. ``again`` says that they were read before in vain.
+        ``told`` hears of bytes as they come, from any thread: for progress only, and not of each small file.
         """
 
     async def warm_whole(self, told: Callable[[int, int], None]) -> Warmed | None:

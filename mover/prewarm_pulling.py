@@ -18,7 +18,7 @@ from mover.prewarm.model import Piece, Warmed
 from mover.prewarm.yielding import Yielder
 from mover.prewarm_gate import Gate
 from mover.prewarm_juicefs import JuiceLoader, JuiceMountPoint
-from mover.prewarm_places import Ground
+from mover.prewarm_places import Ground, Told, unheard
 from mover.prewarm_reading import Reader
 from mover.prewarm_threads import Threads
 
@@ -72,8 +72,11 @@ class Puller(ABC):
     gates: Sequence[Gate]
 
     @abstractmethod
-    async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
-        """Read them so that they become resident. ``again`` says that they were read before in vain."""
+    async def pull(self, pieces: Sequence[Piece], *, again: bool, told: Told = unheard) -> Warmed:
+        """Read them so that they become resident. ``again`` says that they were read before in vain.
+
+        ``told`` hears of bytes as they come, from any thread.
+        """
 
     async def pull_below(self, directory: str, told: Callable[[int, int], None]) -> Warmed | None:
         """Have all that is below a directory loaded at once; None where that cannot be done, as here."""
@@ -88,13 +91,13 @@ class PlainPuller(Puller):
         self._gate = tools.gate(start=READERS_START, most=READERS_MAX)
         self.gates = (self._gate,)
 
-    async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
+    async def pull(self, pieces: Sequence[Piece], *, again: bool, told: Told = unheard) -> Warmed:
         total, tools = Warmed(), self._tools
 
         async def read(run: list[Piece]) -> None:
             await tools.ground.take(sum(piece.size for piece in run))
             async with self._gate.slots():
-                warmed = await tools.threads.run_long(tools.reader.read, run)
+                warmed = await tools.threads.run_long(tools.reader.read, run, told)
             add(total, warmed)
             self._gate.moved(warmed.read_bytes)
 
@@ -122,7 +125,7 @@ class JuicePuller(Puller):
         self._fetched = 0
         self._fetched_s = 0.0
 
-    async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
+    async def pull(self, pieces: Sequence[Piece], *, again: bool, told: Told = unheard) -> Warmed:
         # What was in vain before may be so again, but the loader misses nothing: there is no other way.
         total = Warmed()
         by_block: list[Piece] = []
@@ -133,9 +136,10 @@ class JuicePuller(Puller):
         async def load(batch: Sequence[Piece]) -> None:
             share = self._gate.limit // 2 if len(batch) < len(pieces) else self._gate.limit
             add(total, await self._load(batch, share))
+            told(sum(piece.size for piece in batch))
 
         async def pull_one(piece: Piece) -> None:
-            add(total, await self._pull_by_block(piece))
+            add(total, await self._pull_by_block(piece, told))
 
         files = YIELDING_FILES if self._tools.yielder else BATCH_FILES
         batches = batches_of(pieces, files_max=files, bytes_max=BATCH_BYTES)
@@ -162,10 +166,14 @@ class JuicePuller(Puller):
         async with self._gate.slots(max(1, threads)) as granted:
             return await self._tools.threads.run_long(self._loader.load, batch, granted)
 
-    async def _pull_by_block(self, piece: Piece) -> Warmed:
+    async def _pull_by_block(self, piece: Piece, told: Told) -> Warmed:
+        async def touch(block: Piece) -> None:
+            await self._touch(block)
+            told(block.size)
+
         if await self._tools.threads.run_long(self._loader.missing, [piece]):
             parts = parts_of(piece, self._block_bytes)
-            await for_each(parts, self._touch, workers=READERS_MAX)
+            await for_each(parts, touch, workers=READERS_MAX)
         async with self._gate.slots():
             return await self._tools.threads.run_long(self._loader.load, [piece], 1)
 
@@ -200,8 +208,8 @@ class KeepingPuller(Puller):
         self._reading = PlainPuller(replace(tools, ground=ground))
         self.gates = (*loading.gates, *self._reading.gates)
 
-    async def pull(self, pieces: Sequence[Piece], *, again: bool) -> Warmed:
-        loaded = await self._loading.pull(pieces, again=again)
+    async def pull(self, pieces: Sequence[Piece], *, again: bool, told: Told = unheard) -> Warmed:
+        loaded = await self._loading.pull(pieces, again=again, told=told)
         failed = {key for key, _, _ in loaded.failures}
         rest = [piece for piece in pieces if piece.entry.key not in failed]
         loaded.failures.extend((await self._reading.pull(rest, again=again)).failures)

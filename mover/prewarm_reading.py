@@ -13,6 +13,7 @@ from typing import Final
 
 from mover.prewarm.model import Piece, Warmed
 from mover.prewarm_faults import MountFaults, MountGone
+from mover.prewarm_places import Told
 
 READ_BYTES: Final = 1024 * 1024
 """One call of the kernel; beyond it nothing was gained on the file systems that were measured."""
@@ -28,6 +29,26 @@ PAGE_BYTES: Final = 4096
 
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """Not blocking: a pipe that took a file's place would else wait for a writer for ever."""
+
+
+class Tells:
+    """Gathers counts of bytes, so that whoever wants to know is not told of each small file."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._untold = 0
+
+    def add(self, size: int) -> None:
+        """So many more; told when it has become ``READ_BYTES``."""
+        self._untold += size
+        if self._untold >= READ_BYTES:
+            self.rest()
+
+    def rest(self) -> None:
+        """Tell what was not told yet."""
+        if self._untold:
+            self._told(self._untold)
+            self._untold = 0
 
 
 class Reader:
@@ -48,19 +69,20 @@ class Reader:
         """The absolute path of a key."""
         return f"{self._root}/{key}"
 
-    def read(self, pieces: Sequence[Piece], stop: threading.Event) -> Warmed:
+    def read(self, pieces: Sequence[Piece], told: Told, stop: threading.Event) -> Warmed:
         """Read pieces whole, one after the other, until ``stop`` is set.
 
-        Failures of single files are values. Raises ``MountGone``.
+        ``told`` hears of bytes about each ``READ_BYTES``. Failures of single files are values. Raises ``MountGone``.
         """
-        warmed = Warmed()
+        warmed, tells = Warmed(), Tells(told)
         for piece in pieces:
             if stop.is_set():
                 break
             with self._opened(piece, warmed) as fd:
                 if fd >= 0:
-                    warmed.read_bytes += self._read_one(fd, piece, stop)
+                    warmed.read_bytes += self._read_one(fd, piece, tells, stop)
                     warmed.read_files += 1
+        tells.rest()
         return warmed
 
     def touch(self, pieces: Sequence[Piece], block_bytes: int, stop: threading.Event) -> Warmed:
@@ -124,7 +146,7 @@ class Reader:
             if fd >= 0:
                 os.close(fd)
 
-    def _read_one(self, fd: int, piece: Piece, stop: threading.Event) -> int:
+    def _read_one(self, fd: int, piece: Piece, tells: Tells, stop: threading.Event) -> int:
         size = os.fstat(fd).st_size
         if size < piece.stop:
             raise FileNotFoundError(errno.ENOENT, f"the file has only {size} bytes now")
@@ -142,6 +164,7 @@ class Reader:
                 if count == 0:
                     break
                 at += count
+                tells.add(count)
             read_bytes += at - start
         self._drop(fd, piece)
         return read_bytes

@@ -16,17 +16,23 @@ class WarmReport(Report):
     fullness: Fullness = field(default_factory=Fullness)
     rounds: int = 0
 
+    @property
+    def verified(self) -> dict[str, int]:
+        """Files by how it is known that they are resident."""
+        if self.spec.wish is Wish.EVICT or self.spec.metadata is Metadata.ONLY:
+            return super(WarmReport, self).verified
+        total = self.fullness.total
+        return {
+            "strong": total.resident_files if total.certainty is Certainty.PROVEN else 0,
+            "weak": total.resident_files if total.certainty is Certainty.INFERRED else 0,
+            "none": total.files - total.resident_files,
+        }
+
     def to_json(self) -> dict[str, object]:
         """The keys of every report, and ``residency``."""
         told = super(WarmReport, self).to_json()
         if self.spec.wish is Wish.EVICT or self.spec.metadata is Metadata.ONLY:
             return told
-        total = self.fullness.total
-        told["verified"] = {
-            "strong": total.resident_files if total.certainty is Certainty.PROVEN else 0,
-            "weak": total.resident_files if total.certainty is Certainty.INFERRED else 0,
-            "none": total.files - total.resident_files,
-        }
         told["residency"] = fullness_json(self.fullness) | {"rounds": self.rounds}
         return told
 

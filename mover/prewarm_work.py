@@ -1,9 +1,10 @@
 """A prewarm as the work of a process; see ``mover.works``."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mover.crew import beat
+from mover.pacing import RateMeter
 from mover.pools import node_pool
 from mover.prewarm_executing import WarmRunner
 from mover.prewarm_ground import WarmGround
@@ -16,6 +17,7 @@ class WarmWork:
     """Implements ``mover.works.Work``."""
 
     ground: WarmGround
+    _meter: RateMeter = field(default_factory=RateMeter)
 
     @property
     def title(self) -> str:
@@ -41,7 +43,16 @@ class WarmWork:
         return WarmRunner(self.ground, store, notify=notify)
 
     def beat(self) -> bytes:
-        return beat(self.ground.live, node=self.ground.node)
+        counts = self.ground.counts
+        return beat(
+            self.ground.live,
+            meter=self._meter,
+            node=self.ground.node,
+            moving_bytes=counts.moving_bytes,
+            skipped_bytes=counts.skipped_bytes,
+            round=counts.round,
+            residency=counts.seen,
+        )
 
     async def begin(self, worker_id: str) -> None:
         """Places are opened by the first task that needs them."""

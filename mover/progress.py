@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from mover.model import Report
+from mover.prewarm.model import Residence
 
 
 class WorkerProgress(NamedTuple):
-    """What one worker process has moved since it started."""
+    """What one worker process has moved since it started; ``node`` is its host's name where that matters."""
 
     worker: str
     objects: int
     bytes: int
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,8 @@ class Progress:
     """How a job stands. Totals grow until ``planned_all``; bytes are payload bytes.
 
     ``seconds`` counts from the start of this run; ``before_bytes`` were copied by earlier runs of
-    the job, and must not count towards this run's rate.
+    the job, and must not count towards this run's rate. ``skipped_bytes`` are those of the planned ones that
+    need not be read. Of a prewarm ``residency`` has by node what the ``round`` that has begun last has seen so far.
     """
 
     job: str
@@ -35,6 +38,9 @@ class Progress:
     skipped_objects: int
     failed_objects: int
     before_bytes: int = 0
+    skipped_bytes: int = 0
+    residency: tuple[Residence, ...] = ()
+    round: int = 0
     workers: tuple[WorkerProgress, ...] = ()
 
 

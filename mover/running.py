@@ -19,6 +19,7 @@ from mover.feeding import Checkpoint, Feeder, load_checkpoint
 from mover.gathering import gather_results, tally_so_far
 from mover.jobs import JobDirectory
 from mover.model import Report, State, Tally
+from mover.pacing import RateMeter
 from mover.progress import Monitor, Progress, WorkerProgress
 from mover.settings import WORKER_POLICY
 from mover.stopping import Stop
@@ -44,6 +45,7 @@ class Leader:
     clock: Callable[[], float] = time.time
     _started_s: float = field(default_factory=time.monotonic)
     _before: Tally = field(default_factory=Tally)
+    _meter: RateMeter = field(default_factory=RateMeter)
 
     async def run(self) -> Report:
         """Run the job to its end, or to where it was asked to stop. Never raises for an object."""
@@ -112,7 +114,7 @@ class Leader:
         worker.stop()
 
     def _beat(self) -> bytes:
-        return beat(self.ends.live)
+        return beat(self.ends.live, meter=self._meter)
 
     async def _tick(self, feeder: Feeder) -> None:
         while True:

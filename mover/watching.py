@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mover.beside import running_beside
-from mover.crew import RUN_S_MAX, Beat, read_beats
+from mover.crew import RUN_S_MAX, Beat, bytes_come, read_beats, residency_of
 from mover.errors import Incomplete
 from mover.gathering import PLANNED, Gathered, gather_results
 from mover.gauging import measured_by_all
@@ -61,6 +61,7 @@ class Watcher:
     _started_s: float = field(default_factory=time.monotonic)
     _seen_event: int = 0
     _warned: bool = False
+    _copied_bytes: int = 0
 
     async def run(self, *, resumed: bool) -> Report:
         """Watch to the end. Raises ``StoreUnavailable`` when the queue stays away for minutes."""
@@ -113,21 +114,16 @@ class Watcher:
         return stats
 
     def _progress(self, stats: StoreStats, beats: dict[str, Beat], *, is_planned: bool) -> Progress:
-        notes = beats.values()
-        return Progress(
-            job=self.job,
+        told = progress_of(
+            self.job,
+            stats,
+            beats,
             seconds=time.monotonic() - self._started_s,
-            planned_objects=sum(note.planned_objects for note in notes),
-            planned_bytes=sum(note.planned_bytes for note in notes),
-            planned_all=is_planned,
-            copied_objects=sum(note.objects for note in notes),
-            copied_bytes=sum(note.bytes for note in notes),
-            skipped_objects=sum(note.skipped for note in notes),
-            failed_objects=stats.tasks[TaskState.DISCARDED],
-            workers=tuple(
-                WorkerProgress(name, note.objects, note.bytes) for name, note in beats.items()
-            ),
+            is_planned=is_planned,
         )
+        # What was read in part, and failed, is read again: the number waits for it and does not go back.
+        self._copied_bytes = max(self._copied_bytes, told.copied_bytes)
+        return replace(told, copied_bytes=self._copied_bytes)
 
     async def _report(self, *, is_over: bool) -> Report:
         gathered = await gather_results(self.store, self.retry_path)
@@ -140,3 +136,28 @@ class Watcher:
         report = replace(report, rates=measured.named())
         self.monitor.end(report)
         return report
+
+
+def progress_of(
+    job: str, stats: StoreStats, beats: dict[str, Beat], *, seconds: float, is_planned: bool
+) -> Progress:
+    """How a job stands by what its workers say of themselves."""
+    notes = beats.values()
+    return Progress(
+        job=job,
+        seconds=seconds,
+        planned_objects=sum(note.planned_objects for note in notes),
+        planned_bytes=sum(note.planned_bytes for note in notes),
+        planned_all=is_planned,
+        copied_objects=sum(note.objects for note in notes),
+        copied_bytes=bytes_come(notes),
+        skipped_objects=sum(note.skipped for note in notes),
+        skipped_bytes=sum(note.skipped_bytes for note in notes),
+        failed_objects=stats.tasks[TaskState.DISCARDED],
+        residency=residency_of(notes),
+        round=max((note.round for note in notes), default=0),
+        workers=tuple(
+            WorkerProgress(name, note.objects, note.bytes_come, note.node)
+            for name, note in beats.items()
+        ),
+    )

@@ -152,8 +152,9 @@ class Whole(NamedTuple):
 class Residence:
     """How much of what a job wants is in the cache of one node, in one round.
 
-    ``files`` and ``bytes`` are what was looked at; ``unknown_bytes`` of it nobody can tell of. ``read_bytes``
-    were read then, ``origin_bytes`` and ``peer_bytes`` as in ``Warmed``.
+    ``files`` and ``bytes`` are what was looked at; ``unknown_bytes`` of it nobody can tell of. ``before_bytes``
+    were resident before anything was read, ``read_bytes`` were read then, ``origin_bytes`` and ``peer_bytes`` as in
+    ``Warmed``.
     """
 
     node: str
@@ -165,6 +166,7 @@ class Residence:
     read_bytes: int = 0
     origin_bytes: int = 0
     peer_bytes: int = 0
+    before_bytes: int = 0
     judge: str = ""
     certainty: Certainty = Certainty.UNKNOWN
     where: str = ""

@@ -9,7 +9,7 @@ from mover.prewarm.model import Certainty, Look, Residence
 _ORDER = (Certainty.PROVEN, Certainty.INFERRED, Certainty.UNKNOWN)
 _COUNTS = (
     "files", "bytes", "resident_files", "resident_bytes", "unknown_bytes",
-    "read_bytes", "origin_bytes", "peer_bytes",
+    "read_bytes", "origin_bytes", "peer_bytes", "before_bytes",
 )  # fmt: skip
 
 

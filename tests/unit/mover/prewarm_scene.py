@@ -13,7 +13,7 @@ from mover.pools import listing_pool, node_pool
 from mover.prewarm.model import Certainty, Judge, Look, Piece, Round, Warmed, WarmSpec, Whole
 from mover.prewarm_ground import WarmGround
 from mover.prewarm_nodes import NODES, round_task
-from mover.prewarm_places import Nature, Place
+from mover.prewarm_places import Nature, Place, Told, unheard
 from mover.prewarm_report import WarmReport, conclude_warm
 from mover.prewarm_work import WarmWork
 from scheduler.model import ANY_POOL
@@ -104,7 +104,12 @@ class PlaceInMemory(Place):
         return Look(size, have, pieces if lacks and self._cache.coarse else lacks)
 
     async def warm(
-        self, pieces: Sequence[Piece], *, holders: Sequence[str] = (), again: bool = False
+        self,
+        pieces: Sequence[Piece],
+        *,
+        holders: Sequence[str] = (),
+        again: bool = False,
+        told: Told = unheard,
     ) -> Warmed:
         warmed, cache = Warmed(), self._cache
         for piece in pieces:

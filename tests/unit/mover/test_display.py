@@ -12,9 +12,7 @@ from mover.display import (
     LINE_EVERY_S,
     LineDisplay,
     QuietDisplay,
-    RateMeter,
     check_line,
-    fraction_done,
     printable,
     progress_line,
     remaining,
@@ -22,6 +20,7 @@ from mover.display import (
 )
 from mover.display_live import WORKERS_SHOWN, LiveDisplay
 from mover.model import Failure, Report, State, Tally
+from mover.pacing import RateMeter, fraction_done
 from mover.progress import Progress, WorkerProgress
 
 MIB = 1024 * 1024
