@@ -6,7 +6,7 @@ what lies where.
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from transports.base import Transport
 from transports.errors import NotFound, TransportError
 from transports.local import CAPABILITIES, LocalTransport
 from transports.location import Location, parse_location, same_or_inside
-from transports.model import Entry, Kind
+from transports.model import Entry, Kind, Proof
 from transports.opening import decorate
 
 LOOKED_AT_ONCE = 2_000
@@ -169,6 +169,16 @@ class CachePlace(Place):
                 warmed.failures.append((some[place].key, "InUse", detail))
         return warmed
 
+    async def brought(self, entries: Sequence[Entry]) -> Collection[str]:
+        """See the port: by the index."""
+        kept = [entry for entry in entries if not self._refusal(entry)]
+        return await self._parts.shelf.brought([entry.key for entry in kept])
+
+    @property
+    def keeps_at(self) -> str:
+        origin = self._parts.origin
+        return f"{self.nature.where}/{origin.root}/{origin.prefix}"
+
     @property
     def address(self) -> str:
         return self._parts.address
@@ -216,6 +226,7 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
             where=path,
             capacity_bytes=await shelf.capacity(),
             shares=True,
+            proof=Proof.STRONG,
         )
         server, peers = await _meet_others(ground, shelf, stack)
         filler = Filler(

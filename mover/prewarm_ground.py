@@ -9,6 +9,8 @@ from typing import Final
 from mover.model import Tally
 from mover.prewarm.model import WarmSpec
 from mover.prewarm_places import Place
+from mover.prewarm_recalling import FormerJob
+from mover.prewarm_recording import WarmRecorder
 from scheduler.store import TaskStore
 
 TOKEN: Final = "peer-token"
@@ -20,12 +22,15 @@ class WarmGround:
     """What the tasks of one prewarm share in one process.
 
     ``opens`` opens a target's place; ``progressed`` is set when a shard has come to its end here; ``live`` counts what this process has done, for progress only.
+    ``record`` writes the job's manifest, or that of the ``former`` one whose files are evicted.
     """
 
     spec: WarmSpec
     node: str
     live: Tally
     opens: Callable[[str], Awaitable[Place]]
+    record: WarmRecorder = field(default_factory=WarmRecorder)
+    former: FormerJob | None = None
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
     _places: dict[int, Place] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)

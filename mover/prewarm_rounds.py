@@ -127,7 +127,9 @@ class RoundRunner:
             if number > self._last_round or await self._is_enough(number - 1):
                 return self._done(Tally(), round_=number - 1)
             await self._patiently(lambda: self._store.set_control(ROUND, str(number).encode()))
-        whole = WholeRound(self._ground, self._store, self._task, full=not self._part.why)
+        whole = WholeRound(
+            self._ground, self._store, self._task, full=not self._part.why, lease=self._lease
+        )
         if whole.may_be_one(nodes) and (result := await whole.run()) is not None:
             return Outcome(
                 disposition=Done(), result=encode_result(result), follow_ups=self._next_round()

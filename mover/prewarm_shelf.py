@@ -251,6 +251,20 @@ class Shelf:
         cut = len(os.fsdecode(first))
         return await self._index.read(step)
 
+    async def brought(self, keys: Sequence[str]) -> set[str]:
+        """Those of these keys whose files were warmed from this origin, as it was named, and not from above or below it."""
+        paths = {self._origin.path(key): key for key in keys}
+
+        def step(connection: Connection) -> set[str]:
+            found: set[str] = set()
+            for some in _batches(list(paths)):
+                query = f"SELECT path FROM file WHERE path IN ({_places(some)}) AND origin = ?"
+                rows = connection.execute(query, (*some, self._origin.text))
+                found.update(paths[path] for (path,) in rows)
+            return found
+
+        return await self._index.read(step)
+
     async def evict(self, entries: Sequence[Entry]) -> tuple[Removed, list[int]]:
         """Remove the files of these keys that are ours.
 

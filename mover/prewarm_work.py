@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mover.crew import beat
 from mover.pools import node_pool
+from mover.prewarm.model import Wish
 from mover.prewarm_executing import WarmRunner
 from mover.prewarm_ground import WarmGround
 from mover.prewarm_nodes import Nodes
@@ -44,7 +45,9 @@ class WarmWork:
         return beat(self.ground.live, node=self.ground.node)
 
     async def begin(self, worker_id: str) -> None:
-        """Places are opened by the first task that needs them."""
+        """Say in the manifest that a run starts; places are opened by the first task that needs them."""
+        if self.ground.spec.wish is Wish.WARM:  # an eviction's record is that of another job
+            await self.ground.record.begin(worker_id)
 
     async def clean_up(self) -> None:
         """A prewarm hides nothing in a store."""
