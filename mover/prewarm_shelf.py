@@ -12,10 +12,12 @@ from typing import Final, NamedTuple, TypeVar
 
 from mover.prewarm.evicting import Candidate
 from mover.prewarm.origins import Kept, Origin, State, identity_of, is_copy_of, state_of
+from mover.prewarm_halves import Halves
 from mover.prewarm_index import Connection, Index
 from mover.prewarm_room import KEPT, Removed, Reserved, Wanted, Warden, lstat
 from mover.seeing_out import in_thread
 from transports import digests
+from transports.base import Transport
 from transports.model import Entry
 
 T = TypeVar("T")
@@ -78,6 +80,10 @@ class Shelf:
         self._warden = Warden(index, capacity_bytes)
         self._landed: list[Landed] = []
         self._landing = asyncio.Lock()
+
+    def halves(self, directory: Transport) -> Halves:
+        """The files of this origin that have landed in part; ``directory`` is the whole cache directory."""
+        return Halves(self._index, self._origin, directory, self._warden.bury)
 
     async def look(self, entries: Sequence[Entry], *, marks: bool) -> set[int]:
         """The places of those entries whose files are here, as they landed and as the origin has them now.
