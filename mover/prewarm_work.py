@@ -9,14 +9,16 @@ from mover.prewarm.model import Wish
 from mover.prewarm_executing import WarmRunner
 from mover.prewarm_ground import WarmGround
 from mover.prewarm_nodes import Nodes
+from mover.prewarm_rooms import say_rooms
 from scheduler.store import TaskStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmWork:
-    """Implements ``mover.works.Work``."""
+    """Implements ``mover.works.Work``; ``store`` is the job's queue, None where nobody asks for room."""
 
     ground: WarmGround
+    store: TaskStore | None = None
 
     @property
     def title(self) -> str:
@@ -45,7 +47,9 @@ class WarmWork:
         return beat(self.ground.live, node=self.ground.node)
 
     async def begin(self, worker_id: str) -> None:
-        """Say in the manifest that a run starts; places are opened by the first task that needs them."""
+        """Say in the manifest that a run starts, and in the queue what this node's caches can hold."""
+        if self.store is not None:
+            await say_rooms(self.ground, self.store)
         if self.ground.spec.wish is Wish.WARM:  # an eviction's record is that of another job
             await self.ground.record.begin(worker_id)
 

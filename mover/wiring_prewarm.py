@@ -148,7 +148,7 @@ async def open_warm_work(
             former=await records.former(record_in),
         )
         stack.push_async_callback(ground.close)
-        yield WarmWork(ground=ground)
+        yield WarmWork(ground=ground, store=store)
 
 
 async def _opened(ground: Ground, location: str, budget: ByteBudget) -> Place:
