@@ -34,6 +34,17 @@ VERSION: Final = 1
 BUSY_S: Final = 30.0
 """How long a step waits for another process's; they take milliseconds."""
 
+HALF: Final = """CREATE TABLE IF NOT EXISTS half (
+        path BLOB PRIMARY KEY,
+        upload_id TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        etag TEXT NOT NULL,
+        version TEXT NOT NULL,
+        holder TEXT NOT NULL,
+        job TEXT NOT NULL
+    ) WITHOUT ROWID"""
+"""A file that has landed in part. An index of before there were any gets the table when it is opened."""
+
 TABLES: Final = (
     """CREATE TABLE file (
         file_id INTEGER PRIMARY KEY,
@@ -79,6 +90,7 @@ TABLES: Final = (
         UPDATE tally SET reserved = reserved + NEW.size - OLD.size; END""",
     """CREATE TRIGGER reservation_went AFTER DELETE ON reservation BEGIN
         UPDATE tally SET reserved = reserved - OLD.size; END""",
+    HALF,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
 )
@@ -92,12 +104,13 @@ class Index:
     """An index as one process has it open for one job. Made by ``open``, ended by ``close``.
 
     ``directory`` is the cache directory, absolute. ``holder`` and ``job_id`` are this process's and its job's names in
-    the index.
+    the index, ``job`` is the job's own.
     """
 
     def __init__(self, directory: str) -> None:
         self.directory = os.fsencode(os.path.abspath(directory))
         self.holder = secrets.token_hex(8)
+        self.job = ""
         self.job_id = 0
         self._home = os.path.join(self.directory, HOME.encode())
         self._location = os.path.join(directory, HOME, "index")
@@ -217,6 +230,8 @@ class Index:
         if not tables:
             for statement in TABLES:
                 connection.execute(statement)
+        connection.execute(HALF)
+        self.job = job
         connection.execute("INSERT OR IGNORE INTO job (name) VALUES (?)", (job,))
         (self.job_id,) = connection.execute(
             "SELECT job_id FROM job WHERE name = ?", (job,)

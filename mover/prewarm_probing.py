@@ -13,6 +13,7 @@ from typing import Final
 from mover.prewarm.model import Piece
 from mover.prewarm.yielding import IDLE_PROBES, Yielder
 from mover.prewarm_gate import Gate
+from mover.prewarm_places import unheard
 from mover.prewarm_reading import Reader
 from mover.prewarm_threads import Threads
 
@@ -63,7 +64,7 @@ class Prober:
                 piece._replace(stop=min(piece.stop, piece.start + PROBED_BYTES)) for piece in pieces
             ]
             await self._take(sum(piece.size for piece in pieces))
-            await self._threads.run_long(self._reader.read, pieces)
+            await self._threads.run_long(self._reader.read, pieces, unheard)
             self._pieces = cycle(pieces)
             for _ in range(IDLE_PROBES):
                 latency_s = await self._probe()

@@ -20,14 +20,14 @@ from collections.abc import (
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from mover.ends import closing_pages
 from mover.gathering import PLANNED, ROUND, planned_first, round_results
 from mover.model import Tally, TaskResult
 from mover.payloads import encode_payload, encode_result
 from mover.pools import node_pool
-from mover.prewarm.holding import Rooms, is_taken
+from mover.prewarm.holding import Cache, Part, Rooms
 from mover.prewarm.model import Metadata, Oversize, Piece, Residence, Round, WarmShard, Wish
 from mover.prewarm.placing import holders_of
 from mover.prewarm.sharding import Packer
@@ -35,6 +35,7 @@ from mover.prewarm.summing import Fullness
 from mover.prewarm_ground import WarmGround, shared_token
 from mover.prewarm_nodes import Nodes, TooFewNodes, round_task
 from mover.prewarm_places import Nature, Place
+from mover.prewarm_rooms import caches_of
 from mover.prewarm_whole import HELD_FILES, WholeRound
 from mover.selecting import Selector
 from mover.settings import FLEET_POLICY
@@ -76,13 +77,6 @@ class Survey:
 
     rooms: Rooms = field(default_factory=Rooms)
     pages: dict[int, list[Sequence[Entry]] | None] = field(default_factory=dict)
-
-
-class Part(NamedTuple):
-    """What of a dataset is read (1.0: all), and why not all."""
-
-    fraction: float = 1.0
-    why: str = ""
 
 
 class RoundRunner:
@@ -128,7 +122,9 @@ class RoundRunner:
             if number > self._last_round or await self._is_enough(number - 1):
                 return self._done(Tally(), round_=number - 1)
             await self._patiently(lambda: self._store.set_control(ROUND, str(number).encode()))
-        whole = WholeRound(self._ground, self._store, self._task, full=not self._part.why)
+        whole = WholeRound(
+            self._ground, self._store, self._task, full=not self._part.why, lease=self._lease
+        )
         if whole.may_be_one(nodes) and (result := await whole.run()) is not None:
             return Outcome(
                 disposition=Done(), result=encode_result(result), follow_ups=self._next_round()
@@ -159,7 +155,9 @@ class RoundRunner:
 
     @property
     def _last_round(self) -> int:
-        looks_again = self._spec.wish is Wish.WARM and self._reads_data and self._part.fraction > 0
+        looks_again = (
+            self._spec.wish is Wish.WARM and self._reads_data and not self._part.is_nothing
+        )
         return self._spec.attempts if looks_again else 0
 
     # --- Between two rounds ---
@@ -209,7 +207,7 @@ class RoundRunner:
         if not survey.pages:
             await self._flush()
             return
-        await self._settle_part(survey.rooms)
+        await self._settle_part(survey.rooms, nodes)
         for number, held in survey.pages.items():
             place = await self._ground.place(number)
             pages = self._pages(place, selector) if held is None else _given(held)
@@ -248,26 +246,32 @@ class RoundRunner:
         survey: "Survey",
     ) -> None:
         """Count what a target needs of its cache, and keep what was listed where that is not much."""
-        nature, held, files = place.nature, list[Sequence[Entry]](), 0
+        held, files = list[Sequence[Entry]](), 0
+        caches = await self._caches(number, place.nature, nodes)
         async with closing_pages(self._pages(place, selector)) as pages:
             async for page in pages:
                 for entry in page:
                     holders = holders_of(entry.key, nodes, self._spec.replicas)
-                    size = max(entry.size, 0)
-                    survey.rooms.need(nature.where, nature.capacity_bytes, holders, size)
+                    survey.rooms.need(caches, holders, max(entry.size, 0))
                 files += len(page)
                 if files <= HELD_FILES:
                     held.append(page)
         survey.pages[number] = held if files <= HELD_FILES else None
 
-    async def _settle_part(self, rooms: Rooms) -> None:
+    async def _caches(
+        self, number: int, nature: Nature, nodes: Collection[str]
+    ) -> dict[str, Cache]:
+        return await self._patiently(lambda: caches_of(self._store, nodes, number, nature))
+
+    async def _settle_part(self, rooms: Rooms, nodes: Sequence[str]) -> None:
         """Decide what of a dataset is read that does not fit, for this round and all later ones."""
         if rooms.is_enough:
             return
         refuses = self._spec.oversize is Oversize.REFUSE
         how = "nothing was read; --oversize fit reads what fits" if refuses else "a part was read"
-        self._part = Part(0.0 if refuses else rooms.fraction, f"{rooms.shortage()}: {how}")
-        said = json.dumps([self._part.fraction, self._part.why]).encode()
+        fractions = {node: 0.0 if refuses else rooms.fraction(node) for node in nodes}
+        self._part = Part(fractions, f"{rooms.shortage()}: {how}")
+        said = json.dumps(self._part).encode()
         await self._patiently(lambda: self._store.set_control(PART, said))
         await self._store.record(self._part.why, now_s=time.time())
 
@@ -281,28 +285,23 @@ class RoundRunner:
         """Pack what was listed into shards, and enqueue them as they come."""
         packer = Packer(self._spec, nodes, cut_bytes=place.nature.cut_bytes)
         copies = self._spec.replicas or len(nodes)
+        caches = await self._caches(number, place.nature, nodes) if self._part.why else {}
         async with closing_pages(pages) as listed:
             async for page in listed:
                 self._count(page, copies=copies)
                 if not self._reads_data:
                     continue
                 for entry in page:
-                    if self._takes(entry, place.nature):
-                        for shard in packer.add(entry):
-                            await self._add(number, *shard, place.nature)
-                    else:
+                    left_by = self._part.leaves(entry.key, max(entry.size, 0), caches)
+                    for shard in packer.add(entry, without=left_by):
+                        await self._add(number, *shard, place.nature)
+                    if left_by:
                         holders = holders_of(entry.key, nodes, self._spec.replicas)
-                        self._leave(entry, holders, place.nature)
+                        self._leave(entry, left_by.intersection(holders), place.nature)
         for shard in packer.rest():
             await self._add(number, *shard, place.nature)
 
-    def _takes(self, entry: Entry, nature: Nature) -> bool:
-        if not self._part.why:
-            return True
-        fits = entry.size <= nature.capacity_bytes
-        return fits and is_taken(entry.key, self._part.fraction)
-
-    def _leave(self, entry: Entry, holders: Sequence[str], nature: Nature) -> None:
+    def _leave(self, entry: Entry, holders: Collection[str], nature: Nature) -> None:
         blank = Residence(
             node="", judge=nature.judge, certainty=nature.certainty, where=nature.where
         )

@@ -69,6 +69,8 @@ class WarmSpec:
     ``attempts`` is how often what is not resident is read, ``min_percent`` what must be (by bytes).
     ``hit_header`` is ``NAME=REGEX``: a gateway's header and its value on a hit, "" for the usual ones.
     ``yield_factor`` is by how much a light read may become slower than on an idle mount, 0 for no matter.
+    ``manifest`` is the location of the job's record, "" for each node's own state directory. ``evicts`` is the
+    former job by whose record is freed, "" to free all that is there; with ``dry_run`` it is only counted.
     """
 
     targets: tuple[str, ...]
@@ -91,6 +93,9 @@ class WarmSpec:
     limit_requests: str = ""
     rate_links: tuple[str, ...] = ()
     pool: str = ANY_POOL
+    manifest: str = ""
+    evicts: str = ""
+    dry_run: bool = False
 
     @property
     def source(self) -> str:

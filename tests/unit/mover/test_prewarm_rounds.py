@@ -23,6 +23,7 @@ from mover.prewarm.model import (
     Wish,
 )
 from mover.prewarm_nodes import Nodes, TooFewNodes, round_task
+from mover.prewarm_rooms import say_rooms
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import TaskState
 from tests.unit.mover.prewarm_scene import (
@@ -337,6 +338,25 @@ async def test_every_node_asks_for_attributes_and_evicts_by_itself(
     report = await on_nodes(store, spec(wish=Wish.EVICT), caches, tmp_path)
     assert not any(cache.resident for cache in caches.values())
     assert (report.state, report.tally.copied_objects) == (State.DONE, 60)
+
+
+@pytest.mark.parametrize("silent", [frozenset[str](), frozenset({"a", "b"})])
+async def test_what_fits_is_each_nodes_own(
+    store: MemoryTaskStore, tmp_path: Path, silent: frozenset[str]
+) -> None:
+    room = {"a": TOTAL // 2, "b": 2 * TOTAL}
+    caches = {node: CacheInMemory(FILES, capacity_bytes=room[node]) for node in "ab"}
+    wished = spec(replicas=EVERY_NODE, oversize=Oversize.FIT, min_percent=0.0)
+    for node in set("ab") - silent:
+        await say_rooms(work_on(wished, caches[node], node).ground, store)
+    report = await on_nodes(store, wished, caches, tmp_path)
+    held = {node: sum(cache.resident.values()) for node, cache in caches.items()}
+    if silent:  # whoever walks takes the others for its like
+        assert held["a"] == held["b"]
+        return
+    assert 0.25 * TOTAL < held["a"] <= 0.6 * TOTAL
+    assert held["b"] == TOTAL
+    assert "on node a" in report.withheld
 
 
 async def test_replicas_are_on_so_many_nodes(store: MemoryTaskStore, tmp_path: Path) -> None:
