@@ -78,7 +78,7 @@ class WarmRunner:
         result = decode_result(outcome.result)
         for row in result.residency:
             if result.round == 0:
-                row.before_bytes = row.resident_bytes
+                row.before_bytes = max(0, row.resident_bytes - row.read_bytes)
             self._ground.counts.saw(result.round, row, reads=self._ground.spec.wish is Wish.WARM)
         return replace(outcome, result=encode_result(result))
 

@@ -11,15 +11,16 @@ ends with the process however it ends: there is no sign of life to be late with.
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias, TypeVar
 
 from mover.prewarm.origins import HOME
+from scheduler.sqlite_busy import repeated_while_busy
 from transports.errors import Denied, NoSpace, Permanent, TransportError, Unavailable
 from transports.local_files import failure
 
@@ -210,8 +211,9 @@ class Index:
             path = os.fsdecode(os.path.join(self._home, b"index"))
             connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
             self._connection = connection
-            _patiently(lambda: self._check(connection))
-            _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+            patiently = functools.partial(repeated_while_busy, patience_s=BUSY_S)
+            patiently(lambda: self._check(connection))
+            patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
             connection.execute("PRAGMA synchronous = NORMAL")
             self._transact("BEGIN IMMEDIATE", lambda each: self._join(each, job))
 
@@ -292,19 +294,3 @@ class Index:
             raise Permanent(self._location, str(error)) from error
         except OSError as error:
             raise failure(error, self._location) from error
-
-
-def _patiently(step: Callable[[], object]) -> None:
-    """Repeat a step that SQLite refuses at once, without its busy timeout, while another process does the same."""
-    deadline_s = time.monotonic() + BUSY_S
-    while True:
-        try:
-            step()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.02)
-        else:
-            return

@@ -100,6 +100,7 @@ async def test_what_the_cache_has_counted_in_is_not_looked_at_again(
     report = await warmed(store, spec(), cache, tmp_path)
     assert (report.state, report.rounds, report.fullness.percent()) == (State.DONE, 0, 100.0)
     assert report.tally.copied_objects == len(cache.reads) == 60
+    assert report.fullness.total.before_bytes == 0
     assert cache.looks_whole == 0
 
 
