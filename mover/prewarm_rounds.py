@@ -165,14 +165,17 @@ class RoundRunner:
     async def _wait_for_others(self, nodes: Sequence[str]) -> None:
         """Wait until this is the only open task; what nodes that have left were to do goes to others."""
         pause_s = WAIT_S
-        while (await self._patiently(self._store.stats)).open_tasks > 1:
+        while await self._are_others_open():
             await self._nodes.see_to_lost(nodes, here=self._ground.node)
-            self._ground.progressed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._ground.progressed.wait()
                 await asyncio.sleep(FINISHING_S)
             pause_s = min(pause_s * 1.2, WAIT_MAX_S)
+
+    async def _are_others_open(self) -> bool:
+        self._ground.progressed.clear()  # before the look: what ends during it must be heard of
+        return (await self._patiently(self._store.stats)).open_tasks > 1
 
     async def _is_enough(self, number: int) -> bool:
         """Whether the round of this number saw nothing missing, or as little as the job allows."""
