@@ -238,7 +238,9 @@ class Filler:
         """
         # Parts from other nodes are proven by the whole only: no half may hold any.
         landing = Landing(self.directory, self.shelf, self.origin, coming, self.halves)
-        ends = replace(ends, source=origin, target=landing)
+        part_bytes = await self.halves.part_bytes(entry)
+        spec = replace(self.spec, part_bytes=part_bytes) if part_bytes else self.spec
+        ends = replace(ends, spec=spec, source=origin, target=landing)
         try:
             filled.found_bytes += await copy_large(ends, entry, goes_on=True)
         except Changed:

@@ -89,6 +89,29 @@ class Halves:
         await self.drop(entry.key)
         return ""
 
+    async def part_bytes(self, entry: Entry) -> int:
+        """The size of the parts of the half to go on with, 0 where there is none.
+
+        Under a rate parts are smaller: whoever goes on with another rate has to keep to the size that was begun with.
+        """
+        path = self._origin.path(entry.key)
+        row = await self._index.read(
+            lambda connection: connection.execute(
+                f"SELECT {_COLUMNS} FROM half WHERE path = ?", (path,)
+            ).fetchone()
+        )
+        if row is None or not may_go_on(half := Half(*row), entry):
+            return 0
+        try:
+            parts = await self._directory.list_parts(os.fsdecode(path), half.upload_id)
+        except (TransportError, ValueError):
+            return 0
+        # The last part is shorter than the others, but begins where they let it.
+        return max(
+            (part.start // (part.number - 1) if part.number > 1 else part.size for part in parts),
+            default=0,
+        )
+
     async def drop(self, key: str) -> None:
         """Remove what there is of a half: it has landed, was given up, or is of another version."""
         path = self._origin.path(key)

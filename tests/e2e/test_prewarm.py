@@ -226,6 +226,29 @@ def test_a_killed_command_goes_on_and_reads_nothing_twice(
     assert not [path for path in (tmp_path / "cache").rglob("*") if "stage" in path.name]
 
 
+def test_a_killed_command_goes_on_in_the_middle_of_a_file(
+    mover: Mover, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    body = make_objects(0, seed=2, large={"large": MIB})["large"] * 256
+    fill_bucket(seaweed_bucket, {"large": body})
+    wished = (seaweed_bucket.location(), "--into", str(tmp_path / "cache"))
+    process = mover.begin("prewarm", *wished, "--limit", "80MB/s", "--json")
+    deadline_s = time.monotonic() + 60
+    there = 0
+    while there < 12:
+        assert time.monotonic() < deadline_s
+        notes = list((tmp_path / "cache").glob(".mover-stage-halves/*.parts"))
+        there = notes[0].read_bytes().count(b"\n") if notes else 0
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    report = prewarm(mover, *wished)  # another job, which reads in larger parts
+    assert (report["state"], report["bytes"]["copied"]) == ("done", len(body))
+    assert report["bytes"]["wire"] <= len(body) - there * 8 * MIB
+    assert read_tree(tmp_path / "cache" / "s3") == {f"{seaweed_bucket.name}/large": body}
+    assert not [path for path in (tmp_path / "cache").rglob("*") if "stage" in path.name]
+
+
 def test_a_job_is_shown_and_cancelled(mover: Mover, seaweed_bucket: Bucket, tmp_path: Path) -> None:
     fill_bucket(seaweed_bucket, {f"{number:02d}": b"x" * MIB for number in range(24)})
     wished = (seaweed_bucket.location(), "--into", str(tmp_path / "cache"), "--limit", "2MB/s")

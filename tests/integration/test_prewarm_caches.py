@@ -384,6 +384,44 @@ async def test_an_origin_that_is_away_is_no_failure_of_files(tmp_path: Path) -> 
         assert (await warm_all(place)).read_files == 10
 
 
+class Stumbling(Decorator):
+    """An origin that fails once, in the fourteenth range of a file."""
+
+    ranges = 0
+
+    async def read_into(self, entry: Entry, span: ByteRange, buffer: memoryview) -> None:
+        self.ranges += 1
+        if self.ranges == 14:
+            raise Unavailable(entry.key)
+        await super().read_into(entry, span, buffer)
+
+
+async def test_a_large_file_goes_on_when_its_origin_is_back(tmp_path: Path) -> None:
+    origin, cache = tmp_path / "o", tmp_path / "c"
+    origin.mkdir()
+    (origin / "large").write_bytes(os.urandom(1 << 20) * 160)
+    async with Yard(dress=Stumbling, retry=None).cache(spec_of(origin, cache)) as place:
+        with pytest.raises(Transient):
+            await warm_all(place)
+        notes = next(cache.glob(".mover-stage-halves/*.parts")).read_bytes().count(b"\n")
+        warmed = await warm_all(place)
+        assert warmed.read_bytes == 160 << 20
+        assert warmed.origin_bytes == (160 << 20) - notes * (8 << 20)
+    assert stages_in(cache) == []
+    assert {path.name for path in (cache / "file").rglob("large")} == {"large"}
+
+
+async def test_an_index_of_before_there_were_halves_goes_on(tmp_path: Path) -> None:
+    origin, cache = make_origin(tmp_path / "o"), tmp_path / "c"
+    async with Yard().cache(spec_of(origin, cache)) as place:
+        await warm_all(place)
+    with contextlib.closing(sqlite3.connect(cache / ".mover-cache/index")) as index:
+        index.execute("DROP TABLE half")
+        index.commit()
+    async with Yard().cache(spec_of(origin, cache)) as place:
+        assert (await warm_all(place)).read_files == 0
+
+
 async def test_stores_of_one_name_are_not_taken_for_each_other(
     seaweed_bucket: Bucket, yard: Yard, fault_proxy: ProxyFactory, tmp_path: Path
 ) -> None:
