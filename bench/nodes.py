@@ -1,7 +1,8 @@
 """What four nodes with cache directories of their own take from their origin: ``python -m bench nodes``.
 
 The origin is SeaweedFS behind a proxy that counts every byte, heads included. First ``--every-node``: how often
-the dataset leaves the origin, and whether all directories hold it. Then ``--spread`` under ``--limit``: what the windows
+the dataset leaves the origin, and whether all directories hold it. Then the same for ``--replicas 2``, of which two
+nodes hold each file. Then ``--spread`` under ``--limit``: what the windows
 of one and of ten seconds hold, from the second second on to the last but one.
 """
 
@@ -86,32 +87,36 @@ def run(arguments: argparse.Namespace) -> str:
     """Run both parts and return the report."""
     if arguments.scale <= 0:
         raise ValueError("--scale must be above 0")
-    every = asyncio.run(_every_node(arguments.scale))
-    limited = asyncio.run(_limited(arguments.scale))
-    return f"{every}\n\n{limited}\n"
+    scale = arguments.scale
+    every = asyncio.run(_copied(scale, "--every-node", copies=len(NODES)))
+    twice = asyncio.run(_copied(scale, "--replicas", "2", copies=2))
+    limited = asyncio.run(_limited(scale))
+    return f"{every}\n\n{twice}\n\n{limited}\n"
 
 
-async def _every_node(scale: float) -> str:
+async def _copied(scale: float, *options: str, copies: int) -> str:
     async with _opened(MIXED, scale) as fleet:
         before = fleet.line.back.total_bytes
-        report = await fleet.prewarm("--every-node")
+        report = await fleet.prewarm(*options)
         sent = fleet.line.back.total_bytes - before
-        trees = [_digest(fleet.root / "caches" / node / "s3") for node in NODES]
-    size = report["bytes"]["planned"] // len(NODES)
+        held = _held(fleet.root / "caches")
+    size = report["bytes"]["planned"] // copies
     ratio = sent / size
-    equal = "equal" if len(set(trees)) == 1 else "NOT equal"
+    is_right = all(len(digests) == copies and len(set(digests)) == 1 for digests in held.values())
+    equal = f"{copies} nodes, equal" if is_right else f"NOT {copies} nodes, or NOT equal"
     residency = report["residency"]
     rows = [
         [row["node"], _mb(row["origin_bytes"]), _mb(row["peer_bytes"]), f"{row['percent_bytes']:g}"]
         for row in residency["nodes"]
     ]
-    count, mark = report["objects"]["planned"] // len(NODES), _mark(is_met=ratio <= ORIGIN_MAX)
-    title = f"every node: {count:,} objects, {_mb(size)} MB, in {report['seconds']:.1f} s"
+    count, mark = len(held), _mark(is_met=ratio <= ORIGIN_MAX)
+    name = " ".join(options)
+    title = f"{name}: {count:,} objects, {_mb(size)} MB, in {report['seconds']:.1f} s"
     told = table(("node", "origin MB", "peers MB", "% resident"), rows)
     sum_up = (
         f"the origin sent {_mb(sent)} MB: {ratio:.3f} x the dataset (at most {ORIGIN_MAX}: {mark})"
     )
-    return f"{title}\n{told}\n{sum_up}; directories are {equal}"
+    return f"{title}\n{told}\n{sum_up}; each object is on {equal}"
 
 
 async def _limited(scale: float) -> str:
@@ -187,13 +192,15 @@ async def _fill(tree: Path, server: SeaweedServer, environment: Mapping[str, str
         raise CommandFailed("mover copy", child.returncode or 0, complaints.decode()[-500:])
 
 
-def _digest(tree: Path) -> str:
-    """One digest of all names and bytes below a directory."""
-    digest = hashlib.blake2b()
-    for path in sorted(path for path in tree.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(tree)}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _held(caches: Path) -> dict[str, list[bytes]]:
+    """The digests of each object on the nodes that hold it."""
+    held: dict[str, list[bytes]] = {}
+    for node in NODES:
+        tree = caches / node / "s3"
+        for path in (path for path in tree.rglob("*") if path.is_file()):
+            digest = hashlib.blake2b(path.read_bytes()).digest()
+            held.setdefault(str(path.relative_to(tree)), []).append(digest)
+    return held
 
 
 def _mb(size: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from mover.actions import Action
 from mover.checking import Difference
 from mover.deleting import Survey
-from mover.delta.costing import Optimise
+from mover.delta.optimising import Optimise
 from mover.depots import KeepWish
 from mover.errors import Rejected
 from mover.filtering import Selection

@@ -29,6 +29,20 @@ async def running_beside(*helpers: Callable[[], Awaitable[object]]) -> AsyncGene
         raise failure
 
 
+@asynccontextmanager
+async def running_to_end(helper: Callable[[], Awaitable[object]]) -> AsyncGenerator[None, None]:
+    """Run a coroutine function while the block runs, and wait for it at the block's end.
+
+    What either raises comes out as it is, and cancels the other.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_run(helper), name="beside")
+            yield
+    except ExceptionGroup as failures:
+        raise first_leaf(failures) from failures
+
+
 async def _run(helper: Callable[[], Awaitable[object]]) -> None:
     await helper()
 

@@ -175,6 +175,13 @@ def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
     metavar="NAME",
     help="The fleet's workers that may take part.",
 )
+@_option(
+    "--manifest",
+    default="",
+    type=Location(empty=True),
+    metavar="LOCATION",
+    help="Record here what becomes of each file.  [default: each node's own state directory]",
+)
 @_option("--detach", is_flag=True, help="With a fleet: print the job's name and leave.")
 @_option(
     "-n",
@@ -228,7 +235,7 @@ def _read_wishes(context: click.Context) -> dict[str, Any]:
         raise Rejected(str(error)) from error
     passed = (
         "into", "oversize", "hit_header", "attempts", "min_percent", "keep_page_cache", "limit",
-        "limit_requests", "rate_links", "pool",
+        "limit_requests", "rate_links", "pool", "manifest",
     )  # fmt: skip
     return {
         **{name: given[name] for name in passed},

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final, Literal
 
-from mover import api
+from mover import prewarm_api as api
 from mover.cli_options import Output
 from mover.cli_running import (
     WATCH_ENDS,
@@ -68,7 +68,7 @@ def _plan_eviction(
 ) -> int:
     """Print what an eviction would free: here by name, of a fleet by node."""
     if is_fleet(queue):
-        looking = {**wishes, "wish": "status", "min_percent": 0.0}
+        looking = {**wishes, "dry_run": True}
         with open_display(output) as display:
             report, code = run_watched(
                 lambda: api.prewarm(targets, queue=queue, monitor=display, **looking),
@@ -79,7 +79,11 @@ def _plan_eviction(
     with open_display(output, quiet=True) as display:
         on_file = None if output.as_json else display.result
         report, code = run_watched(
-            lambda: api.plan_eviction(targets, on_file=on_file, **wishes), display, None
+            lambda: api.plan_eviction(
+                targets, queue=queue, on_file=on_file, note=display.note, **wishes
+            ),
+            display,
+            None,
         )
     return finish(report, code, output, command="prewarm")
 
@@ -97,4 +101,9 @@ def _of_former_job(
         )
     asked = {each.name: getattr(spec, each.name) for each in fields(WarmSpec)}
     del asked["targets"]
-    return spec.targets, {**asked, "wish": wishes["wish"], "min_percent": wishes["min_percent"]}
+    asked |= {"wish": wishes["wish"], "min_percent": wishes["min_percent"]}
+    if wishes["wish"] == "evict":
+        asked |= {"evicts": targets[0]}
+    else:
+        asked |= {"manifest": ""}
+    return spec.targets, asked

@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, Literal, TypeVar
 
-from mover import api
 from mover.cli_options import Output
 from mover.display import LineDisplay, QuietDisplay, report_lines
 from mover.display_prewarm import warm_lines
@@ -44,6 +43,8 @@ def run_copy(
     command: str = "copy",
 ) -> int:
     """Copy, or print the plan; return the exit code. Raises ``MoverError``."""
+    from mover import api
+
     if detach and not dry_run:
         return _submit(source, target, wishes=wishes, queue=queue, output=output)
     # A plan on its way to the same terminal leaves no place for a display.
@@ -76,6 +77,8 @@ def metrics_of(output: Output) -> MetricsWish:
 
 def _submit(source: str, target: str, *, wishes: dict[str, Any], queue: str, output: Output) -> int:
     """Put a copy on a fleet's board and print the job's name."""
+    from mover import api
+
     job = run_loop(api.submit(source, target, queue=queue, **wishes))
     return print_submitted(job, output)
 
@@ -96,6 +99,8 @@ def run_check(
 
     With ``recorded`` the source is a manifest.
     """
+    from mover import api
+
     with open_display(output, checking=True) as display:
 
         async def work() -> Report:

@@ -96,7 +96,10 @@ Opened = tuple[list[Chunk], Assembly]
 
 
 class ChunkCopier:
-    """Copies the parts of one chunk; a cancel leaves parts that a later attempt finds or replaces."""
+    """Copies the parts of one chunk; a cancel leaves parts that a later attempt finds or replaces.
+
+    ``found_bytes`` is what was there of it when it ran again.
+    """
 
     def __init__(self, ends: Ends, chunk: Chunk) -> None:
         self._ends = ends
@@ -104,6 +107,7 @@ class ChunkCopier:
         self._key = ends.target_key(chunk.entry.key)
         self._sparse = ends.source.capabilities.local and ends.target.capabilities.local
         self.result = TaskResult(tally=Tally())
+        self.found_bytes = 0
         stored = stored_parts(ends, chunk)
         self._signer = None if stored is None else PartSigner(stored)
 
@@ -174,6 +178,7 @@ class ChunkCopier:
             found = there.get(part.number)
             if found is not None and found.crc64nvme and found.size == len(part.range):
                 self.result.parts.append(found._replace(start=part.range.start))
+                self.found_bytes += found.size
             else:
                 missing.append(part)
         return missing

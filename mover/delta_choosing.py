@@ -15,7 +15,6 @@ from mover.delta.costing import (
     GB,
     MISSED,
     Job,
-    Optimise,
     Prices,
     Rates,
     Way,
@@ -25,6 +24,7 @@ from mover.delta.costing import (
     full_cost,
     looking_cost,
 )
+from mover.delta.optimising import Optimise
 from mover.delta_tasks import Spent
 from mover.measuring import LINK_PRIOR, Measured
 from mover.model import CopySpec, Delta

@@ -23,10 +23,11 @@ def warm_lines(report: WarmReport) -> list[str]:
     spec = report.spec
     if report.state is State.INTERRUPTED:
         lines = [f"{headline_of(report.state)}: {_read(report)}"]
-    elif report.state is State.PLANNED:
+    elif report.state is State.PLANNED or (spec.dry_run and report.state is State.DONE):
         tally = report.tally
         size = format_bytes(tally.planned_bytes)
         lines = [f"plan: {tally.planned_objects:,} files, {size} to free; nothing was changed"]
+        lines += _nodes(report)
     elif spec.wish is Wish.EVICT:
         tally = report.tally
         freed = f"{format_bytes(tally.copied_bytes)} freed in {format_duration(report.seconds)}"

@@ -1,9 +1,11 @@
 """From the results in the queue to the report, and to the file that retries the failures."""
 
 import os
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -52,8 +54,8 @@ PAGE_TASKS = 200
 class Gathered:
     """The sum of all results, with the first failures and the retry file's path ("" for none).
 
-    Of a prewarm, ``residency`` has by node what its last round saw, ``rounds`` that round's number, and ``earlier``
-    why files failed in those before.
+    Of a prewarm, ``residency`` has by node what its last round saw, ``rounds`` that round's number, ``earlier``
+    why files failed in those before, and ``pieces`` how many nobody has dealt with although a walk planned them.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -63,6 +65,7 @@ class Gathered:
     residency: dict[str, Residence] = field(default_factory=dict)
     rounds: int = 0
     earlier: dict[str, Failure] = field(default_factory=dict)
+    pieces: int = 0
 
     def report(self, job: str, *, seconds: float, state: State | None = None) -> Report:
         """The end of a job; ``state`` where it is another than what the counts say."""
@@ -76,6 +79,19 @@ class Gathered:
             withheld=self.withheld,
         )
 
+    def add(self, result: TaskResult) -> None:
+        """Add what a task of the last round did and saw."""
+        self.tally.add(result.tally)
+        self.withheld = self.withheld or result.withheld
+        self.pieces += result.pieces
+        for row in result.residency:
+            add_row(self.residency, row)
+        self.show(map(self.reasoned, result.failures[:FAILURES_SHOWN]))
+
+    def show(self, failures: Iterable[Failure]) -> None:
+        """Keep these failures for the report, as far as there is room."""
+        self.failures.extend(islice(failures, FAILURES_SHOWN - len(self.failures)))
+
     def add_void(self, result: TaskResult) -> None:
         """Add what a round did; what it saw, and what failed in it, was looked at again since."""
         self.tally.add(replace(result.tally, failed_objects=0))
@@ -83,6 +99,11 @@ class Gathered:
             add_row(self.residency, without_looks(row))
         for failure in result.failures[: FAILURES_SHOWN - len(self.earlier)]:
             self.earlier[failure.key] = failure
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether the last round could tell of all that it looked at whether it is there."""
+        return not any(row.unknown_bytes for row in self.residency.values())
 
     def reasoned(self, failure: Failure) -> Failure:
         """A failure with the reason that an earlier round had for it, if the last one knows none."""
@@ -154,21 +175,46 @@ async def gather_results(store: TaskStore, retry_path: Path) -> Gathered:
                 if result.round < last_round:
                     gathered.add_void(result)
                     continue
-                gathered.tally.add(result.tally)
-                gathered.withheld = gathered.withheld or result.withheld
-                for row in result.residency:
-                    add_row(gathered.residency, row)
-                room = FAILURES_SHOWN - len(gathered.failures)
-                gathered.failures.extend(map(gathered.reasoned, result.failures[:room]))
+                gathered.add(result)
                 for failure in result.failures:
                     is_listed = is_listed and failure.error != LISTING
                     names.add(failure.key)
+        if last_round:
+            is_listed = await _add_standing(store, gathered, names) and is_listed
     gathered.retry_file = names.written
     if not is_listed:
         # Nobody knows the names of a range that could not be listed: a list would be a lie.
         retry_path.unlink(missing_ok=True)
         gathered.retry_file = ""
     return gathered
+
+
+async def _add_standing(store: TaskStore, gathered: Gathered, names: RetryFile) -> bool:
+    """Add what failed in earlier rounds of a prewarm and no later one has made up for.
+
+    That is a walk which failed, and all the rest where the last round cannot tell what is there: it reads
+    nothing of that. Returns whether all names are known.
+    """
+    is_listed = True
+    pieces = Counter[int]()
+    async with aclosing(_results(store)) as results:
+        async for result in results:
+            if result.round >= gathered.rounds:
+                continue
+            pieces[result.round] += result.pieces
+            standing = [
+                failure
+                for failure in result.failures
+                if failure.error == LISTING or not gathered.knows_all
+            ]
+            gathered.tally.failed_objects += len(standing)
+            gathered.show(standing)
+            for failure in standing:
+                is_listed = is_listed and failure.error != LISTING
+                names.add(failure.key)
+    if not gathered.knows_all:
+        gathered.pieces = sum(max(0, count) for count in (gathered.pieces, *pieces.values()))
+    return is_listed
 
 
 async def round_reached(store: TaskStore) -> int:
@@ -182,6 +228,15 @@ async def round_results(store: TaskStore, number: int) -> AsyncGenerator[TaskRes
         async for result in results:
             if result.round == number:
                 yield result
+
+
+async def planned_first(store: TaskStore) -> Tally:
+    """What the first round of a prewarm has planned, and what was done in it."""
+    tally = Tally()
+    async with aclosing(round_results(store, 0)) as results:
+        async for result in results:
+            tally.add(result.tally)
+    return tally
 
 
 async def tally_so_far(store: TaskStore) -> Tally:
@@ -249,6 +304,7 @@ def _given_up_round(payload: WarmShard | Round, reason: str) -> TaskResult:
         tally=Tally(failed_objects=len(keys)),
         failures=[Failure(key, "Discarded", reason) for key in keys],
         round=payload.round,
+        pieces=-len(payload.pieces),
         residency=[Residence(node=payload.node, files=len(keys), bytes=size)],
     )
 

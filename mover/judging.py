@@ -42,6 +42,8 @@ def judge_listed(row: Row, found: Entry | None, mode: Compare, target: Capabilit
     """Judge by the target's listing."""
     if row.action in (Deed.FAILED, Deed.REFUSED):
         return Finding("failed", f"it was not copied: {row.error}: {row.detail}")
+    if row.action is Deed.EVICTED:  # nobody promised that it stays away
+        return None
     if row.action is Deed.DELETED:
         return None if found is None else Finding("extra", "it was deleted, and is there again")
     if found is None:

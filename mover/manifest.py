@@ -45,6 +45,9 @@ class Deed(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"  # the target cannot hold the name
     DELETED = "deleted"
+    WARMED = "warmed"  # read through a cache, or into it
+    RESIDENT = "resident"  # the cache had it before the job came
+    EVICTED = "evicted"  # freed again, by the record of the job that had warmed it
 
 
 class DeltaRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -99,7 +102,10 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """Who wrote a segment. ``rows`` is how many follow; task 0 is the start of a run."""
+    """Who wrote a segment. ``rows`` is how many follow; task 0 is the start of a run.
+
+    ``node`` is the one whose cache the rows of a prewarm speak of, ``judge`` who told what was in it.
+    """
 
     format: str = FORMAT
     version: int = VERSION
@@ -111,6 +117,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     written_at_ms: int
     rows: int
+    node: str = ""
+    judge: str = ""
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -292,9 +300,10 @@ def encode_segment(header: Header, rows: Sequence[Row]) -> bytes:
     except UnicodeEncodeError:
         header = msgspec.structs.replace(
             header,
-            worker=_readable(header.worker),
-            source=_readable(header.source),
-            target=_readable(header.target),
+            worker=readable(header.worker),
+            source=readable(header.source),
+            target=readable(header.target),
+            node=readable(header.node),
         )
         lines = _encoder.encode_lines([header, *map(_escaped, rows)])
     return pack(lines, level=_LEVEL, checksum=True)
@@ -341,12 +350,12 @@ def decode_row(line: bytes) -> Row:
 def _escaped(row: Row) -> Row:
     """A row that JSON can hold, if it cannot be written as it is."""
     texts = {
-        name: _readable(getattr(row, name))
+        name: readable(getattr(row, name))
         for name in ("source_etag", "source_version", "target_etag", "target_version", "error")
     }
-    texts["detail"] = _readable(row.detail)
+    texts["detail"] = readable(row.detail)
     if row.delta is not None and not _is_unicode(row.delta.base):
-        told = msgspec.structs.replace(row.delta, base=_readable(row.delta.base))
+        told = msgspec.structs.replace(row.delta, base=readable(row.delta.base))
         row = msgspec.structs.replace(row, delta=told)
     names = (row.key, row.source_key, row.delta.basis if row.delta else "")
     if all(map(_is_unicode, names)):
@@ -368,7 +377,8 @@ def _renamed(row: Row, form: Callable[[str], str]) -> Row:
     )
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """A text as it stands in a segment: what is no Unicode in it is spelt out."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NamedTuple
 
-from mover.delta.costing import Optimise
+from mover.delta.optimising import Optimise
 from mover.filtering import Selection
 from mover.prewarm.model import Residence
 from transports.model import Entry, PartReceipt
@@ -259,7 +259,8 @@ class TaskResult:
     planned once more, and if it fails it fails once, however many chunks it has.
     ``withheld`` says why nothing was deleted in a job that should have, or nothing read.
     Of a prewarm ``residency`` is what was seen in the caches, in the ``round`` of that number; failures of
-    a round are void when a later one has begun.
+    a round are void when a later one has begun. ``pieces`` are those that a walk has planned, less those that a
+    shard has dealt with: all of a round come to zero.
     """
 
     tally: Tally
@@ -269,6 +270,7 @@ class TaskResult:
     withheld: str = ""
     round: int = 0
     residency: list[Residence] = field(default_factory=list)
+    pieces: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,9 @@ def warm_specification(
     limit_requests: str = "",
     rate_links: Sequence[str] = (),
     pool: str = ANY_POOL,
+    manifest: str = "",
+    evicts: str = "",
+    dry_run: bool = False,
 ) -> WarmSpec:
     """Make the specification of a prewarm. Raises ``Rejected`` for values that make no sense.
 
@@ -49,12 +52,9 @@ def warm_specification(
         raise Rejected("a prewarm needs a target that is not empty: a path, or s3://bucket/prefix/")
     if capacity_bytes and not into:
         raise Rejected("--capacity is for a cache directory of ours: give --into DIRECTORY too")
-    if attempts < 1:
-        raise Rejected(f"--attempts {attempts}: it takes one at least")
-    if not 0 <= min_percent <= 100:
-        raise Rejected(f"--min-percent {min_percent}: write a number from 0 to 100")
-    if yield_factor and yield_factor <= 1:
-        raise Rejected(f"--yield {yield_factor}: write how many times slower, above 1, as in 1.5")
+    _refuse_numbers(attempts, min_percent, yield_factor)
+    if manifest and Wish(wish) is not Wish.WARM and not evicts:
+        raise Rejected("--manifest is for what is warmed; to evict by a manifest, name the job")
     if replicas < EVERY_NODE:
         raise Rejected(f"--replicas {replicas}: write 1 or more")
     try:
@@ -79,9 +79,21 @@ def warm_specification(
             limit_requests=limit_requests,
             rate_links=tuple(sorted(rate_links)),
             pool=pool,
+            manifest=_absolute(manifest) if manifest else "",
+            evicts=evicts,
+            dry_run=dry_run,
         )
     except ValueError as error:
         raise Rejected(str(error)) from error
+
+
+def _refuse_numbers(attempts: int, min_percent: float, yield_factor: float) -> None:
+    if attempts < 1:
+        raise Rejected(f"--attempts {attempts}: it takes one at least")
+    if not 0 <= min_percent <= 100:
+        raise Rejected(f"--min-percent {min_percent}: write a number from 0 to 100")
+    if yield_factor and yield_factor <= 1:
+        raise Rejected(f"--yield {yield_factor}: write how many times slower, above 1, as in 1.5")
 
 
 async def prewarm(
@@ -126,16 +138,26 @@ async def prewarm(
 async def plan_eviction(
     targets: Sequence[str],
     *,
+    queue: str = "",
     on_file: Callable[[str], None] | None = None,
+    note: Callable[[str], None] = lambda line: None,
     environment: Mapping[str, str] | None = None,
     **wishes: Any,
 ) -> Report:
-    """Count what an eviction on this host would free, and free nothing; ``on_file`` gets a line for each file."""
+    """Count what an eviction on this host would free, and free nothing; ``on_file`` gets a line for each file.
+
+    ``queue`` is where a former job that is named (``evicts``) was kept; ``note`` hears lines for a person.
+    """
     from mover.wiring_prewarm import run_plan
 
     spec = warm_specification(targets, **{**wishes, "wish": Wish.EVICT})
+    environment = os.environ if environment is None else environment
     return await run_plan(
-        spec, on_file=on_file, environment=os.environ if environment is None else environment
+        spec,
+        on_file=on_file,
+        note=note,
+        environment=environment,
+        directory=JobDirectory.of(spec, environment, jobs_directory(queue, environment)),
     )
 
 

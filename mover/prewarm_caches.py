@@ -6,7 +6,7 @@ what lies where.
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from mover.naming import refusal, visible
 from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, Wish
 from mover.prewarm.origins import Misplaced, Origin, origin_at, written
 from mover.prewarm_filling import Filler
+from mover.prewarm_halves import Halves
 from mover.prewarm_index import Index
 from mover.prewarm_peers import Peers
 from mover.prewarm_places import Ground, Nature, Place, Told, unheard
@@ -30,7 +31,7 @@ from transports.base import Transport
 from transports.errors import NotFound, TransportError
 from transports.local import CAPABILITIES, LocalTransport
 from transports.location import Location, parse_location, same_or_inside
-from transports.model import Entry, Kind
+from transports.model import Entry, Kind, Proof
 from transports.opening import decorate
 
 LOOKED_AT_ONCE = 2_000
@@ -158,7 +159,7 @@ class CachePlace(Place):
             raise filled.transient[0]  # all of the origin is away, not some file of it
         warmed.read_files, warmed.read_bytes = filled.files, filled.bytes
         warmed.peer_bytes = min(filled.peer_bytes, filled.bytes)
-        warmed.origin_bytes = filled.bytes - warmed.peer_bytes
+        warmed.origin_bytes = filled.bytes - warmed.peer_bytes - filled.found_bytes
         warmed.failures += filled.failures
         return warmed
 
@@ -175,6 +176,16 @@ class CachePlace(Place):
                 detail = f"{name}: another job that runs needs it"
                 warmed.failures.append((some[place].key, "InUse", detail))
         return warmed
+
+    async def brought(self, entries: Sequence[Entry]) -> Collection[str]:
+        """See the port: by the index."""
+        kept = [entry for entry in entries if not self._refusal(entry)]
+        return await self._parts.shelf.brought([entry.key for entry in kept])
+
+    @property
+    def keeps_at(self) -> str:
+        origin = self._parts.origin
+        return f"{self.nature.where}/{origin.root}/{origin.prefix}"
 
     @property
     def address(self) -> str:
@@ -223,6 +234,7 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
             where=path,
             capacity_bytes=await shelf.capacity(),
             shares=True,
+            proof=Proof.STRONG,
         )
         server, peers = await _meet_others(ground, shelf, stack)
         filler = Filler(
@@ -233,6 +245,7 @@ async def open_cache(location: str, ground: Ground, *, budget: ByteBudget | None
             token=directory.token,
             budget=budget or ByteBudget(BUDGET_BYTES),
             peers=peers,
+            halves=directory.halves,
         )
         parts = _Parts(
             source=source,
@@ -251,6 +264,7 @@ class _Directory(NamedTuple):
 
     transport: Transport
     token: str
+    halves: Halves
 
 
 async def _open_directory(
@@ -259,21 +273,35 @@ async def _open_directory(
     """Open the directory to be written, and clear up what killed processes left there."""
     token = f"{ground.job}-{secrets.token_hex(4)}"
     transport = decorate(LocalTransport(path, token=token, create=True))
-    stack.push_async_callback(transport.close)
-    if ground.spec.wish is Wish.WARM:
+    halves = shelf.halves(transport)
+    if ground.spec.wish is not Wish.WARM:
+        stack.push_async_callback(transport.close)
+    else:
+        stack.push_async_callback(_let_go, path, transport, token, halves)
         if not await shelf.claim_store():
             raise Rejected(
                 f"--into {path}: a job that runs needs files of a store of the same name,"
                 f" {origin.root}, at another endpoint; use another directory"
             )
+        await halves.settle()
         await transport.clean(token)
-        stack.push_async_callback(_clean_quietly, transport, token)
-    return _Directory(transport, token)
+    return _Directory(transport, token, halves)
 
 
-async def _clean_quietly(transport: Transport, token: str) -> None:
-    with suppress(TransportError):  # the next run clears up
+async def _let_go(path: str, transport: Transport, token: str, halves: Halves) -> None:
+    """Clear up behind this process; what cannot be now is the next one's."""
+    no_half_left = False
+    with suppress(TransportError):
+        no_half_left = await halves.end()
+    with suppress(TransportError):
         await transport.clean(token)
+    await transport.close()
+    if no_half_left:
+        # Nobody holds the stage of halves then, unless another process of the host does.
+        last = LocalTransport(path, token=token)
+        with suppress(TransportError):
+            await last.clean(token)
+        await last.close()
 
 
 async def _meet_others(

@@ -13,9 +13,12 @@ from mover.letters import CANCELLED, another_attempt, comes_again, done
 from mover.model import Failure, Tally, TaskResult
 from mover.payloads import decode_payload, decode_result, encode_result
 from mover.prewarm.model import Look, Piece, Residence, Round, Warmed, WarmShard, Wish
+from mover.prewarm_evicting import Evictor
 from mover.prewarm_ground import WarmGround
+from mover.prewarm_looking import files_of, missing_of
 from mover.prewarm_places import Place, Told
 from mover.prewarm_rounds import RoundRunner, shard_task
+from mover.prewarm_rows import shard_rows
 from scheduler.model import Discard, Done, Lease, NewTask, Outcome, Retry
 from scheduler.store import TaskStore
 from transports.errors import TransportError
@@ -23,9 +26,6 @@ from transports.errors import TransportError
 REFUSALS_MAX: Final = 3
 REFUSED_S: Final = 2.0
 """A task whose place makes no sense to a worker is tried so often, with such a pause, and then given up."""
-
-NAMING_LOOKS_MAX: Final = 200
-"""Looks that a shard may take to find out which of its files are missing; then all that may be are named."""
 
 
 class WarmRunner:
@@ -45,7 +45,7 @@ class WarmRunner:
             if isinstance(task, Round):
                 return await self._round(task, lease)
             assert isinstance(task, WarmShard)  # noqa: S101 - the job's queue holds nothing else
-            return await alone(self._shard(task))
+            return await alone(self._shard(task, lease))
         except TransportError as error:
             if comes_again(error, lease.attempt):
                 return another_attempt([error])
@@ -65,7 +65,7 @@ class WarmRunner:
 
     async def _round(self, task: Round, lease: Lease) -> Outcome:
         if task.node and self._ground.spec.wish is Wish.EVICT:
-            return await self._evict(task)
+            return done(await self._evict(task, lease))
         if task.node:
             return await self._ask_for_attributes(task)
         runner = RoundRunner(self._ground, self._store, task, lease, notify=self._notify)
@@ -78,9 +78,20 @@ class WarmRunner:
         result = decode_result(outcome.result)
         for row in result.residency:
             if result.round == 0:
-                row.before_bytes = row.resident_bytes
+                row.before_bytes = max(0, row.resident_bytes - row.read_bytes)
             self._ground.counts.saw(result.round, row, reads=self._ground.spec.wish is Wish.WARM)
         return replace(outcome, result=encode_result(result))
+
+    async def _evict(self, task: Round, lease: Lease) -> TaskResult:
+        notes: list[str] = []
+        evictor = Evictor(ground=self._ground, note=notes.append)
+        if self._ground.spec.dry_run:
+            result = await evictor.told(task)
+        else:
+            result = await evictor.evict(task, lease)
+        for note in dict.fromkeys(notes):
+            await self._store.record(note, now_s=time.time())
+        return result
 
     async def _ask_for_attributes(self, task: Round) -> Outcome:
         """Walk all targets on this node, so that its caches of names and attributes are filled."""
@@ -96,18 +107,22 @@ class WarmRunner:
 
     # --- Shards ---
 
-    async def _shard(self, task: WarmShard) -> Outcome:
+    async def _shard(self, task: WarmShard, lease: Lease) -> Outcome:
         place = await self._ground.place(task.target)
         look = await self._look(place, task)
         row = _seen(task, place, look)
-        result = TaskResult(tally=Tally(), round=task.round, residency=[row])
+        result = TaskResult(
+            tally=Tally(), round=task.round, residency=[row], pieces=-len(task.pieces)
+        )
         follow_ups: list[NewTask] = []
+        read: Sequence[Piece] = ()
         with self._ground.counts.underway(task) as underway:
             if task.reads:
-                await self._read(place, task, look, result, underway.told)
+                read = await self._read(place, task, look, result, underway.told)
                 follow_ups = self._handed_on(place, task)
             elif look.missing:
                 await self._name_missing(place, look, result)
+            await self._record(place, task, read, result, lease)
         # In one step: what was under way has come to its end, and must not be told twice.
         self._ground.live.add(replace(result.tally, failed_objects=0))
         self._ground.counts.saw(task.round, row, reads=task.reads)
@@ -122,15 +137,16 @@ class WarmRunner:
 
     async def _read(
         self, place: Place, task: WarmShard, look: Look, result: TaskResult, told: Told
-    ) -> None:
+    ) -> Sequence[Piece]:
+        """Read what lacks, and count it; the pieces that it was tried with."""
         # What nobody can tell of was read in the first round, and is not read again for that.
         unknown = look.resident_bytes is None
         pieces = task.pieces if unknown and task.round == 0 else look.missing
         tally, row = result.tally, result.residency[0]
         if task.round == 0:
-            tally.skipped_objects = len(_files(task.pieces)) - len(_files(pieces))
+            tally.skipped_objects = len(files_of(task.pieces)) - len(files_of(pieces))
         if not pieces:
-            return
+            return pieces
         warmed = await place.warm(pieces, holders=task.holders, again=task.round > 0, told=told)
         _count(warmed, row)
         tally.wire_bytes = warmed.origin_bytes
@@ -138,6 +154,31 @@ class WarmRunner:
             tally.copied_objects = warmed.read_files
             tally.copied_bytes = warmed.read_bytes
         _fail(result, [Failure(*each) for each in warmed.failures])
+        return pieces
+
+    async def _record(
+        self,
+        place: Place,
+        task: WarmShard,
+        read: Sequence[Piece],
+        result: TaskResult,
+        lease: Lease,
+    ) -> None:
+        """Put down what became of each file before the task counts as done; later rounds add what is news."""
+        record = self._ground.record
+        if not record.writes:
+            return
+        entries = {piece.entry.key: piece.entry for piece in task.pieces}
+        were_read = dict.fromkeys(piece.entry.key for piece in read)
+        rows = shard_rows(
+            entries,
+            read=were_read,
+            found=[key for key in entries if key not in were_read] if task.round == 0 else (),
+            failures=[(each.key, each.error, each.detail) for each in result.failures],
+            proof=place.nature.proof,
+            at_ms=record.now_ms(),
+        )
+        await record.write(place, self._ground.spec.targets[task.target], rows, lease)
 
     def _handed_on(self, place: Place, task: WarmShard) -> list[NewTask]:
         """The same pieces for the other nodes that shall have them, which may take them from here."""
@@ -150,77 +191,20 @@ class WarmRunner:
         """Say which files are not resident, after the last attempt."""
         missing = await missing_of(place, look)
         row = result.residency[0]
-        row.resident_files = row.files - len(_files(missing))
+        row.resident_files = row.files - len(files_of(missing))
         attempts = self._ground.spec.attempts
         if self._ground.spec.wish is Wish.STATUS:
             return
         times = "attempt" if attempts == 1 else "attempts"
         why = f"not in the cache after {attempts} {times}"
-        _fail(result, [Failure(key, NOT_RESIDENT, why) for key in _files(missing)])
-
-    async def _evict(self, task: Round) -> Outcome:
-        """Free what is below all targets on this node."""
-        selector = self._ground.spec.selection.compile(task.now_s)
-        result = TaskResult(tally=Tally(), round=task.number)
-        for number in range(len(self._ground.spec.targets)):
-            place = await self._ground.place(number)
-            async with closing_pages(place.walk(selector, metadata=False)) as pages:
-                async for page in pages:
-                    pieces = [Piece(entry, 0, max(entry.size, 0)) for entry in page]
-                    self._freed(await place.evict(pieces), result)
-        return done(result)
-
-    def _freed(self, freed: Warmed, result: TaskResult) -> None:
-        counts = Tally(copied_objects=freed.read_files, copied_bytes=freed.read_bytes)
-        result.tally.add(counts)
-        self._ground.live.add(counts)
-        _fail(result, [Failure(*each) for each in freed.failures])
-
-
-async def missing_of(place: Place, look: Look) -> list[Piece]:
-    """The pieces that are not wholly resident, found by looking at ever fewer of them.
-
-    Where that would take too many looks, all are named that may be.
-    """
-    found: list[Piece] = []
-    waiting = [look]
-    looks = 0
-    while waiting:
-        each = waiting.pop()
-        lacks = each.bytes - (each.resident_bytes or 0)
-        is_exact = sum(piece.size for piece in each.missing) == lacks
-        if is_exact or len(each.missing) <= 1 or looks >= NAMING_LOOKS_MAX:
-            found += each.missing
-            continue
-        half = len(each.missing) // 2
-        looks += 2
-        waiting += [await place.look(each.missing[:half]), await place.look(each.missing[half:])]
-    return found
-
-
-async def resident_files(ground: WarmGround, on_file: Callable[[str], None]) -> Tally:
-    """Count the files that are wholly resident here, and tell each in a line. Raises ``TransportError``."""
-    tally, selector = Tally(), ground.spec.selection.compile(time.time())
-    for number in range(len(ground.spec.targets)):
-        place = await ground.place(number)
-        async with closing_pages(place.walk(selector, metadata=False)) as pages:
-            async for page in pages:
-                pieces = [Piece(entry, 0, max(entry.size, 0)) for entry in page]
-                missing = await missing_of(place, await place.look(pieces))
-                lacking = set(_files(missing))
-                for entry in page:
-                    if entry.key not in lacking:
-                        tally.planned_objects += 1
-                        tally.planned_bytes += max(entry.size, 0)
-                        on_file(f"evict {entry.key} ({entry.size} bytes)")
-    return tally
+        _fail(result, [Failure(key, NOT_RESIDENT, why) for key in files_of(missing)])
 
 
 def _seen(task: WarmShard, place: Place, look: Look) -> Residence:
     nature = place.nature
     row = Residence(
         node=task.node,
-        files=len(_files(task.pieces)),
+        files=len(files_of(task.pieces)),
         bytes=look.bytes,
         judge=nature.judge,
         certainty=nature.certainty,
@@ -231,7 +215,7 @@ def _seen(task: WarmShard, place: Place, look: Look) -> Residence:
     else:
         row.resident_bytes = look.resident_bytes
         row.before_bytes = look.resident_bytes if task.round == 0 else 0
-        row.resident_files = row.files - len(_files(look.missing))
+        row.resident_files = row.files - len(files_of(look.missing))
     return row
 
 
@@ -244,8 +228,3 @@ def _count(warmed: Warmed, row: Residence) -> None:
 def _fail(result: TaskResult, failures: Sequence[Failure]) -> None:
     result.failures += failures
     result.tally.failed_objects += len(failures)
-
-
-def _files(pieces: Sequence[Piece]) -> list[str]:
-    """The names of the files that pieces belong to. One that is cut counts where it begins, or alone."""
-    return list(dict.fromkeys(piece.entry.key for piece in pieces))

@@ -14,6 +14,7 @@ from mover.copying_streamed import copy_streamed
 from mover.ends import Ends
 from mover.model import CopySpec, LargeObject, SmallShard, Tally
 from mover.prewarm.origins import Origin
+from mover.prewarm_halves import Halves
 from mover.prewarm_landing import Landing
 from mover.prewarm_peers import PeerFirst, Peers
 from mover.prewarm_places import Told, unheard
@@ -40,12 +41,13 @@ LARGE_LANES = 2
 class Filled:
     """What a fill came to. ``failures`` are (key, class of the error, one line for a person).
 
-    ``peer_bytes`` of the ``bytes`` came from other nodes.
+    ``peer_bytes`` of the ``bytes`` came from other nodes, ``found_bytes`` had landed before a process was killed.
     """
 
     files: int = 0
     bytes: int = 0
     peer_bytes: int = 0
+    found_bytes: int = 0
     transient: list[Transient] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -70,6 +72,7 @@ class Filler:
     token: str
     budget: ByteBudget
     peers: Peers | None
+    halves: Halves
 
     async def fill(
         self,
@@ -128,7 +131,7 @@ class Filler:
         try:
             reserved = await self.shelf.reserve(entries)
             mine = [entries[place] for place in reserved.granted]
-            self._no_room(entries, reserved, filled)
+            again = await self._no_room(entries, reserved, filled)
             # What somebody else has brought since it was looked for need not come again.
             there = await self.shelf.look(mine, marks=True)
             coming = {entry.key: entry for place, entry in enumerate(mine) if place not in there}
@@ -143,16 +146,23 @@ class Filler:
         busy = [entries[place] for place in reserved.busy]
         present = await self.shelf.look(busy, marks=True) if busy else set()
         left = [entry for place, entry in enumerate(busy) if place not in present]
-        return left, bool(mine)
+        return left + again, bool(mine)
 
-    def _no_room(self, entries: Sequence[Entry], reserved: Reserved, filled: Filled) -> None:
+    async def _no_room(
+        self, entries: Sequence[Entry], reserved: Reserved, filled: Filled
+    ) -> list[Entry]:
+        """Fail what there is no room for; what there may be room for now is returned instead."""
+        lacking = set(range(len(entries))).difference(reserved.granted, reserved.busy)
+        if lacking and await self.halves.make_room():
+            return [entries[place] for place in sorted(lacking)]
         why = (
             f"there was room for {format_bytes(reserved.room_bytes)} more, and all else in the cache"
             " directory is needed by jobs that run"
         )
-        for place in set(range(len(entries))).difference(reserved.granted, reserved.busy):
+        for place in sorted(lacking):
             entry = entries[place]
             filled.fail(entry.key, NoSpace(self._name(entry), why))
+        return []
 
     def _name(self, entry: Entry) -> str:
         return f"{self.origin.text}{entry.key}"
@@ -202,21 +212,35 @@ class Filler:
                 if isinstance(ends.source, PeerFirst):
                     with suppress(TransportError):
                         await copy_large(ends, entry)
+                        await self.halves.drop(entry.key)
                         filled.files += 1
                         filled.bytes += entry.size
                         continue
                     ends.source.taken.pop(entry.key, None)
-                size = await self._large(replace(ends, source=origin), entry, coming)
+                size = await self._large(ends, origin, entry, coming, filled)
             except TransportError as error:
                 filled.fail(entry.key, error)
             else:
                 filled.files += 1
                 filled.bytes += size
 
-    async def _large(self, ends: Ends, entry: Entry, coming: dict[str, Entry]) -> int:
-        """Copy a large file, once more if it changed meanwhile; the bytes that were copied."""
+    async def _large(
+        self,
+        ends: Ends,
+        origin: Transport,
+        entry: Entry,
+        coming: dict[str, Entry],
+        filled: Filled,
+    ) -> int:
+        """Copy a large file from the origin, once more if it changed meanwhile; the bytes that it has.
+
+        It goes on with a half, and leaves one where it fails for now.
+        """
+        # Parts from other nodes are proven by the whole only: no half may hold any.
+        landing = Landing(self.directory, self.shelf, self.origin, coming, self.halves)
+        ends = replace(ends, source=origin, target=landing)
         try:
-            await copy_large(ends, entry)
+            filled.found_bytes += await copy_large(ends, entry, goes_on=True)
         except Changed:
             fresh = (await ends.source.head(entry.key)).entry
             reserved = await self.shelf.reserve([fresh], anew=True)
@@ -243,25 +267,31 @@ async def _tell(live: Tally, told: Told) -> None:
         known = live.copied_bytes
 
 
-async def copy_large(ends: Ends, entry: Entry) -> None:
-    """Copy one file as parts, all of them here. Raises ``TransportError``; its upload is dropped then."""
+async def copy_large(ends: Ends, entry: Entry, *, goes_on: bool = False) -> int:
+    """Copy one file as parts, all of them here; how many bytes of it were there.
+
+    Raises ``TransportError``; its upload is dropped then. Where the target ``goes_on`` with uploads, only after
+    failures that will not pass.
+    """
     info = await pin(ends, entry)
     if not info.ranges or not ends.source.capabilities.ranges:
         await copy_streamed(ends, entry, info, _unfenced)
-        return
+        return 0
     chunks, assembly = await open_object(
         ends, LargeObject(entry=entry), info, "", _unfenced, repeated=False
     )
     copier = ChunkCopier(ends, replace(chunks[0], last=chunks[-1].last))
     try:
-        await copier.run(repeated=False)
+        await copier.run(repeated=goes_on)
         await assemble(ends, assembly, copier.result.parts)
     except asyncio.CancelledError:
         await abandon_late(ends, entry.key, assembly.upload_id)
         raise
-    except TransportError:
-        await abandon(ends, entry.key, assembly.upload_id)
+    except TransportError as error:
+        if not (goes_on and isinstance(error, Transient)):
+            await abandon(ends, entry.key, assembly.upload_id)
         raise
+    return copier.found_bytes
 
 
 async def _unfenced() -> None:

@@ -10,6 +10,8 @@ from mover.model import Tally
 from mover.prewarm.model import WarmSpec
 from mover.prewarm_counts import WarmCounts
 from mover.prewarm_places import Place
+from mover.prewarm_recalling import FormerJob
+from mover.prewarm_recording import WarmRecorder
 from scheduler.store import TaskStore
 
 TOKEN: Final = "peer-token"
@@ -22,6 +24,7 @@ class WarmGround:
 
     ``opens`` opens a target's place; ``progressed`` is set when a shard has come to its end here; ``live`` and
     ``counts`` are what this process has done, for progress only.
+    ``record`` writes the job's manifest, or that of the ``former`` one whose files are evicted.
     """
 
     spec: WarmSpec
@@ -29,6 +32,8 @@ class WarmGround:
     live: Tally
     opens: Callable[[str], Awaitable[Place]]
     counts: WarmCounts = field(default_factory=WarmCounts)
+    record: WarmRecorder = field(default_factory=WarmRecorder)
+    former: FormerJob | None = None
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
     _places: dict[int, Place] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -11,15 +11,16 @@ ends with the process however it ends: there is no sign of life to be late with.
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias, TypeVar
 
 from mover.prewarm.origins import HOME
+from scheduler.sqlite_busy import repeated_while_busy
 from transports.errors import Denied, NoSpace, Permanent, TransportError, Unavailable
 from transports.local_files import failure
 
@@ -33,6 +34,17 @@ APPLICATION_ID: Final = 0x6D6F7677
 VERSION: Final = 1
 BUSY_S: Final = 30.0
 """How long a step waits for another process's; they take milliseconds."""
+
+HALF: Final = """CREATE TABLE IF NOT EXISTS half (
+        path BLOB PRIMARY KEY,
+        upload_id TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        etag TEXT NOT NULL,
+        version TEXT NOT NULL,
+        holder TEXT NOT NULL,
+        job TEXT NOT NULL
+    ) WITHOUT ROWID"""
+"""A file that has landed in part. An index of before there were any gets the table when it is opened."""
 
 TABLES: Final = (
     """CREATE TABLE file (
@@ -79,6 +91,7 @@ TABLES: Final = (
         UPDATE tally SET reserved = reserved + NEW.size - OLD.size; END""",
     """CREATE TRIGGER reservation_went AFTER DELETE ON reservation BEGIN
         UPDATE tally SET reserved = reserved - OLD.size; END""",
+    HALF,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {VERSION}",
 )
@@ -92,12 +105,13 @@ class Index:
     """An index as one process has it open for one job. Made by ``open``, ended by ``close``.
 
     ``directory`` is the cache directory, absolute. ``holder`` and ``job_id`` are this process's and its job's names in
-    the index.
+    the index, ``job`` is the job's own.
     """
 
     def __init__(self, directory: str) -> None:
         self.directory = os.fsencode(os.path.abspath(directory))
         self.holder = secrets.token_hex(8)
+        self.job = ""
         self.job_id = 0
         self._home = os.path.join(self.directory, HOME.encode())
         self._location = os.path.join(directory, HOME, "index")
@@ -197,8 +211,9 @@ class Index:
             path = os.fsdecode(os.path.join(self._home, b"index"))
             connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
             self._connection = connection
-            _patiently(lambda: self._check(connection))
-            _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+            patiently = functools.partial(repeated_while_busy, patience_s=BUSY_S)
+            patiently(lambda: self._check(connection))
+            patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
             connection.execute("PRAGMA synchronous = NORMAL")
             self._transact("BEGIN IMMEDIATE", lambda each: self._join(each, job))
 
@@ -217,6 +232,8 @@ class Index:
         if not tables:
             for statement in TABLES:
                 connection.execute(statement)
+        connection.execute(HALF)
+        self.job = job
         connection.execute("INSERT OR IGNORE INTO job (name) VALUES (?)", (job,))
         (self.job_id,) = connection.execute(
             "SELECT job_id FROM job WHERE name = ?", (job,)
@@ -277,19 +294,3 @@ class Index:
             raise Permanent(self._location, str(error)) from error
         except OSError as error:
             raise failure(error, self._location) from error
-
-
-def _patiently(step: Callable[[], object]) -> None:
-    """Repeat a step that SQLite refuses at once, without its busy timeout, while another process does the same."""
-    deadline_s = time.monotonic() + BUSY_S
-    while True:
-        try:
-            step()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.02)
-        else:
-            return

@@ -15,6 +15,7 @@ from typing import Final
 from mover.prewarm.juicefs import (
     CONFIG_NAMES,
     CONTROL_NAMES,
+    Account,
     Act,
     Counted,
     Facts,
@@ -33,8 +34,11 @@ from transports.errors import Unavailable
 from transports.local_files import show
 
 ANSWER_BYTES: Final = 128 * 1024
-POLL_MIN_S, POLL_MAX_S = 0.0005, 0.05
+POLL_MIN_S, POLL_MAX_S = 0.0005, 0.02
 CHECK_THREADS: Final = 16
+SETTLING_S: Final = 0.05
+"""Between two looks at whether JuiceFS still writes what it has loaded."""
+
 QUESTIONS: Final = 64
 """A look asks at most so many times more to find what is missing; each time costs 2 ms."""
 
@@ -157,23 +161,25 @@ class JuiceJudge(MountJudge):
     certainty = Certainty.PROVEN
     cut_bytes = 0
 
-    def __init__(self, mount: JuiceMountPoint) -> None:
+    def __init__(self, mount: JuiceMountPoint, *, threads: int = CHECK_THREADS) -> None:
+        """``threads`` are the mount's own that look."""
         self._mount = mount
+        self._threads = threads
 
     def look(self, pieces: Sequence[Piece], stop: threading.Event) -> Look:
         narrowing = Narrowing(pieces, questions=QUESTIONS)
         while group := narrowing.group:
-            counted = self._mount.tell(Act.CHECK, group, threads=CHECK_THREADS, stop=stop)
+            counted = self._mount.tell(Act.CHECK, group, threads=self._threads, stop=stop)
             narrowing.told(_told(group, counted))
         return narrowing.look
 
     def look_whole(self, root: str, stop: threading.Event) -> Whole:
-        counted = self._mount.tell_below(Act.CHECK, root, threads=CHECK_THREADS, stop=stop)
+        counted = self._mount.tell_below(Act.CHECK, root, threads=self._threads, stop=stop)
         return Whole(counted.files, counted.bytes, counted.bytes - counted.missing_bytes)
 
     def evict(self, pieces: Sequence[Piece], stop: threading.Event) -> Warmed:
         before = self.look(pieces, stop)
-        self._mount.tell(Act.EVICT, pieces, threads=CHECK_THREADS, stop=stop)
+        self._mount.tell(Act.EVICT, pieces, threads=self._threads, stop=stop)
         after = self.look(pieces, stop)
         freed = max(0, (before.resident_bytes or 0) - (after.resident_bytes or 0))
         return Warmed(read_bytes=freed, read_files=len(pieces))
@@ -209,11 +215,28 @@ class JuiceLoader:
         stop: threading.Event,
     ) -> Warmed | None:
         """Load all files below a directory. None where one failed: nobody says which."""
-        errors = self.errors()
+        before = self._account()
         counted = self._mount.tell_below(Act.LOAD, directory, threads=threads, stop=stop, told=told)
-        if self.errors() != errors:
+        after = self._settled(before, counted.bytes, stop)
+        if after.errors != before.errors:
             return None
-        return Warmed(read_bytes=counted.bytes, read_files=counted.files)
+        return Warmed(
+            read_bytes=counted.bytes,
+            read_files=counted.files,
+            all_landed=after.accounts_for(counted.bytes, before),
+        )
+
+    def _account(self) -> Account:
+        return Account(*self._mount.stats(*Account.names()))
+
+    def _settled(self, before: Account, size_bytes: int, stop: threading.Event) -> Account:
+        """The account when what was loaded is written, or is not written any further."""
+        now = self._account()
+        while now.written_bytes - before.written_bytes < size_bytes and not stop.wait(SETTLING_S):
+            last, now = now, self._account()
+            if now.written_bytes == last.written_bytes:
+                break
+        return now
 
     def errors(self) -> int:
         """How many requests of the mount to its store have failed; where it moves, ask ``blame``."""

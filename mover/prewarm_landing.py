@@ -1,8 +1,10 @@
 """The target of a fill: files come under their origin's path in a cache directory, and are put down as they land."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from mover.prewarm.origins import Origin
+from mover.prewarm_halves import STAGE, Halves
 from mover.prewarm_shelf import Landed, Shelf
 from transports import digests
 from transports.base import Pace, PartSink, Transport
@@ -26,17 +28,23 @@ class Landing(Decorator):
     """What a copy asks of its target, and no more: the other verbs are those of the whole cache directory.
 
     ``coming`` are the objects by key that room has been reserved for. ``inner`` is the cache directory, which stays
-    open.
+    open. With ``halves`` an upload goes on where one was broken off, and one that fails for now is left for that.
     """
 
     def __init__(
-        self, inner: Transport, shelf: Shelf, origin: Origin, coming: Mapping[str, Entry]
+        self,
+        inner: Transport,
+        shelf: Shelf,
+        origin: Origin,
+        coming: Mapping[str, Entry],
+        halves: Halves | None = None,
     ) -> None:
         super().__init__(inner)
         self.location = f"{inner.location}{origin.root}/{origin.prefix}"
         self._shelf = shelf
         self._under = f"{origin.root}/{origin.prefix}"
         self._coming = coming
+        self._halves = halves
 
     async def write_small(
         self, blobs: Sequence[Blob], *, pace: Pace | None = None
@@ -75,7 +83,14 @@ class Landing(Decorator):
     async def begin_upload(
         self, key: str, size: int, attributes: Attributes = NO_ATTRIBUTES, *, token: str
     ) -> str:
-        return await self.inner.begin_upload(self._under + key, size, attributes, token=token)
+        if self._halves is None:
+            return await self.inner.begin_upload(self._under + key, size, attributes, token=token)
+        entry = self._coming[key]
+        if found := await self._halves.take_up(entry):
+            return found
+        made = await self.inner.begin_upload(self._under + key, size, attributes, token=STAGE)
+        await self._halves.note(entry, made)
+        return made
 
     async def write_part(
         self,
@@ -112,10 +127,17 @@ class Landing(Decorator):
         sums = [(int(part.crc64nvme, 16), part.size) for part in parts]
         digest = f"{digests.combine_crc64nvme_parts(sums):016x}"
         await self._shelf.land([Landed(self._coming[key], digest)])
+        if self._halves is not None:
+            with suppress(
+                TransportError
+            ):  # it has landed; what is left of its upload is the next one's
+                await self._halves.drop(key)
         return receipt
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self.inner.abort_upload(self._under + key, upload_id)
+        if self._halves is not None:
+            await self._halves.drop(key)
 
     async def list_parts(self, key: str, upload_id: str) -> Sequence[PartReceipt]:
         return await self.inner.list_parts(self._under + key, upload_id)

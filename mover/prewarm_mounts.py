@@ -4,6 +4,7 @@
 of NFS the page cache is the cache, and of any other FUSE mount only the time of reads says something.
 """
 
+import functools
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -14,15 +15,23 @@ from mover.errors import Rejected
 from mover.prewarm.juicefs import Facts, Unreadable
 from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, WarmSpec, Whole
 from mover.prewarm.mounts import Mount, mount_of, natural_judge
+from mover.prewarm.summing import sum_of_looks
 from mover.prewarm.yielding import Yielder
 from mover.prewarm_faults import MountFaults, MountGone, mounts_now
 from mover.prewarm_judges import CUT_BYTES, MountJudge
-from mover.prewarm_juicefs import JuiceJudge, JuiceLoader, JuiceMountPoint, known_version
+from mover.prewarm_juicefs import (
+    CHECK_THREADS,
+    JuiceJudge,
+    JuiceLoader,
+    JuiceMountPoint,
+    known_version,
+)
 from mover.prewarm_pages import PageJudge
 from mover.prewarm_places import Ground, Nature, Place, Told, unheard
-from mover.prewarm_probing import Prober
+from mover.prewarm_probing import PROBED_FILES, Prober
 from mover.prewarm_pulling import (
     READERS_MAX,
+    YIELDING_FILES,
     JuicePuller,
     KeepingPuller,
     PlainPuller,
@@ -32,7 +41,7 @@ from mover.prewarm_pulling import (
 from mover.prewarm_reading import Reader
 from mover.prewarm_threads import Threads
 from mover.prewarm_timing import TimedJudge
-from mover.prewarm_walking import Walk, file_entry
+from mover.prewarm_walking import Walk, file_entry, some_files
 from mover.selecting import Selector
 from transports.errors import Permanent, TransportError, Unsupported
 from transports.local_files import show
@@ -76,6 +85,7 @@ class MountPlace(Place):
     async def walk(self, selector: Selector, *, metadata: bool) -> AsyncIterator[Sequence[Entry]]:
         # Each entry is asked for by name in any case: no listing of names tells sizes.
         if not self._name:
+            await self._learn_idle(selector)
             async for page in Walk(self._root, self._threads, self._faults).pages(selector):
                 yield page
             return
@@ -83,10 +93,24 @@ class MountPlace(Place):
         if selector.wants(entry.key, entry.size, entry.mtime_ns):
             yield [entry]
 
+    async def _learn_idle(self, selector: Selector) -> None:
+        """Before the walk: it would be in the way of what is measured."""
+        if self._prober is not None:
+            some = functools.partial(some_files, count=PROBED_FILES)
+            entries = await self._threads.run(some, self._root, selector)
+            await self._prober.begin([Piece(entry, 0, entry.size) for entry in entries])
+
     async def look(self, pieces: Sequence[Piece]) -> Look:
         if self._judge is None:
             return Look(sum(piece.size for piece in pieces), None)
-        return await self._threads.run_long(self._judge.look, pieces)
+        if self._prober is None:
+            return await self._threads.run_long(self._judge.look, pieces)
+        looks = list[Look]()
+        for at in range(0, len(pieces), YIELDING_FILES):
+            async with self._puller.gates[0].slots():
+                part = pieces[at : at + YIELDING_FILES]
+                looks.append(await self._threads.run_long(self._judge.look, part))
+        return sum_of_looks(looks)
 
     async def glance(self, pieces: Sequence[Piece]) -> Look:
         """A look at a few, where the puller skips what is there: a look at all would cost a quarter of the loading."""
@@ -98,8 +122,8 @@ class MountPlace(Place):
         return await self.look(pieces)
 
     async def look_whole(self) -> Whole | None:
-        if self._judge is None or self._name:
-            return None
+        if self._judge is None or self._name or self._prober is not None:
+            return None  # so much at once leaves nothing to others
         return await self._threads.run_long(self._judge.look_whole, self._root)
 
     async def warm(
@@ -170,8 +194,8 @@ async def _open(location: str, path: str, ground: Ground, threads: Threads) -> P
     _refuse_judge(path, judge_name, facts)
     keeps_pages = ground.spec.keep_page_cache or judge_name is Judge.PAGES
     reader = Reader(root, faults, keeps_pages=keeps_pages)
-    judge = _judge_of(judge_name, root, faults, reader, point)
     yielder = _yielder_of(ground.spec)
+    judge = _judge_of(judge_name, root, faults, reader, point, yields=yielder is not None)
     tools = Tools(threads=threads, reader=reader, ground=ground, yielder=yielder)
     puller: Puller = PlainPuller(tools)
     if point and facts:
@@ -179,6 +203,11 @@ async def _open(location: str, path: str, ground: Ground, threads: Threads) -> P
             tools, JuiceLoader(point, reader.failure_of), point, facts.block_bytes
         )
         puller = KeepingPuller(loading, tools) if keeps_pages else loading
+    prober = (
+        Prober(yielder, threads, reader, take=ground.take, gates=lambda: puller.gates)
+        if yielder
+        else None
+    )
     return MountPlace(
         location,
         root=root,
@@ -187,7 +216,7 @@ async def _open(location: str, path: str, ground: Ground, threads: Threads) -> P
         faults=faults,
         judge=judge,
         puller=puller,
-        prober=Prober(yielder, threads, reader, lambda: puller.gates) if yielder else None,
+        prober=prober,
         nature=_nature_of(judge_name, judge, facts, mount),
     )
 
@@ -242,10 +271,16 @@ def _refuse_judge(path: str, judge: Judge, facts: Facts | None) -> None:
 
 
 def _judge_of(
-    judge: Judge, root: str, faults: MountFaults, reader: Reader, point: JuiceMountPoint | None
+    judge: Judge,
+    root: str,
+    faults: MountFaults,
+    reader: Reader,
+    point: JuiceMountPoint | None,
+    *,
+    yields: bool,
 ) -> MountJudge | None:
     if judge is Judge.JUICEFS and point is not None:
-        return JuiceJudge(point)
+        return JuiceJudge(point, threads=1 if yields else CHECK_THREADS)
     if judge is Judge.PAGES:
         return PageJudge(root, faults)
     if judge is Judge.TIMED:

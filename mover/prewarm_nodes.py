@@ -9,13 +9,14 @@ import json
 import random
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from mover.crew import read_beats
+from mover.crew import RUN_S_MAX, beats_in, read_beats
 from mover.model import Tally, TaskResult
 from mover.payloads import decode_payload, encode_payload, encode_result
 from mover.pools import listing_pool, node_pool
+from mover.prewarm.absence import Absences
 from mover.prewarm.model import EVERY_NODE, Round, WarmShard, WarmSpec
 from mover.prewarm.placing import successor
 from mover.settings import FLEET_POLICY
@@ -34,7 +35,7 @@ NODES_WAIT_S: Final = 60.0
 """How long the first round waits for as many nodes as the job wants."""
 
 LOST_S: Final = 30.0
-"""A node none of whose workers has said anything for so long has left: a lease, and no more."""
+"""A node none of whose workers says anything new for so long has left: a lease, and no more."""
 
 
 class TooFewNodes(Exception):
@@ -48,6 +49,7 @@ class Nodes:
     spec: WarmSpec
     store: TaskStore
     clock: Callable[[], float] = time.time
+    absences: Absences = field(default_factory=Absences)
 
     async def gather(self) -> list[str]:
         """The job's nodes: those noted, those named, or those that are there once no more come.
@@ -91,9 +93,26 @@ class Nodes:
         beats = await read_beats(self.store, now_s=self.clock(), within_s=within_s)
         return {note.node for note in beats.values() if note.node}
 
-    async def lost(self, nodes: Collection[str]) -> set[str]:
-        """Those of the nodes that have said nothing for ``LOST_S``."""
-        return set(nodes) - await self._heard(LOST_S)
+    async def see_to_lost(self, nodes: Collection[str], *, here: str) -> None:
+        """Settle what those of the nodes were to do that have left, as far as the node ``here`` can tell."""
+        lost = await patiently(
+            lambda: self.lost(nodes, here=here),
+            patience_s=FLEET_POLICY.patience_s,
+            rng=random.random,
+        )
+        if lost and (settled := await self.hand_over(lost, nodes)):
+            said = f"{', '.join(sorted(lost))} left; {settled} tasks settled"
+            await self.store.record(said, now_s=self.clock())
+
+    async def lost(self, nodes: Collection[str], *, here: str) -> set[str]:
+        """Those of the nodes of which this observer, on the node ``here``, has seen nothing new for ``LOST_S``."""
+        signs = await self.store.workers(now_s=self.clock(), within_s=RUN_S_MAX)
+        latest: dict[str, float] = {}
+        for sign in signs:
+            for said in beats_in([sign]).values():
+                latest[said.node] = max(latest.get(said.node, 0.0), sign.at_s)
+        others = set(nodes) - {here}
+        return self.absences.lost(others, latest, now_s=time.monotonic(), after_s=LOST_S)
 
     async def hand_over(self, lost: Collection[str], nodes: Collection[str]) -> int:
         """Give the tasks of nodes that have left to others, or up where each node was to have them.
@@ -101,7 +120,7 @@ class Nodes:
         Returns how many were settled. Tasks that a dead worker holds come back when their lease runs out.
         """
         present, settled = sorted(set(nodes) - set(lost)), 0
-        if self.spec.replicas != EVERY_NODE:
+        if self.spec.replicas != EVERY_NODE and present:
             await self._note(present)  # later rounds do without them
         leases = await self.store.claim(
             "hand-over",

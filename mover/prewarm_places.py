@@ -11,13 +11,13 @@ A mount, a gateway or a cache directory that is ours is a ``Place``. What is not
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, WarmSpec, Whole
 from mover.selecting import Selector
 from transports.base import Transport
-from transports.model import Entry
+from transports.model import Entry, Proof
 
 Told = Callable[[int], None]
 """Hears that so many more bytes have come."""
@@ -55,7 +55,8 @@ class Nature:
     ``cut_bytes`` is the size of the pieces that larger files are cut into, for several tasks; 0 where a file
     stays whole, because the judge knows files only. ``capacity_bytes`` is what the cache can hold in all,
     0 where nobody says. ``shares`` says that other nodes may take what this one has. With
-    ``loads_whole``, ``warm_whole`` may be tried.
+    ``loads_whole``, ``warm_whole`` may be tried. ``proof`` is how the bytes of what ``warm`` has read are compared with
+    the origin's, None where a cache does that by itself or nobody does.
     """
 
     judge: Judge
@@ -65,6 +66,7 @@ class Nature:
     capacity_bytes: int = 0
     shares: bool = False
     loads_whole: bool = False
+    proof: Proof | None = None
 
 
 class Place(ABC):
@@ -132,6 +134,18 @@ class Place(ABC):
 
         Raises ``Unsupported`` where the cache has no way to be told.
         """
+
+    async def brought(self, entries: Sequence[Entry]) -> Collection[str]:
+        """The keys of those files that the cache itself knows to have come from this target.
+
+        Empty where a cache does not know where its files are from, as here.
+        """
+        return ()
+
+    @property
+    def keeps_at(self) -> str:
+        """Where a reader finds the files by their keys, as a location: mostly the target itself."""
+        return self.location
 
     @property
     def address(self) -> str:

@@ -19,6 +19,14 @@ READ_BYTES: Final = 1024 * 1024
 """One call of the kernel; beyond it nothing was gained on the file systems that were measured."""
 
 TOUCH_BYTES: Final = 4096
+PROBE_BYTES: Final = 64 * 1024
+"""What a light read asks for: of a small file all, of a large one something in the middle.
+
+JuiceFS reads ahead where a file is read from its beginning, which is not light: on an idle mount one in ten such reads of a
+large file took more than 4 ms, of those in the middle none (2026-11-28)."""
+
+PAGE_BYTES: Final = 4096
+
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """Not blocking: a pipe that took a file's place would else wait for a writer for ever."""
 
@@ -98,13 +106,15 @@ class Reader:
         return warmed
 
     def probe(self, piece: Piece) -> float:
-        """Read one page of a piece past the page cache; gives the seconds it took. Raises ``OSError``."""
+        """Open a file and read a little of it past the page cache; gives the seconds it took. Raises ``OSError``."""
+        start = piece.start
+        if piece.size >= 4 * PROBE_BYTES:
+            start += piece.size // 2 // PAGE_BYTES * PAGE_BYTES
+        began_s = perf_counter()
         fd = os.open(self.path(piece.entry.key), OPEN_FLAGS)
         try:
-            os.posix_fadvise(fd, piece.start, TOUCH_BYTES, os.POSIX_FADV_DONTNEED)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-            began_s = perf_counter()
-            os.preadv(fd, [self._buffer()[:TOUCH_BYTES]], piece.start)
+            os.posix_fadvise(fd, start, PROBE_BYTES, os.POSIX_FADV_DONTNEED)
+            os.preadv(fd, [self._buffer()[: min(PROBE_BYTES, piece.stop - start)]], start)
             return perf_counter() - began_s
         finally:
             os.close(fd)

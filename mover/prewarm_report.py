@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mover.gathering import LISTING, Gathered
-from mover.model import Report, State
+from mover.model import FAILURES_SHOWN, Failure, Report, State, Tally
 from mover.prewarm.model import Certainty, Metadata, Oversize, WarmSpec, Wish
 from mover.prewarm.summing import Fullness, fullness_json
 
@@ -42,6 +42,8 @@ def conclude_warm(
 ) -> WarmReport:
     """The report of a prewarm, an eviction or a look; ``state`` where it was ended before its end."""
     fullness = Fullness.of(gathered.residency.values())
+    if state is None and gathered.pieces > 0:
+        _add_unseen(gathered)
     return WarmReport(
         job=job,
         state=state or _state(spec, gathered, fullness),
@@ -54,6 +56,16 @@ def conclude_warm(
         fullness=fullness,
         rounds=gathered.rounds,
     )
+
+
+def _add_unseen(gathered: Gathered) -> None:
+    """Say that pieces were planned which no shard has dealt with: a job that ends so has lost them."""
+    why = f"{gathered.pieces:,} of what was listed was never looked at; run the command again"
+    gathered.tally.add(Tally(failed_objects=1))
+    gathered.failures[:] = [Failure("all targets", LISTING, why), *gathered.failures][
+        :FAILURES_SHOWN
+    ]
+    gathered.retry_file = ""  # nobody knows the names
 
 
 def _state(spec: WarmSpec, gathered: Gathered, fullness: Fullness) -> State:

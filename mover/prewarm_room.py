@@ -85,6 +85,7 @@ class Warden:
                 "DELETE FROM reservation WHERE holder = ? AND path = ?",
                 (self._index.holder, each.path),
             )
+        halves = self._unreserve_halves(connection, wanted)
         sizes = [each.size for each in wanted]
         left_bytes = room_bytes = self.room(connection).left
         if sum(sizes) > left_bytes:
@@ -100,21 +101,33 @@ class Warden:
             room_bytes = self.room(connection).left
             granted = admitted(sizes, room_bytes)
         now_ns = time.time_ns()
-        connection.executemany(
-            "INSERT INTO reservation VALUES (?, ?, ?, ?)",
-            [(self._index.holder, *wanted[place], now_ns) for place in granted],
-        )
+        rows = [(self._index.holder, *wanted[place], now_ns) for place in granted]
+        rows += [("", *wanted[place], now_ns) for place in halves.difference(granted)]
+        connection.executemany("INSERT INTO reservation VALUES (?, ?, ?, ?)", rows)
         return Reserved(granted, [], max(0, room_bytes))
+
+    def _unreserve_halves(self, connection: Connection, wanted: Sequence[Wanted]) -> set[int]:
+        """Take back the room of halves of these files that nobody is at; their places."""
+        free = dict(connection.execute("SELECT path, size FROM reservation WHERE holder = ''"))
+        places = {place for place, each in enumerate(wanted) if each.path in free}
+        for place in places:
+            connection.execute(
+                "DELETE FROM reservation WHERE holder = '' AND path = ?", (wanted[place].path,)
+            )
+        return places
 
     def _busy(self, connection: Connection, wanted: Sequence[Wanted]) -> list[int]:
         rows = connection.execute(
-            "SELECT path FROM reservation WHERE holder <> ?", (self._index.holder,)
+            "SELECT path FROM reservation WHERE holder NOT IN ('', ?)", (self._index.holder,)
         )
         taken = self.under_way.union(path for (path,) in rows)
         return [place for place, each in enumerate(wanted) if each.path in taken]
 
     def release(self, connection: Connection, paths: Sequence[bytes]) -> None:
-        """Take room back from what has not landed; what came and was not put down goes."""
+        """Take room back from what has not landed; what came and was not put down goes.
+
+        The room of a half stays reserved, for who goes on with it.
+        """
         for path in paths:
             key = (self._index.holder, path)
             row = connection.execute(
@@ -122,12 +135,14 @@ class Warden:
             ).fetchone()
             if row is not None:
                 self._drop_stray(connection, *row)
+                _leave_halves(connection, self._index.holder, [path])
                 connection.execute("DELETE FROM reservation WHERE holder = ? AND path = ?", key)
 
     def bury(self, connection: Connection) -> None:
         """Take back what processes had that are gone: room, strays of theirs, and marks of jobs without any."""
         gone = (
-            "SELECT DISTINCT holder FROM reservation WHERE holder NOT IN (SELECT name FROM holder)"
+            "SELECT DISTINCT holder FROM reservation"
+            " WHERE holder <> '' AND holder NOT IN (SELECT name FROM holder)"
         )
         closed = [holder for (holder,) in connection.execute(gone).fetchall()]
         for holder in [*self._index.dead_holders(connection), *closed]:
@@ -136,8 +151,12 @@ class Warden:
             ).fetchall()
             for path, at_ns in rows:
                 self._drop_stray(connection, path, at_ns)
+            _leave_halves(connection, holder, [path for path, _ in rows])
             connection.execute("DELETE FROM reservation WHERE holder = ?", (holder,))
             connection.execute("DELETE FROM holder WHERE name = ?", (holder,))
+        connection.execute(
+            "UPDATE half SET holder = '' WHERE holder NOT IN (SELECT name FROM holder)"
+        )
         ended = "SELECT job_id FROM job WHERE job_id NOT IN (SELECT job_id FROM holder)"
         for job in connection.execute(ended).fetchall():
             connection.execute("DELETE FROM mark WHERE job_id = ?", job)
@@ -189,6 +208,19 @@ class Warden:
         if row is None or state_of(Kept(*row), found) is State.GONE:
             with contextlib.suppress(OSError):
                 os.unlink(absolute)
+
+
+def _leave_halves(connection: Connection, holder: str, paths: Sequence[bytes]) -> None:
+    """Make halves that a process was at free for others, together with their room."""
+    for path in paths:
+        key = (path, holder)
+        if connection.execute(
+            "UPDATE half SET holder = '' WHERE path = ? AND holder = ?", key
+        ).rowcount:
+            connection.execute("DELETE FROM reservation WHERE path = ? AND holder = ''", (path,))
+            connection.execute(
+                "UPDATE reservation SET holder = '' WHERE path = ? AND holder = ?", key
+            )
 
 
 def lstat(path: bytes) -> os.stat_result | None:

@@ -20,15 +20,14 @@ from collections.abc import (
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-from mover import prewarm_nodes
 from mover.ends import closing_pages
-from mover.gathering import PLANNED, ROUND, round_results
+from mover.gathering import PLANNED, ROUND, planned_first, round_results
 from mover.model import Tally, TaskResult
 from mover.payloads import encode_payload, encode_result
 from mover.pools import node_pool
-from mover.prewarm.holding import Rooms, is_taken
+from mover.prewarm.holding import Cache, Part, Rooms
 from mover.prewarm.model import Metadata, Oversize, Piece, Residence, Round, WarmShard, Wish
 from mover.prewarm.placing import holders_of
 from mover.prewarm.sharding import Packer
@@ -36,6 +35,7 @@ from mover.prewarm.summing import Fullness
 from mover.prewarm_ground import WarmGround, shared_token
 from mover.prewarm_nodes import Nodes, TooFewNodes, round_task
 from mover.prewarm_places import Nature, Place
+from mover.prewarm_rooms import caches_of
 from mover.prewarm_whole import HELD_FILES, WholeRound
 from mover.selecting import Selector
 from mover.settings import FLEET_POLICY
@@ -65,6 +65,8 @@ class Planned:
     """What a walk has come to."""
 
     tally: Tally = field(default_factory=Tally)
+    files: int = 0
+    pieces: int = 0
     unfit: dict[str, Residence] = field(default_factory=dict)
     waiting: list[NewTask] = field(default_factory=list)
 
@@ -75,13 +77,6 @@ class Survey:
 
     rooms: Rooms = field(default_factory=Rooms)
     pages: dict[int, list[Sequence[Entry]] | None] = field(default_factory=dict)
-
-
-class Part(NamedTuple):
-    """What of a dataset is read (1.0: all), and why not all."""
-
-    fraction: float = 1.0
-    why: str = ""
 
 
 class RoundRunner:
@@ -127,17 +122,21 @@ class RoundRunner:
             if number > self._last_round or await self._is_enough(number - 1):
                 return self._done(Tally(), round_=number - 1)
             await self._patiently(lambda: self._store.set_control(ROUND, str(number).encode()))
-        whole = WholeRound(self._ground, self._store, self._task, full=not self._part.why)
+        whole = WholeRound(
+            self._ground, self._store, self._task, full=not self._part.why, lease=self._lease
+        )
         if whole.may_be_one(nodes) and (result := await whole.run()) is not None:
             return Outcome(
                 disposition=Done(), result=encode_result(result), follow_ups=self._next_round()
             )
         self._held = whole.held
         await self._walk(nodes)
+        await self._tell_fewer()
         await self._patiently(lambda: self._store.set_control(PLANNED, b"1"))
         result = TaskResult(
             tally=self._planned.tally,
             round=number,
+            pieces=self._planned.pieces,
             residency=list(self._planned.unfit.values()),
             withheld=self._part.why,
         )
@@ -156,42 +155,38 @@ class RoundRunner:
 
     @property
     def _last_round(self) -> int:
-        looks_again = self._spec.wish is Wish.WARM and self._reads_data and self._part.fraction > 0
+        looks_again = (
+            self._spec.wish is Wish.WARM and self._reads_data and not self._part.is_nothing
+        )
         return self._spec.attempts if looks_again else 0
 
     # --- Between two rounds ---
 
     async def _wait_for_others(self, nodes: Sequence[str]) -> None:
         """Wait until this is the only open task; what nodes that have left were to do goes to others."""
-        pause_s, began_s = WAIT_S, time.monotonic()
-        while (await self._patiently(self._store.stats)).open_tasks > 1:
-            # Nodes that were named may still be on their way.
-            if time.monotonic() - began_s >= prewarm_nodes.LOST_S:
-                await self._hand_over(nodes)
-            self._ground.progressed.clear()
+        pause_s = WAIT_S
+        while await self._are_others_open():
+            await self._nodes.see_to_lost(nodes, here=self._ground.node)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._ground.progressed.wait()
                 await asyncio.sleep(FINISHING_S)
             pause_s = min(pause_s * 1.2, WAIT_MAX_S)
 
-    async def _hand_over(self, nodes: Sequence[str]) -> None:
-        """Settle what nodes that have left were to do."""
-        lost = await self._nodes.lost(nodes)
-        if lost and (settled := await self._nodes.hand_over(lost, nodes)):
-            said = f"{', '.join(sorted(lost))} left; {settled} tasks settled"
-            await self._store.record(said, now_s=time.time())
+    async def _are_others_open(self) -> bool:
+        self._ground.progressed.clear()  # before the look: what ends during it must be heard of
+        return (await self._patiently(self._store.stats)).open_tasks > 1
 
     async def _is_enough(self, number: int) -> bool:
         """Whether the round of this number saw nothing missing, or as little as the job allows."""
-        seen = Fullness.of(
-            [
-                row
-                async for result in round_results(self._store, number)
-                for row in result.residency
-                if not result.withheld  # what does not fit will not come
-            ]
-        )
+        rows, pieces = list[Residence](), 0
+        async for result in round_results(self._store, number):
+            pieces += result.pieces
+            if not result.withheld:  # what does not fit will not come
+                rows += result.residency
+        if pieces > 0:
+            return False  # what nobody has dealt with is looked for once more
+        seen = Fullness.of(rows)
         # Round 0 looks before it reads, so what it saw missing has been read since.
         return seen.is_full or (number > 0 and seen.reaches(self._spec.min_percent))
 
@@ -215,7 +210,7 @@ class RoundRunner:
         if not survey.pages:
             await self._flush()
             return
-        await self._settle_part(survey.rooms)
+        await self._settle_part(survey.rooms, nodes)
         for number, held in survey.pages.items():
             place = await self._ground.place(number)
             pages = self._pages(place, selector) if held is None else _given(held)
@@ -254,26 +249,32 @@ class RoundRunner:
         survey: "Survey",
     ) -> None:
         """Count what a target needs of its cache, and keep what was listed where that is not much."""
-        nature, held, files = place.nature, list[Sequence[Entry]](), 0
+        held, files = list[Sequence[Entry]](), 0
+        caches = await self._caches(number, place.nature, nodes)
         async with closing_pages(self._pages(place, selector)) as pages:
             async for page in pages:
                 for entry in page:
                     holders = holders_of(entry.key, nodes, self._spec.replicas)
-                    size = max(entry.size, 0)
-                    survey.rooms.need(nature.where, nature.capacity_bytes, holders, size)
+                    survey.rooms.need(caches, holders, max(entry.size, 0))
                 files += len(page)
                 if files <= HELD_FILES:
                     held.append(page)
         survey.pages[number] = held if files <= HELD_FILES else None
 
-    async def _settle_part(self, rooms: Rooms) -> None:
+    async def _caches(
+        self, number: int, nature: Nature, nodes: Collection[str]
+    ) -> dict[str, Cache]:
+        return await self._patiently(lambda: caches_of(self._store, nodes, number, nature))
+
+    async def _settle_part(self, rooms: Rooms, nodes: Sequence[str]) -> None:
         """Decide what of a dataset is read that does not fit, for this round and all later ones."""
         if rooms.is_enough:
             return
         refuses = self._spec.oversize is Oversize.REFUSE
         how = "nothing was read; --oversize fit reads what fits" if refuses else "a part was read"
-        self._part = Part(0.0 if refuses else rooms.fraction, f"{rooms.shortage()}: {how}")
-        said = json.dumps([self._part.fraction, self._part.why]).encode()
+        fractions = {node: 0.0 if refuses else rooms.fraction(node) for node in nodes}
+        self._part = Part(fractions, f"{rooms.shortage()}: {how}")
+        said = json.dumps(self._part).encode()
         await self._patiently(lambda: self._store.set_control(PART, said))
         await self._store.record(self._part.why, now_s=time.time())
 
@@ -287,28 +288,23 @@ class RoundRunner:
         """Pack what was listed into shards, and enqueue them as they come."""
         packer = Packer(self._spec, nodes, cut_bytes=place.nature.cut_bytes)
         copies = self._spec.replicas or len(nodes)
+        caches = await self._caches(number, place.nature, nodes) if self._part.why else {}
         async with closing_pages(pages) as listed:
             async for page in listed:
                 self._count(page, copies=copies)
                 if not self._reads_data:
                     continue
                 for entry in page:
-                    if self._takes(entry, place.nature):
-                        for shard in packer.add(entry):
-                            await self._add(number, *shard, place.nature)
-                    else:
+                    left_by = self._part.leaves(entry.key, max(entry.size, 0), caches)
+                    for shard in packer.add(entry, without=left_by):
+                        await self._add(number, *shard, place.nature)
+                    if left_by:
                         holders = holders_of(entry.key, nodes, self._spec.replicas)
-                        self._leave(entry, holders, place.nature)
+                        self._leave(entry, left_by.intersection(holders), place.nature)
         for shard in packer.rest():
             await self._add(number, *shard, place.nature)
 
-    def _takes(self, entry: Entry, nature: Nature) -> bool:
-        if not self._part.why:
-            return True
-        fits = entry.size <= nature.capacity_bytes
-        return fits and is_taken(entry.key, self._part.fraction)
-
-    def _leave(self, entry: Entry, holders: Sequence[str], nature: Nature) -> None:
+    def _leave(self, entry: Entry, holders: Collection[str], nature: Nature) -> None:
         blank = Residence(
             node="", judge=nature.judge, certainty=nature.certainty, where=nature.where
         )
@@ -319,6 +315,7 @@ class RoundRunner:
 
     def _count(self, page: Sequence[Entry], *, copies: int) -> None:
         tally, live = Tally(), self._ground.live
+        self._planned.files += len(page) * copies
         tally.planned_objects = len(page) * copies
         tally.planned_bytes = sum(max(entry.size, 0) for entry in page) * copies
         if not self._reads_data:
@@ -327,9 +324,19 @@ class RoundRunner:
             self._planned.tally.add(tally)
             live.add(tally)
 
+    async def _tell_fewer(self) -> None:
+        """Say where a further round lists less than the first: it went meanwhile, or was not told this time."""
+        if self._task.number == 0:
+            return
+        fewer = (await planned_first(self._store)).planned_objects - self._planned.files
+        if fewer > 0:
+            said = f"round {self._task.number} lists {fewer:,} fewer files than the first"
+            await self._store.record(said, now_s=time.time())
+
     async def _add(
         self, target: int, nodes: Sequence[str], pieces: list[Piece], nature: Nature
     ) -> None:
+        self._planned.pieces += len(pieces) * max(1, len(nodes))  # a node that is missing shows
         # Where nodes can take it from each other the first one fetches it, and hands it on.
         hands_on = nature.shares and self._reads
         runs = [(nodes[0], list(nodes[1:]))] if hands_on else [(node, []) for node in nodes]

@@ -12,10 +12,12 @@ from typing import Final, NamedTuple, TypeVar
 
 from mover.prewarm.evicting import Candidate
 from mover.prewarm.origins import Kept, Origin, State, identity_of, is_copy_of, state_of
+from mover.prewarm_halves import Halves
 from mover.prewarm_index import Connection, Index
 from mover.prewarm_room import KEPT, Removed, Reserved, Wanted, Warden, lstat
 from mover.seeing_out import in_thread
 from transports import digests
+from transports.base import Transport
 from transports.model import Entry
 
 T = TypeVar("T")
@@ -78,6 +80,10 @@ class Shelf:
         self._warden = Warden(index, capacity_bytes)
         self._landed: list[Landed] = []
         self._landing = asyncio.Lock()
+
+    def halves(self, directory: Transport) -> Halves:
+        """The files of this origin that have landed in part; ``directory`` is the whole cache directory."""
+        return Halves(self._index, self._origin, directory, self._warden.bury)
 
     async def look(self, entries: Sequence[Entry], *, marks: bool) -> set[int]:
         """The places of those entries whose files are here, as they landed and as the origin has them now.
@@ -249,6 +255,20 @@ class Shelf:
             return [Entry(os.fsdecode(path)[cut:], *rest) for path, *rest in rows]
 
         cut = len(os.fsdecode(first))
+        return await self._index.read(step)
+
+    async def brought(self, keys: Sequence[str]) -> set[str]:
+        """Those of these keys whose files were warmed from this origin, as it was named, and not from above or below it."""
+        paths = {self._origin.path(key): key for key in keys}
+
+        def step(connection: Connection) -> set[str]:
+            found: set[str] = set()
+            for some in _batches(list(paths)):
+                query = f"SELECT path FROM file WHERE path IN ({_places(some)}) AND origin = ?"
+                rows = connection.execute(query, (*some, self._origin.text))
+                found.update(paths[path] for (path,) in rows)
+            return found
+
         return await self._index.read(step)
 
     async def evict(self, entries: Sequence[Entry]) -> tuple[Removed, list[int]]:

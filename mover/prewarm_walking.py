@@ -5,6 +5,7 @@ with it. Links are never followed. What vanishes meanwhile is left out; it is go
 """
 
 import asyncio
+import contextlib
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -22,6 +23,7 @@ from transports.model import Entry, Kind
 PAGE_ENTRIES: Final = 1_000
 WALKERS: Final = 16
 PAGES_AHEAD: Final = 8
+SOUGHT_DIRECTORIES: Final = 100
 _SPECIAL_INODES: Final = 0x7FFFFFFF_00000000
 """From here on JuiceFS numbers what it shows of itself; one of these files never ends."""
 
@@ -164,6 +166,26 @@ class Walk:
             return
         if stat.S_ISREG(seen.st_mode):
             page.append(file_entry(key, seen))
+
+
+def some_files(root: str, selector: Selector, *, count: int) -> list[Entry]:
+    """Up to so many files that the selector wants and that are not empty: those that are found soon; blocks."""
+    found: list[Entry] = []
+    for number, (directory, below, names) in enumerate(os.walk(root)):
+        prefix = os.path.relpath(directory, root) + "/" if number else ""
+        below[:] = [name for name in below if f"{name}/" != HIDDEN]
+        for name in names:
+            with contextlib.suppress(OSError):
+                seen = os.stat(os.path.join(directory, name), follow_symlinks=False)
+                entry = file_entry(prefix + name, seen)
+                is_file = stat.S_ISREG(seen.st_mode) and seen.st_ino < _SPECIAL_INODES
+                if is_file and entry.size and selector.wants(entry.key, entry.size, entry.mtime_ns):
+                    found.append(entry)
+            if len(found) >= count:
+                return found
+        if number >= SOUGHT_DIRECTORIES:
+            return found
+    return found
 
 
 def file_entry(key: str, seen: os.stat_result) -> Entry:

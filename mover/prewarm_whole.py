@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from mover.beside import running_to_end
 from mover.ends import closing_pages
-from mover.gathering import PLANNED, round_results
+from mover.gathering import PLANNED, planned_first
+from mover.manifest import Deed
 from mover.model import TALLY_FIELDS, Failure, Tally, TaskResult
 from mover.prewarm.model import Metadata, Piece, Residence, Round, Wish
 from mover.prewarm_ground import WarmGround
 from mover.prewarm_places import Nature, Place
+from scheduler.model import Lease
 from scheduler.store import TaskStore
 from transports.model import Entry
 
@@ -38,12 +41,15 @@ class WholeRound:
     listed, if that is all of it.
     """
 
-    def __init__(self, ground: WarmGround, store: TaskStore, task: Round, *, full: bool) -> None:
+    def __init__(
+        self, ground: WarmGround, store: TaskStore, task: Round, *, full: bool, lease: Lease
+    ) -> None:
         self._ground = ground
         self._spec = ground.spec
         self._store = store
         self._task = task
         self._is_full = full
+        self._lease = lease
         self.held: list[Sequence[Entry]] | None = None
 
     def may_be_one(self, nodes: Sequence[str]) -> bool:
@@ -58,7 +64,7 @@ class WholeRound:
         """The round's result; None where shards have to do it. Raises ``TransportError``."""
         place = await self._ground.place(0)
         if self._task.number > 0:
-            return await self._look(place, await self._planned_before())
+            return await self._look(place, await planned_first(self._store))
         self.held = await self._walk(place)
         if self.held is None or not place.nature.loads_whole:
             return None
@@ -68,6 +74,7 @@ class WholeRound:
             if whole and whole.is_full and whole.files == planned.planned_objects:
                 planned.skipped_objects = planned.planned_objects
                 self._ground.live.add(planned)
+                await self._record(place, Deed.RESIDENT)
                 row = self._row(place.nature, planned, resident=True)
                 return TaskResult(tally=planned, residency=[row])
         return await self._load(place, planned)
@@ -111,7 +118,8 @@ class WholeRound:
             live.copied_objects = before.copied_objects + files
             live.copied_bytes = before.copied_bytes + min(size, planned.planned_bytes)
 
-        warmed = await place.warm_whole(told)
+        async with running_to_end(lambda: self._record(place, Deed.WARMED)):
+            warmed = await place.warm_whole(told)
         if warmed is None:
             for name in TALLY_FIELDS:
                 setattr(live, name, getattr(before, name))
@@ -120,10 +128,21 @@ class WholeRound:
         planned.copied_objects = planned.planned_objects - len(warmed.failures)
         planned.copied_bytes = warmed.read_bytes
         planned.failed_objects = len(warmed.failures)
-        row = self._row(nature, planned, resident=False)
+        is_planned = (warmed.read_files, warmed.read_bytes) == (
+            planned.planned_objects,
+            planned.planned_bytes,
+        )
+        row = self._row(nature, planned, resident=warmed.all_landed and is_planned)
         row.read_bytes, row.origin_bytes = warmed.read_bytes, warmed.origin_bytes
         failures = [Failure(*each) for each in warmed.failures]
         return TaskResult(tally=planned, failures=failures, residency=[row])
+
+    async def _record(self, place: Place, deed: Deed) -> None:
+        """Put down what is loaded in one go: the cache does not tell what of it was there before."""
+        record = self._ground.record.pages(place, self._spec.targets[0], self._lease, deed)
+        for page in self.held or []:
+            await record.add(page)
+        await record.end()
 
     async def _walk(self, place: Place) -> list[Sequence[Entry]] | None:
         """All that is there, unless it is too much to keep."""
@@ -136,13 +155,6 @@ class WholeRound:
                 if files > HELD_FILES:
                     return None
         return held
-
-    async def _planned_before(self) -> Tally:
-        """What round 0 has planned."""
-        tally = Tally()
-        async for result in round_results(self._store, 0):
-            tally.add(result.tally)
-        return tally
 
     def _row(self, nature: Nature, planned: Tally, *, resident: bool) -> Residence:
         files, size = planned.planned_objects, planned.planned_bytes

@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 from mover.crew import beat
 from mover.pacing import RateMeter
 from mover.pools import node_pool
+from mover.prewarm.model import Wish
 from mover.prewarm_executing import WarmRunner
 from mover.prewarm_ground import WarmGround
 from mover.prewarm_nodes import Nodes
+from mover.prewarm_rooms import say_rooms
 from scheduler.store import TaskStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmWork:
-    """Implements ``mover.works.Work``."""
+    """Implements ``mover.works.Work``; ``store`` is the job's queue, None where nobody asks for room."""
 
     ground: WarmGround
+    store: TaskStore | None = None
     _meter: RateMeter = field(default_factory=RateMeter)
 
     @property
@@ -55,7 +58,11 @@ class WarmWork:
         )
 
     async def begin(self, worker_id: str) -> None:
-        """Places are opened by the first task that needs them."""
+        """Say in the manifest that a run starts, and in the queue what this node's caches can hold."""
+        if self.store is not None:
+            await say_rooms(self.ground, self.store)
+        if self.ground.spec.wish is Wish.WARM:  # an eviction's record is that of another job
+            await self.ground.record.begin(worker_id)
 
     async def clean_up(self) -> None:
         """A prewarm hides nothing in a store."""

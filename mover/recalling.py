@@ -6,7 +6,7 @@ temporary database on disk; memory is its cache and a few segments.
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -37,12 +37,15 @@ CACHE_KIB = 32 * 1024
 class RowSpill:
     """The newest row of each key, on disk. Blocks for milliseconds at most; for one thread.
 
-    SQLite removes the file by itself, also when the process dies.
+    SQLite removes the file by itself, also when the process dies. ``which`` makes one row of two of one key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, which: Callable[[Row, Row], Row] = newest) -> None:
+        def line(one: bytes, other: bytes) -> bytes:
+            return encode_row(which(decode_row(one), decode_row(other)))
+
         self._database = sqlite3.connect("", isolation_level=None)  # "" is a temporary file
-        self._database.create_function("newest", 2, _newest_line, deterministic=True)
+        self._database.create_function("newest", 2, line, deterministic=True)
         for statement in (
             f"PRAGMA cache_size = -{CACHE_KIB}",
             "PRAGMA journal_mode = OFF",
@@ -98,8 +101,18 @@ def _sort_key(key: str) -> bytes:
     return key.encode("utf-8", "surrogatepass")
 
 
-def _newest_line(one: bytes, other: bytes) -> bytes:
-    return encode_row(newest(decode_row(one), decode_row(other)))
+async def read_segment(manifest: Transport, entry: Entry) -> Segment:
+    """Read one segment. Raises ``Damaged`` for one that is not whole, ``TransportError``."""
+    try:
+        if entry.size > SEGMENT_BYTES_MAX:
+            raise DamagedSegment("it is larger than any segment")
+        (blob,) = await manifest.read_small([entry])
+        if isinstance(blob, TransportError):
+            raise blob
+        return decode_segment(blob.data)
+    except DamagedSegment as error:
+        place = f"{manifest.location}{entry.key}"
+        raise Damaged(f"the manifest's segment {place} is damaged: {error}") from error
 
 
 class Recall:
@@ -131,26 +144,17 @@ class Recall:
 
         async def lane() -> None:
             for entry in waiting:
-                self._take(await self._segment(entry))
+                self._take(await read_segment(self._manifest, entry))
 
         async with asyncio.TaskGroup() as crew:
             for number in range(min(READERS, len(entries))):
                 crew.create_task(lane(), name=f"segment-{number}")
 
-    async def _segment(self, entry: Entry) -> Segment:
-        place = f"{self._manifest.location}{entry.key}"
-        try:
-            if entry.size > SEGMENT_BYTES_MAX:
-                raise DamagedSegment("it is larger than any segment")
-            (blob,) = await self._manifest.read_small([entry])
-            if isinstance(blob, TransportError):
-                raise blob
-            return decode_segment(blob.data)
-        except DamagedSegment as error:
-            raise Damaged(f"the manifest's segment {place} is damaged: {error}") from error
-
     def _take(self, segment: Segment) -> None:
         header = segment.header
+        self.segments += 1
+        if not segment.rows and header.node:  # the start of a prewarm, of all its targets
+            return
         target, job = self._target or (header.target, header.job)
         if target != header.target:
             raise Rejected(
@@ -159,5 +163,4 @@ class Recall:
                 f" or {self._manifest.location}{header.job}/"
             )
         self._target = (target, job)
-        self.segments += 1
         self._spill.add(segment.rows)

@@ -25,7 +25,8 @@ def now_ms(clock: Callable[[], float] = time.time) -> int:
 class ManifestWriter:
     """Writes segments below the root of a transport, which stays the caller's to close.
 
-    ``source`` and ``target`` are the ends as the user named them. Memory is a segment per call.
+    ``source`` and ``target`` are the ends as the user named them, ``node`` and ``judge`` as in ``Header``.
+    Memory is a segment per call.
     """
 
     def __init__(
@@ -35,12 +36,16 @@ class ManifestWriter:
         job: str,
         source: str,
         target: str,
+        node: str = "",
+        judge: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._transport = transport
         self._job = job
         self._source = source
         self._target = target
+        self._node = node
+        self._judge = judge
         self._clock = clock
 
     @property
@@ -73,6 +78,8 @@ class ManifestWriter:
             target=self._target,
             written_at_ms=now_ms(self._clock),
             rows=len(rows),
+            node=self._node,
+            judge=self._judge,
         )
         loop = asyncio.get_running_loop()
         data = await loop.run_in_executor(None, encode_segment, header, rows)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,18 +153,36 @@ async def open_manifest(
         _refuse_state(location, spec)
     if spec.manifest:
         location = parse_location(spec.manifest).as_tree()
-        if location.scheme == "memory":
-            raise Rejected("a manifest in this process's memory would be gone with it")
-        _refuse_within(location, spec)
+        refuse_within(location, {"source": [spec.source], "target": [spec.target]})
+    opened = await open_record(location, job, environment, stack)
+    return ManifestWriter(opened, job=job, source=spec.source, target=spec.target)
+
+
+async def open_record(
+    location: Location,
+    job: str,
+    environment: Mapping[str, str],
+    stack: AsyncExitStack,
+    *,
+    create: bool = True,
+) -> Transport:
+    """Open the root of manifests, with the target's credentials, to be read and written.
+
+    Raises ``Rejected`` for a place that cannot be written, ``TransportError`` for one that does not let us in.
+    """
+    if location.scheme == "memory":
+        raise Rejected("a manifest in this process's memory would be gone with it")
     # A token of this process alone: what it left unfinished it may remove while others write.
     token = f"{job}-{secrets.token_hex(4)}"
-    opener = Opener(spec=spec, job=token, environment=environment, stack=stack)
-    bare = await opener.at(location, "target", create=True)
+    bare = await open_transport(
+        location, side="target", token=token, environment=environment, create=create
+    )
+    stack.push_async_callback(bare.close)
     if not bare.capabilities.writable:
         raise Rejected(f"the manifest {location.text} cannot be written: it is a source only")
     if bare.capabilities.local:
         stack.push_async_callback(_clean_quietly, bare, token)
-    return ManifestWriter(decorate(bare), job=job, source=spec.source, target=spec.target)
+    return decorate(bare)
 
 
 async def open_base(
@@ -243,9 +261,12 @@ async def _clean_quietly(transport: Transport, token: str) -> None:
         await transport.clean(token)
 
 
-def _refuse_within(manifest: Location, spec: CopySpec) -> None:
-    """A record inside of what it records would be copied with it, or be an extra of the target."""
-    for what, text in (("source", spec.source), ("target", spec.target)):
+def refuse_within(manifest: Location, ends: Mapping[str, Sequence[str]]) -> None:
+    """Raise ``Rejected`` for a record inside of what it records: it would be moved with it, or be an extra there.
+
+    ``ends`` are locations, by what they are to a person.
+    """
+    for what, text in [(what, text) for what, texts in ends.items() for text in texts]:
         try:
             end = parse_location(text)
         except ValueError:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from mover.budget import ByteBudget
@@ -16,7 +17,7 @@ from mover.errors import Incomplete, Rejected
 from mover.jobs import JobDirectory, job_id
 from mover.model import Report, State, Tally
 from mover.prewarm.model import WarmSpec
-from mover.prewarm_executing import resident_files
+from mover.prewarm_evicting import Evictor
 from mover.prewarm_ground import WarmGround, shared_token
 from mover.prewarm_places import Ground, Place
 from mover.prewarm_report import WarmReport, conclude_warm
@@ -28,6 +29,7 @@ from mover.settings import BUDGET_BYTES
 from mover.stopping import Stop
 from mover.watching import Watcher
 from mover.wiring_base import flat, open_queue, open_resources
+from mover.wiring_records import Records
 from mover.workers import AUTO_MAX
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.store import TaskStore
@@ -101,9 +103,13 @@ async def open_warm_work(
     environment: Mapping[str, str],
     *,
     resources: Resources,
+    record_in: Path,
     note: Callable[[str], None] = lambda line: None,
 ) -> AsyncGenerator[WarmWork, None]:
-    """Open a prewarm in this process. Raises ``Rejected`` and ``Incomplete`` as ``open_job_ends`` does."""
+    """Open a prewarm in this process; ``record_in`` is where it is recorded if its specification names no place.
+
+    Raises ``Rejected`` and ``Incomplete`` as ``open_job_ends`` does.
+    """
     async with AsyncExitStack() as stack:
         shared = resources.shared_rates or store
         rates = await stack.enter_async_context(
@@ -130,14 +136,19 @@ async def open_warm_work(
             token=lambda: shared_token(store),
             note=note,
         )
+        records = Records(
+            spec=spec, job=job, node=resources.node, environment=environment, stack=stack
+        )
         ground = WarmGround(
             spec=spec,
             node=resources.node,
             live=live,
             opens=lambda location: _opened(base, location, resources.budget),
+            record=await records.recorder(record_in, note),
+            former=await records.former(record_in),
         )
         stack.push_async_callback(ground.close)
-        yield WarmWork(ground=ground)
+        yield WarmWork(ground=ground, store=store)
 
 
 async def _opened(ground: Ground, location: str, budget: ByteBudget) -> Place:
@@ -171,10 +182,12 @@ async def run_prewarm(
                 store,
                 environment,
                 resources=replace(resources, node=node_name()),
+                record_in=directory.manifest_path,
                 note=monitor.note,
             ) as work,
         ):
             await _open_all(work.ground)
+            await work.begin(worker_id)
             watcher = Watcher(
                 job=directory.job,
                 store=store,
@@ -200,18 +213,27 @@ async def run_prewarm(
 
 
 async def run_plan(
-    spec: WarmSpec, *, on_file: Callable[[str], None] | None, environment: Mapping[str, str]
+    spec: WarmSpec,
+    *,
+    on_file: Callable[[str], None] | None,
+    environment: Mapping[str, str],
+    note: Callable[[str], None],
+    directory: JobDirectory | None = None,
 ) -> Report:
     """Look at what an eviction would free; see ``mover.api.plan_eviction``."""
     began_s = time.monotonic()
     job = job_id(spec)
+    record_in = (directory or JobDirectory.of(spec, environment)).manifest_path
     resources = Resources(budget=ByteBudget(BUDGET_BYTES), node=node_name())
     async with (
         MemoryTaskStore(attempts_max=1) as store,
-        open_warm_work(spec, job, store, environment, resources=resources) as work,
+        open_warm_work(
+            spec, job, store, environment, resources=resources, record_in=record_in
+        ) as work,
     ):
         await _open_all(work.ground)
-        tally = await flat(resident_files(work.ground, on_file or (lambda line: None)))
+        evictor = Evictor(ground=work.ground, note=note)
+        tally = await flat(evictor.plan(on_file or (lambda line: None)))
     seconds = time.monotonic() - began_s
     return WarmReport(
         job=job, state=State.PLANNED, tally=tally, seconds=seconds, failures=[], spec=spec

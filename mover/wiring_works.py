@@ -26,14 +26,14 @@ async def open_work(
     record_in: Path,
     note: Callable[[str], None] = lambda line: None,
 ) -> AsyncGenerator[Work, None]:
-    """Open a job with this process's credentials and resources; a copy is recorded in ``record_in``.
+    """Open a job with this process's credentials and resources; it is recorded in ``record_in``.
 
     Raises as ``open_job_ends``.
     """
     if isinstance(spec, WarmSpec):
         named = replace(resources, node=node_name(resources.node))
         async with open_warm_work(
-            spec, job, store, environment, resources=named, note=note
+            spec, job, store, environment, resources=named, record_in=record_in, note=note
         ) as work:
             yield work
         return

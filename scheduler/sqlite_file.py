@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sqlite3
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from scheduler import sqlite_schema
 from scheduler.errors import StoreUnavailable
 from scheduler.model import TaskState
+from scheduler.sqlite_busy import repeated_while_busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,8 +142,9 @@ class SqliteFile:
                 self._path, timeout=self._busy_timeout_s, isolation_level=None
             )
             self._connection = connection
-            self._patiently(lambda: self._check(connection))
-            self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+            patiently = functools.partial(repeated_while_busy, patience_s=self._busy_timeout_s)
+            patiently(lambda: self._check(connection))
+            patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
             connection.execute("PRAGMA synchronous = NORMAL")
             self._transact("BEGIN IMMEDIATE", self._create)
 
@@ -150,24 +152,6 @@ class SqliteFile:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _patiently(self, step: Callable[[], object]) -> None:
-        """Repeat a step that SQLite refuses at once, without its busy timeout.
-
-        Changing the journal mode, and reading while another process does so, are such steps.
-        """
-        deadline_s = time.monotonic() + self._busy_timeout_s
-        while True:
-            try:
-                step()
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-                if time.monotonic() > deadline_s:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
 
     def _check(self, connection: Connection) -> None:
         """Refuse a file that is not ours, before anything is written to it."""

@@ -184,6 +184,8 @@ class Worker:
     def _ended_one(self, lane: Lane, lease: Lease) -> None:
         del lane.running[lease.task_id, lease.generation]
         lane.wake()
+        if not lane.running:
+            self._lanes[0].wake()  # it sees the end, if this was the last task of all
 
     async def _claim(self, crew: asyncio.TaskGroup, lane: Lane, limit: int) -> list[Lease]:
         """Claim up to ``limit`` tasks; a cancel gives back what the claim under way brings."""

@@ -15,13 +15,14 @@ from typing import Final
 from transports.errors import Invalid, TransportError, Unavailable
 from transports.model import Entry
 from transports.s3_pages import Page, parse_page
+from transports.s3_paging import Course
 from transports.s3_requests import S3Client
 from transports.s3_xml import GarbledAnswer
 
 PAGE_KEYS: Final = 1000
 
 SORTED_SERVERS: Final = ("AmazonS3",)
-"""Servers whose documentation promises the order of keys, so that no request need ask."""
+"""Servers whose documentation promises the order of keys, and that no page is the last too early."""
 
 HELD_KEYS_MAX: Final = 2 * PAGE_KEYS
 """So many entries of a directory walk are held back before a request asks what may precede them."""
@@ -134,7 +135,7 @@ class Lister:
                 raise self._backwards(key, after)
 
     async def _plain(self, prefix: str, after: str) -> AsyncGenerator[list[Entry], None]:
-        pages = self.pages(prefix, after)
+        pages = self.pages(prefix, after, to_end=True)
         async with aclosing(pages):
             async for page in pages:
                 if page.entries:
@@ -159,24 +160,30 @@ class Lister:
         )
 
     async def pages(
-        self, prefix: str, after: str = "", *, delimiter: str = ""
+        self, prefix: str, after: str = "", *, delimiter: str = "", to_end: bool = False
     ) -> AsyncGenerator[Page, None]:
-        """Pages in the store's own order; the next one is fetched while this one is used."""
+        """Pages in the store's own order; the next one is fetched while this one is used.
+
+        Whoever wants it ``to_end`` does not take the store's word for which page is the last: see ``s3_paging``.
+        """
         failure: TransportError | None = None
         async with asyncio.TaskGroup() as group:
-            token = ""
-            ahead = group.create_task(self._caught(prefix, after, token, delimiter), name="list")
+            is_sure = self._client.server.startswith(SORTED_SERVERS)
+            course = Course(trusts=is_sure or not to_end)
+            ahead = group.create_task(self._caught(prefix, after, "", delimiter), name="list")
             while True:
                 page = await ahead
-                if isinstance(page, Page) and page.token and page.token == token:
+                if isinstance(page, Page) and course.repeats(page):
                     page = self._repeats(prefix)
                 if isinstance(page, TransportError):
                     failure = page
                     break
-                token = page.token
-                if token:
+                if course.is_over(page):
+                    return
+                following = course.follow(page)
+                if following is not None:
                     ahead = group.create_task(
-                        self._caught(prefix, "", token, delimiter), name="list"
+                        self._caught(prefix, *following, delimiter), name="list"
                     )
                 try:
                     yield page
@@ -184,7 +191,7 @@ class Lister:
                     # Left early: end in the plain way, or the group wraps this exception.
                     ahead.cancel()
                     return
-                if not token:
+                if following is None:
                     return
         if failure is not None:  # raised here, since the group would wrap it as well
             raise failure
@@ -279,7 +286,7 @@ class TreeOrder:
         held: list[Entry] = []
         settled: list[str] = []  # directories (without slash) around the walk, siblings all known
         given: list[str] = []  # siblings given out already: the walk will come to them again
-        raw = self._lister.pages(prefix, after)
+        raw = self._lister.pages(prefix, after, to_end=True)
         async with aclosing(raw):
             async for page in raw:
                 # Siblings of the directories around ``after`` come late here too, and sort before it.

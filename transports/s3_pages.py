@@ -207,6 +207,10 @@ def _page_of(around: _Around, rows: list[Entry] | _Columns) -> Page:
             raise GarbledAnswer("a truncated page without a continuation token")
     elif truncated != "false":
         raise GarbledAnswer("the page does not say whether it is the last")
+    told = fields.get("KeyCount", "").strip()
+    # Not the other way round: some stores leave the prefixes out of the count.
+    if told.isdecimal() and int(told) > len(rows) + len(prefixes):
+        raise GarbledAnswer(f"{len(rows) + len(prefixes)} names where {told[:20]} were promised")
     return Page(rows, prefixes, token)
 
 

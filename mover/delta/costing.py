@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from mover.delta.optimising import Optimise
 from mover.delta.parting import MIB
 
 GB: Final = 1_000_000_000
@@ -28,13 +29,6 @@ MISSED: Final = 0.02
 """How often an object is like its old version though none of its samples is: all of it moved far. A guess."""
 
 _ANY_GAP: Final = 1 << 62
-
-
-class Optimise(StrEnum):
-    """What is to be small."""
-
-    TIME = "time"
-    COST = "cost"
 
 
 class Way(StrEnum):

@@ -69,6 +69,8 @@ class WarmSpec:
     ``attempts`` is how often what is not resident is read, ``min_percent`` what must be (by bytes).
     ``hit_header`` is ``NAME=REGEX``: a gateway's header and its value on a hit, "" for the usual ones.
     ``yield_factor`` is by how much a light read may become slower than on an idle mount, 0 for no matter.
+    ``manifest`` is the location of the job's record, "" for each node's own state directory. ``evicts`` is the
+    former job by whose record is freed, "" to free all that is there; with ``dry_run`` it is only counted.
     """
 
     targets: tuple[str, ...]
@@ -91,6 +93,9 @@ class WarmSpec:
     limit_requests: str = ""
     rate_links: tuple[str, ...] = ()
     pool: str = ANY_POOL
+    manifest: str = ""
+    evicts: str = ""
+    dry_run: bool = False
 
     @property
     def source(self) -> str:
@@ -177,13 +182,15 @@ class Warmed:
     """What a read came to. ``failures`` are (key, class of the error, one line for a person).
 
     ``read_bytes`` went through the cache or into it, ``origin_bytes`` of them certainly came from the origin,
-    ``peer_bytes`` from another node's cache directory.
+    ``peer_bytes`` from another node's cache directory. ``all_landed`` says that the cache itself has counted all of
+    it in, and has lost nothing since: a look would tell the same.
     """
 
     read_bytes: int = 0
     read_files: int = 0
     origin_bytes: int = 0
     peer_bytes: int = 0
+    all_landed: bool = False
     failures: list[tuple[str, str, str]] = field(default_factory=list)
 
 

@@ -116,6 +116,28 @@ class Kept(NamedTuple):
     ctime_ns: int
 
 
+class Half(NamedTuple):
+    """A file that has landed in part: its path, the upload that holds it, and what it is to be a copy of."""
+
+    path: bytes
+    upload_id: str
+    size: int
+    etag: str
+    version: str
+
+
+def may_go_on(half: Half, entry: Entry) -> bool:
+    """Whether the parts of a half are parts of what the origin lists now.
+
+    Only a pin that is a name for the bytes will do: parts of two versions would make a file that never was.
+    """
+    if half.size != entry.size:
+        return False
+    if half.version and entry.version:
+        return half.version == entry.version
+    return bool(half.etag) and half.etag == entry.etag and not half.etag.startswith("W/")
+
+
 class State(Enum):
     """What became of a kept file."""
 

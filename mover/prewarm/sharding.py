@@ -1,6 +1,6 @@
 """From a walk to tasks: files are cut into pieces, and pieces packed into shards, one node's apart from another's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from mover.prewarm.model import Piece, WarmSpec
 from mover.prewarm.placing import holders_of
@@ -35,11 +35,16 @@ class Packer:
         self._open: dict[tuple[str, ...], list[Piece]] = {}
         self._bytes: dict[tuple[str, ...], int] = {}
 
-    def add(self, entry: Entry) -> Iterator[tuple[tuple[str, ...], list[Piece]]]:
-        """Add a file; yields the shards that it has filled."""
+    def add(
+        self, entry: Entry, *, without: Collection[str] = ()
+    ) -> Iterator[tuple[tuple[str, ...], list[Piece]]]:
+        """Add a file, for its holders ``without`` some; yields the shards that it has filled."""
         for piece in pieces_of(entry, self._cut_bytes):
             name = entry.key if piece.is_whole else f"{entry.key}#{piece.start}"
-            holders = tuple(holders_of(name, self._nodes, self._replicas))
+            holding = holders_of(name, self._nodes, self._replicas)
+            holders = tuple(node for node in holding if node not in without)
+            if not holders:
+                continue
             self._open.setdefault(holders, []).append(piece)
             filled = self._bytes.get(holders, 0) + piece.size
             self._bytes[holders] = filled

@@ -1,10 +1,10 @@
 """How full the caches are: sums of residences over tasks, by node, and what a person hears of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from mover.prewarm.model import Certainty, Residence
+from mover.prewarm.model import Certainty, Look, Residence
 
 _ORDER = (Certainty.PROVEN, Certainty.INFERRED, Certainty.UNKNOWN)
 _COUNTS = (
@@ -63,6 +63,16 @@ class Fullness:
         if total.unknown_bytes and not known:
             return False
         return total.resident_bytes * 100 >= min_percent * total.bytes
+
+
+def sum_of_looks(looks: Sequence[Look]) -> Look:
+    """One look at what several have looked at; what one of them cannot tell, nobody can."""
+    seen = [look.resident_bytes for look in looks if look.resident_bytes is not None]
+    return Look(
+        sum(look.bytes for look in looks),
+        sum(seen) if len(seen) == len(looks) else None,
+        [piece for look in looks for piece in look.missing],
+    )
 
 
 def add_row(by_node: dict[str, Residence], row: Residence) -> None:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.juice import JuiceMount, fuse_is_usable
-from tests.e2e.support import MIB, Mover, environment_for, fill_bucket, make_objects, read_tree
+from mover.manifest import Deed
+from tests.e2e.support import (
+    MIB,
+    Mover,
+    environment_for,
+    fill_bucket,
+    make_objects,
+    read_tree,
+    recorded_rows,
+)
 from tests.faults.script import Answer, Rule
 from tests.servers.juicefs import put_files
 
@@ -168,6 +177,33 @@ def test_a_directory_is_filled_once_and_evicted(
     assert not (tmp_path / "cache" / "s3").exists()
 
 
+def test_a_job_frees_what_it_warmed_by_its_manifest(
+    mover: Mover, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    objects = make_objects(60, seed=8)
+    fill_bucket(seaweed_bucket, objects)
+    before = {key for key in objects if key.startswith("d03/")}
+    into, records = ("--into", str(tmp_path / "cache")), tmp_path / "records"
+    prewarm(mover, seaweed_bucket.location("d03/"), *into)
+    report = prewarm(mover, seaweed_bucket.location(), *into, "--manifest", str(records))
+    rows = {row.key: row for row in recorded_rows(records)}
+    assert {key for key, row in rows.items() if row.action is Deed.RESIDENT} == before
+    assert rows.keys() == objects.keys()
+    root = tmp_path / "cache" / "s3" / seaweed_bucket.name
+    checked = mover.run("check", "--manifest", str(records / report["job"]), str(root))
+    assert checked.returncode == 0, checked
+    seaweed_bucket.put("d04/00004.bin", b"another version")
+    prewarm(mover, seaweed_bucket.location("d04/"), *into)
+    printed = mover.run("prewarm", "--evict", "-n", report["job"]).stdout.splitlines()
+    freed = prewarm(mover, "--evict", report["job"])
+    assert freed["state"] == "done"
+    stays = before | {"d04/00004.bin"}
+    assert read_tree(root).keys() == stays
+    assert len(printed) == freed["objects"]["copied"] == len(objects) - len(stays)
+    again = prewarm(mover, "--evict", report["job"])
+    assert again["objects"]["copied"] == 0
+
+
 def test_a_killed_command_goes_on_and_reads_nothing_twice(
     mover: Mover, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -247,6 +283,9 @@ def test_an_origin_that_is_unwell_is_asked_again(
         (["/tmp", "--replicas", "2"], "--queue"),
         (["/tmp", "--replicas", "2", "--every-node"], "give one"),
         (["/tmp", "--dry-run"], "--evict"),
+        (["--evict", "/tmp", "--manifest", "/records"], "name the job"),
+        (["/tmp", "--manifest", "/tmp/records"], "lies inside"),
+        (["/usr", "--manifest", "http://host/records"], "cannot be written"),
         (["/tmp", "--yield", "0.5"], "yield"),
         (["/tmp", "--nodes", ","], "--nodes"),
         (["--status", "0123456789abcdef"], "no job 0123456789abcdef"),

@@ -75,6 +75,25 @@ def test_every_node_has_all_and_the_origin_is_read_once(
     assert not any(caches(tmp_path / "caches", "abcd").values())
 
 
+def test_each_node_frees_its_own_rows_of_a_job(
+    fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
+) -> None:
+    fill_bucket(seaweed_bucket, OBJECTS)
+    for node in "ab":
+        fleet.start_worker("--node", node)
+    wished = ("--into", f"{tmp_path}/caches/{{node}}", "--nodes", "2", "--every-node")
+    records = str(tmp_path / "records")
+    prewarm(fleet, seaweed_bucket.location("d03/"), *wished)
+    job = prewarm(fleet, seaweed_bucket.location(), *wished, "--manifest", records)["job"]
+    before = {key for key in OBJECTS if key.startswith("d03/")}
+    planned = prewarm(fleet, "--evict", "-n", job)
+    assert planned["objects"]["planned"] == 2 * (len(OBJECTS) - len(before))
+    assert all(tree == OBJECTS for tree in caches(tmp_path / "caches", "ab").values())
+    freed = prewarm(fleet, "--evict", job)
+    assert freed["objects"]["copied"] == planned["objects"]["planned"]
+    assert [tree.keys() for tree in caches(tmp_path / "caches", "ab").values()] == [before] * 2
+
+
 def test_spread_puts_each_object_on_one_node_and_a_worker_may_die(
     fleet: Fleet, seaweed_bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -215,3 +215,85 @@ def rows_in(cache: Path) -> int:
         found = index.execute("SELECT count(*) FROM file WHERE instr(path, CAST('/one/' AS BLOB))")
         (rows,) = found.fetchone()
         return int(rows)
+
+
+LARGE = 256 << 20
+
+
+def parts_in(cache: Path) -> int:
+    """Parts of the one half that are on disk."""
+    notes = list(cache.glob(".mover-stage-halves/*.parts"))
+    return notes[0].read_bytes().count(b"\n") if notes else 0
+
+
+@pytest.fixture
+async def half(tmp_path: Path, fillings: list[Filling]) -> Path:
+    """An origin with one large file, whose filler was killed in the middle of it; the cache is beside it."""
+    origin, cache = tmp_path / "origin", tmp_path / "c"
+    origin.mkdir()
+    (origin / "large").write_bytes(os.urandom(1 << 20) * (LARGE >> 20))
+    (filling,) = start(fillings, Filling(origin, cache, 2 * LARGE, "job"))
+    async with asyncio.timeout(60):
+        while parts_in(cache) < 12:  # noqa: ASYNC110 - it happens in another process
+            await asyncio.sleep(0.001)
+    filling.process.send_signal(signal.SIGKILL)
+    filling.process.wait()
+    return origin
+
+
+def spec_for(origin: Path, capacity_bytes: int = 2 * LARGE) -> WarmSpec:
+    cache = origin.parent / "c"
+    return WarmSpec(targets=(f"{origin}/",), into=str(cache), capacity_bytes=capacity_bytes)
+
+
+@pytest.mark.slow
+async def test_a_large_file_goes_on_where_its_process_was_killed(half: Path) -> None:
+    cache = half.parent / "c"
+    there = parts_in(cache)
+    assert there < 32, "it was killed in the middle"
+    yard = Yard()
+    async with yard.cache(spec_for(half), job="job") as place:
+        warmed = await place.warm(await pieces_of(place))
+        assert (warmed.failures, warmed.read_bytes) == ([], LARGE)
+    assert warmed.origin_bytes == LARGE - there * (8 << 20)
+    assert sum(each.verb == "read_into" for each in yard.log.calls) == 32 - there
+    (path,) = list((cache / "file").rglob("large"))
+    assert path.read_bytes() == (half / "large").read_bytes()
+    assert stages_in(cache) == []
+    check_index(cache)
+
+
+@pytest.mark.slow
+async def test_a_half_of_another_version_is_begun_anew(half: Path) -> None:
+    os.utime(half / "large")
+    async with Yard().cache(spec_for(half), job="job") as place:
+        warmed = await place.warm(await pieces_of(place))
+        assert (warmed.failures, warmed.origin_bytes) == ([], LARGE)
+    assert stages_in(half.parent / "c") == []
+    check_index(half.parent / "c")
+
+
+@pytest.mark.slow
+async def test_a_half_that_nobody_takes_up_gives_its_room_back(half: Path) -> None:
+    cache, other = half.parent / "c", half.parent / "other"
+    other.mkdir()
+    (other / "small").write_bytes(b"x" * SIZE)
+    spec = WarmSpec(targets=(f"{other}/",), into=str(cache), capacity_bytes=2 * LARGE)
+    async with Yard().cache(spec, job="other") as place:
+        assert parts_in(cache) == 0
+        assert (await place.warm(await pieces_of(place))).failures == []
+    assert stages_in(cache) == []
+    check_index(cache)
+
+
+@pytest.mark.slow
+async def test_a_half_counts_as_room_until_its_file_comes(half: Path) -> None:
+    cache = half.parent / "c"
+    (half / "second").write_bytes(os.urandom(1 << 20) * 128)
+    async with Yard().cache(spec_for(half, LARGE + (64 << 20)), job="job") as place:
+        large, second = sorted(await pieces_of(place), key=lambda piece: piece.entry.key)
+        refused = await place.warm([second])
+        assert [each[1] for each in refused.failures] == ["NoSpace"]
+        assert (await place.warm([large])).failures == []
+    assert stages_in(cache) == []
+    check_index(cache)

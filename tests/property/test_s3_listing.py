@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import aclosing
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
@@ -132,7 +133,7 @@ async def test_any_listing_comes_in_the_order_of_keys(
 
 
 async def test_a_walk_costs_no_more_requests_than_pages() -> None:
-    """Small directories need none; one that is too large to hold needs one."""
+    """Small directories need none; one that is too large to hold needs one, and so does the end."""
     keys = [f"d{n // 10:04}/f{n % 10}" for n in range(10_000)]
     bucket = FakeBucket(keys, walks=True, page_keys=1000)
     assert await listed(bucket) == sorted(keys)
@@ -226,6 +227,51 @@ async def test_foreign_keys_are_refused() -> None:
     bucket = Broken(at=1, body=page_of("other/x"))
     with pytest.raises(Invalid, match="foreign"):
         await listed(bucket, "mine/")
+
+
+class Hurried(FakeBucket):
+    """Ends a listing at some requests although there is more, as busy stores do."""
+
+    def __init__(self, keys: Sequence[str], *, walks: bool, early: set[int]) -> None:
+        super().__init__(keys, walks=walks, page_keys=3)
+        self.early = early
+
+    async def send(self, method: str, key: None, query: Sequence[tuple[str, str]]) -> Reply:
+        reply = await super().send(method, key, query)
+        if self.requests not in self.early:
+            return reply
+        body = re.sub(b"<NextContinuationToken>.*</NextContinuationToken>", b"", reply.body)
+        return Reply(200, {}, body.replace(b"true", b"false"), 0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(keys=keys_of_trees, walks=st.booleans(), early=st.integers(1, 12))
+async def test_a_listing_that_ends_too_early_goes_on(
+    keys: list[str], walks: bool, early: int
+) -> None:
+    bucket = Hurried(keys, walks=walks, early={early})
+    assert await listed(bucket) == sorted(keys)
+
+
+async def test_a_store_that_is_known_to_end_where_it_says_is_not_asked_again() -> None:
+    bucket = FakeBucket(["a", "b"], walks=False, page_keys=5)
+    bucket.server = "AmazonS3"
+    assert await listed(bucket) == ["a", "b"]
+    assert bucket.requests == 1
+
+
+class Deaf(FakeBucket):
+    """Knows nothing of a key to start after."""
+
+    async def send(self, method: str, key: None, query: Sequence[tuple[str, str]]) -> Reply:
+        heard = [(name, value) for name, value in query if name != "start-after"]
+        return await super().send(method, key, heard)
+
+
+@pytest.mark.parametrize("walks", [False, True])
+async def test_a_store_that_begins_from_the_start_is_not_listed_twice(walks: bool) -> None:
+    keys = ["a", "b/c", "b/d", "e"]
+    assert await listed(Deaf(keys, walks=walks, page_keys=3)) == keys
 
 
 # -- looks, and ranges of a listing ----------------------------------------------------------------

@@ -14,6 +14,7 @@ from mover.prewarm.model import Certainty, Judge, Look, Piece, Round, Warmed, Wa
 from mover.prewarm_ground import WarmGround
 from mover.prewarm_nodes import NODES, round_task
 from mover.prewarm_places import Nature, Place, Told, unheard
+from mover.prewarm_recording import WarmRecorder
 from mover.prewarm_report import WarmReport, conclude_warm
 from mover.prewarm_work import WarmWork
 from scheduler.model import ANY_POOL
@@ -23,9 +24,10 @@ from transports.errors import Unavailable
 from transports.model import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from pathlib import Path
 
+    from mover.prewarm_recalling import FormerJob
     from mover.selecting import Selector
     from scheduler.store import TaskStore
 
@@ -36,7 +38,7 @@ class CacheInMemory:
 
     ``keeps`` is how many pieces it holds before it evicts the oldest; ``lies`` are keys that never stay;
     ``broken`` ones cannot be read. ``away`` counts down looks that fail for now. With ``whole`` all can be loaded
-    in one go; what was loaded so is seen after ``behind`` more looks.
+    in one go; what was loaded so is seen after ``behind`` more looks. With ``accounts`` it counts in what it loads.
     """
 
     files: dict[str, int]
@@ -57,6 +59,9 @@ class CacheInMemory:
     looked_for_names: int = 0
     whole: bool = False
     behind: int = 0
+    accounts: bool = False
+    looks_whole: int = 0
+    brought: set[str] = field(default_factory=set)
 
 
 class PlaceInMemory(Place):
@@ -134,6 +139,7 @@ class PlaceInMemory(Place):
         cache = self._cache
         if not cache.whole:
             return None
+        cache.looks_whole += 1
         total, resident = sum(cache.files.values()), sum(cache.resident.values())
         if resident and cache.behind:
             resident -= cache.behind
@@ -142,7 +148,11 @@ class PlaceInMemory(Place):
 
     async def warm_whole(self, told: Callable[[int, int], None]) -> Warmed | None:
         pieces = [Piece(Entry(key, size, 0), 0, size) for key, size in self._cache.files.items()]
-        return await self.warm(pieces) if self._cache.whole else None
+        if not self._cache.whole:
+            return None
+        warmed = await self.warm(pieces)
+        warmed.all_landed = self._cache.accounts
+        return warmed
 
     async def evict(self, pieces: Sequence[Piece]) -> Warmed:
         freed = Warmed()
@@ -152,15 +162,32 @@ class PlaceInMemory(Place):
                 freed.read_bytes += size
         return freed
 
+    async def brought(self, entries: Sequence[Entry]) -> Collection[str]:
+        return {each.key for each in entries} & self._cache.brought
+
     async def close(self) -> None:
         """Nothing is held."""
 
 
-def work_on(spec: WarmSpec, cache: CacheInMemory, node: str = "a") -> WarmWork:
+def work_on(
+    spec: WarmSpec,
+    cache: CacheInMemory,
+    node: str = "a",
+    record: WarmRecorder | None = None,
+    former: FormerJob | None = None,
+) -> WarmWork:
     async def opens(location: str) -> Place:
         return PlaceInMemory(cache)
 
-    return WarmWork(ground=WarmGround(spec=spec, node=node, live=Tally(), opens=opens))
+    ground = WarmGround(
+        spec=spec,
+        node=node,
+        live=Tally(),
+        opens=opens,
+        record=record or WarmRecorder(),
+        former=former,
+    )
+    return WarmWork(ground=ground)
 
 
 def worker_on(store: TaskStore, work: WarmWork, name: str) -> Worker:
@@ -183,11 +210,18 @@ async def reported(store: TaskStore, spec: WarmSpec, directory: Path) -> WarmRep
 
 
 async def warmed(
-    store: TaskStore, spec: WarmSpec, cache: CacheInMemory, directory: Path
+    store: TaskStore,
+    spec: WarmSpec,
+    cache: CacheInMemory,
+    directory: Path,
+    record: WarmRecorder | None = None,
+    former: FormerJob | None = None,
 ) -> WarmReport:
     """Run a prewarm of one node to its end."""
     await put_up(store, spec)
-    await worker_on(store, work_on(spec, cache), "w").run(until="drained")
+    work = work_on(spec, cache, record=record, former=former)
+    await work.begin("w")
+    await worker_on(store, work, "w").run(until="drained")
     return await reported(store, spec, directory)
 
 

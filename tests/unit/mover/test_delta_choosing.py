@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mover.delta.block_sizes import MENDED_ROW_BYTES
-from mover.delta.costing import Optimise, Way
+from mover.delta.costing import Way
+from mover.delta.optimising import Optimise
 from mover.delta_choosing import (
     asks_samples,
     finer_bytes,

@@ -10,13 +10,25 @@ import pytest
 from mover import prewarm_nodes, prewarm_rounds, prewarm_whole
 from mover.filtering import Rule, Selection
 from mover.model import State
+from mover.payloads import decode_payload
 from mover.prewarm import sharding
-from mover.prewarm.model import EVERY_NODE, Judge, Metadata, Oversize, Round, WarmSpec, Wish
+from mover.prewarm.model import (
+    EVERY_NODE,
+    Judge,
+    Metadata,
+    Oversize,
+    Round,
+    WarmShard,
+    WarmSpec,
+    Wish,
+)
 from mover.prewarm_nodes import Nodes, TooFewNodes, round_task
+from mover.prewarm_rooms import say_rooms
 from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import TaskState
 from tests.unit.mover.prewarm_scene import (
     CacheInMemory,
+    PlaceInMemory,
     put_up,
     reported,
     warmed,
@@ -25,7 +37,11 @@ from tests.unit.mover.prewarm_scene import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from mover.prewarm.model import Piece, Warmed
+    from scheduler.model import Advanced, Lease, NewTask, WorkerBeat
 
 FILES = {f"d{number % 3}/{number:03d}": 10 * number for number in range(60)}
 TOTAL = sum(FILES.values())
@@ -75,6 +91,17 @@ async def test_a_target_is_loaded_in_one_go(store: MemoryTaskStore, tmp_path: Pa
     await store.clear()
     again = await warmed(store, spec(), cache, tmp_path)
     assert (again.rounds, again.tally.skipped_objects, len(cache.reads)) == (0, 60, 60)
+
+
+async def test_what_the_cache_has_counted_in_is_not_looked_at_again(
+    store: MemoryTaskStore, tmp_path: Path
+) -> None:
+    cache = CacheInMemory(FILES, whole=True, accounts=True)
+    report = await warmed(store, spec(), cache, tmp_path)
+    assert (report.state, report.rounds, report.fullness.percent()) == (State.DONE, 0, 100.0)
+    assert report.tally.copied_objects == len(cache.reads) == 60
+    assert report.fullness.total.before_bytes == 0
+    assert cache.looks_whole == 0
 
 
 async def test_what_is_still_being_written_is_not_read_again(
@@ -251,6 +278,24 @@ async def test_a_walk_that_begins_again_enqueues_nothing_twice(
     assert sorted(cache.reads) == sorted(FILES)
 
 
+async def test_a_round_that_lists_less_than_the_first_says_so(
+    store: MemoryTaskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = CacheInMemory(dict(FILES))
+    real = PlaceInMemory.warm
+
+    async def warm(self: PlaceInMemory, pieces: Sequence[Piece], **wishes: Any) -> Warmed:
+        cache.files.pop("d0/003", None)
+        return await real(self, pieces, **wishes)
+
+    monkeypatch.setattr(PlaceInMemory, "warm", warm)
+    report = await warmed(store, spec(), cache, tmp_path)
+    assert report.fullness.total.files == 59
+    assert [event.text for event in await store.events()] == [
+        "round 1 lists 1 fewer files than the first"
+    ]
+
+
 # --- Several nodes ---
 
 
@@ -296,6 +341,25 @@ async def test_every_node_asks_for_attributes_and_evicts_by_itself(
     assert (report.state, report.tally.copied_objects) == (State.DONE, 60)
 
 
+@pytest.mark.parametrize("silent", [frozenset[str](), frozenset({"a", "b"})])
+async def test_what_fits_is_each_nodes_own(
+    store: MemoryTaskStore, tmp_path: Path, silent: frozenset[str]
+) -> None:
+    room = {"a": TOTAL // 2, "b": 2 * TOTAL}
+    caches = {node: CacheInMemory(FILES, capacity_bytes=room[node]) for node in "ab"}
+    wished = spec(replicas=EVERY_NODE, oversize=Oversize.FIT, min_percent=0.0)
+    for node in set("ab") - silent:
+        await say_rooms(work_on(wished, caches[node], node).ground, store)
+    report = await on_nodes(store, wished, caches, tmp_path)
+    held = {node: sum(cache.resident.values()) for node, cache in caches.items()}
+    if silent:  # whoever walks takes the others for its like
+        assert held["a"] == held["b"]
+        return
+    assert 0.25 * TOTAL < held["a"] <= 0.6 * TOTAL
+    assert held["b"] == TOTAL
+    assert "on node a" in report.withheld
+
+
 async def test_replicas_are_on_so_many_nodes(store: MemoryTaskStore, tmp_path: Path) -> None:
     caches = {node: CacheInMemory(FILES) for node in "abc"}
     await on_nodes(store, spec(replicas=2), caches, tmp_path)
@@ -326,6 +390,90 @@ async def test_a_node_that_left_lacks_what_each_should_have(
     assert report.state is State.INCOMPLETE
     assert report.fullness.percent() == 50.0
     assert "gone has left" in report.failures[0].detail
+
+
+class Forgetful(MemoryTaskStore):
+    """A queue that loses the shards of some rounds, and whose workers say nothing if they are ``mute``."""
+
+    def __init__(self, *, loses: frozenset[int] = frozenset(), mute: bool = False) -> None:
+        super().__init__(attempts_max=50)
+        self.loses = loses
+        self.mute = mute
+        self.lost_pieces = 0
+
+    async def advance(
+        self, lease: Lease, payload: bytes, *, follow_ups: Sequence[NewTask] = (), **others: Any
+    ) -> Advanced:
+        kept = list(follow_ups)
+        for task in follow_ups:
+            shard = decode_payload(task.payload)
+            if isinstance(shard, WarmShard) and shard.round in self.loses:
+                self.loses -= {shard.round}
+                self.lost_pieces += len(shard.pieces)
+                kept.remove(task)
+        return await super().advance(lease, payload, follow_ups=kept, **others)
+
+    async def workers(self, *, now_s: float, within_s: float) -> list[WorkerBeat]:
+        return [] if self.mute else await super().workers(now_s=now_s, within_s=within_s)
+
+
+@pytest.mark.parametrize("judge", [Judge.NONE, Judge.CACHE])
+async def test_a_node_does_not_hand_over_its_own_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judge: Judge
+) -> None:
+    monkeypatch.setattr(prewarm_nodes, "LOST_S", 0.0)
+    store, cache = Forgetful(mute=True), CacheInMemory(FILES, judge=judge)
+    report = await warmed(store, spec(), cache, tmp_path)
+    assert (report.state, report.tally.copied_objects) == (State.DONE, 60)
+    assert sorted(cache.reads) == sorted(FILES)
+    assert not await store.events()
+
+
+@pytest.mark.parametrize("judge", [Judge.NONE, Judge.CACHE])
+async def test_a_dataset_all_of_whose_nodes_left_is_not_called_warm(
+    store: MemoryTaskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judge: Judge
+) -> None:
+    monkeypatch.setattr(prewarm_nodes, "LOST_S", 0.1)
+    wished, cache = spec(attempts=1), CacheInMemory(FILES, judge=judge)
+    await put_up(store, wished, nodes=["gone", "too"])
+    await worker_on(store, work_on(wished, cache, "elsewhere"), "w").run(until="drained")
+    report = await reported(store, wished, tmp_path)
+    assert (report.state, report.exit_code) == (State.INCOMPLETE, 1)
+    assert report.tally.failed_objects == 60
+    assert "has left" in report.failures[0].detail
+
+
+async def test_a_shard_that_the_queue_lost_is_looked_for_again(tmp_path: Path) -> None:
+    store, cache = Forgetful(loses=frozenset({0})), CacheInMemory(FILES)
+    report = await warmed(store, spec(), cache, tmp_path)
+    assert store.lost_pieces
+    assert sorted(cache.reads) == sorted(FILES)
+    assert (report.state, report.fullness.total.resident_files) == (State.DONE, 60)
+
+
+@pytest.mark.parametrize(
+    ("judge", "loses"),
+    [(Judge.CACHE, {1}), (Judge.NONE, {0})],
+    ids=["in the last round", "where a later round cannot tell"],
+)
+async def test_what_was_never_looked_at_fails_the_job(
+    tmp_path: Path, judge: Judge, loses: set[int]
+) -> None:
+    store, cache = Forgetful(loses=frozenset(loses)), CacheInMemory(FILES, judge=judge)
+    report = await warmed(store, spec(attempts=1), cache, tmp_path)
+    assert (report.state, report.exit_code) == (State.INCOMPLETE, 1)
+    said = f"{store.lost_pieces} of what was listed was never looked at; run the command again"
+    assert said in [failure.detail for failure in report.failures]
+
+
+async def test_what_failed_stays_failed_where_nobody_can_tell(tmp_path: Path) -> None:
+    # The lost shard brings a second round, which looks at everything and can tell nothing.
+    store = Forgetful(loses=frozenset({0}))
+    cache = CacheInMemory(FILES, judge=Judge.NONE, broken=frozenset({"d2/059"}))
+    report = await warmed(store, spec(), cache, tmp_path)
+    assert report.rounds == 1
+    assert "d2/059" in [failure.key for failure in report.failures]
+    assert report.tally.failed_objects == 2  # and what was never looked at
 
 
 async def test_the_first_round_waits_for_nodes(

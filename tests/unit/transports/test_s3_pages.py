@@ -131,6 +131,21 @@ def test_broken_and_hostile_pages_are_errors(body: bytes, hostile: bool) -> None
     assert caught.value.hostile is hostile
 
 
+@pytest.mark.parametrize(("told", "is_whole"), [("1", True), ("2", True), ("3", False), ("", True)])
+def test_a_page_that_promises_more_names_than_it_has_is_an_error(told: str, is_whole: bool) -> None:
+    """A smaller count is the habit of stores that leave the prefixes out of it."""
+    body = page(
+        contents("a/b"),
+        "<CommonPrefixes><Prefix>c/</Prefix></CommonPrefixes>",
+        f"<KeyCount>{told}</KeyCount>",
+    )
+    if is_whole:
+        assert len(s3_pages.parse_page(body).entries) == 1
+        return
+    with pytest.raises(GarbledAnswer, match="2 names where 3 were promised"):
+        s3_pages.parse_page(body)
+
+
 def test_every_truncation_of_a_page_is_an_error() -> None:
     whole = page(contents("a"), contents("b/c"), truncated="true", token="t")
     for length in range(len(whole)):

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from mover.delta.costing import (
     Job,
-    Optimise,
     Prices,
     Rates,
     Way,
@@ -19,6 +18,7 @@ from mover.delta.costing import (
     gives_up,
     join_gap_bytes,
 )
+from mover.delta.optimising import Optimise
 
 MIB = 1024 * 1024
 GB = 10**9

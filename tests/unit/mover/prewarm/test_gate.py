@@ -118,8 +118,10 @@ async def test_a_ceiling_leaves_one_slot_at_least() -> None:
     for _ in range(IDLE_PROBES):
         yielder.probed_idle(0.001)
     subject = gate(8, yielder=yielder)
-    assert subject.limit == 2
-    for _ in range(10):
+    for _ in range(400):
+        yielder.probed(0.001, readers=8)
+    assert subject.limit == 8
+    for _ in range(40):
         yielder.probed(1.0, readers=8)
     assert subject.limit == 1
 

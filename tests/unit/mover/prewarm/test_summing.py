@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mover.prewarm.holding import Rooms, is_taken
+from mover.prewarm.holding import Cache, Part, Rooms, is_taken
 from mover.prewarm.model import Certainty, Residence
 from mover.prewarm.summing import Fullness, percent_of, without_looks
 
@@ -64,20 +64,23 @@ def test_a_void_look_keeps_what_was_read() -> None:
 
 def test_the_fullest_cache_says_what_fits() -> None:
     rooms = Rooms()
-    rooms.need("/c", 100, ["a", "b"], 60)
+    caches = {"a": Cache("/c", 100), "b": Cache("/c", 100)}
+    rooms.need(caches, ["a", "b"], 60)
     assert rooms.is_enough
-    rooms.need("/c", 100, ["b"], 60)
+    rooms.need(caches, ["b"], 60)
     assert not rooms.is_enough
-    assert rooms.fraction == pytest.approx(100 / 120 * 0.97)
+    assert rooms.fraction("a") == 1.0
+    assert rooms.fraction("b") == pytest.approx(100 / 120 * 0.97)
     assert "120 B on node b" in rooms.shortage()
     assert "/c can hold 100 B" in rooms.shortage()
 
 
 def test_what_is_larger_than_the_cache_is_in_nobodys_way() -> None:
     rooms = Rooms()
-    rooms.need("/c", 100, ["a"], 50)
-    rooms.need("/c", 100, ["a"], 101)
-    assert (rooms.is_enough, rooms.fraction) == (False, 1.0)
+    caches = {"a": Cache("/c", 100)}
+    rooms.need(caches, ["a"], 50)
+    rooms.need(caches, ["a"], 101)
+    assert (rooms.is_enough, rooms.fraction("a")) == (False, 1.0)
 
 
 def test_a_part_is_chosen_by_names() -> None:
@@ -87,3 +90,28 @@ def test_a_part_is_chosen_by_names() -> None:
     assert set(taken) <= {name for name in names if is_taken(name, 0.5)}
     assert not any(is_taken(name, 0.0) for name in names)
     assert all(is_taken(name, 1.0) for name in names)
+
+
+def test_each_node_has_room_of_its_own() -> None:
+    caches = {"a": Cache("/a", 100), "b": Cache("/b", 1000), "c": Cache("", 0)}
+    rooms = Rooms()
+    for _ in range(4):
+        rooms.need(caches, ["a", "b", "c"], 50)
+    assert not rooms.is_enough
+    assert [rooms.fraction(node) for node in "abc"] == [pytest.approx(0.5 * 0.97), 1.0, 1.0]
+    assert "200 B on node a, and the cache /a can hold 100 B" in rooms.shortage()
+
+
+@pytest.mark.parametrize(
+    ("part", "size", "left_by"),
+    [
+        (Part(), 500, set()),
+        (Part({"a": 1.0, "b": 1.0}, "full"), 500, {"a"}),
+        (Part({"a": 0.0, "b": 1.0}, "full"), 50, {"a"}),
+        (Part({"a": 0.0, "b": 0.0}, "refused"), 50, {"a", "b"}),
+    ],
+)
+def test_who_leaves_a_file_out(part: Part, size: int, left_by: set[str]) -> None:
+    caches = {"a": Cache("/a", 100), "b": Cache("/b", 1000)}
+    assert part.leaves("name", size, caches) == left_by
+    assert part.is_nothing is (part.why == "refused")
