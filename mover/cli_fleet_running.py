@@ -183,7 +183,7 @@ def job_lines(details: JobDetails, now_s: float) -> list[str]:
         f"tasks     {tasks or 'none'}",
         f"limit     {details.limit or 'off'}",
     ]
-    if details.fullness is not None:
+    if details.fullness is not None and details.fullness.total.files:
         lines.append(f"resident  {_fullness(details.fullness)}")
     if details.rates:
         rates = (f"{name} {format_rate(rate)}" for name, rate in details.rates.items())

@@ -86,10 +86,11 @@ async def _upload(
     plan = plan_for(ends, entry)
     attributes = dress(entry, info.attributes, ends.source.capabilities, ends.target.capabilities)
     upload_id = await begin_upload(ends, key, entry.size, attributes, fence)
+    parts: list[PartReceipt] = []
     try:
         known = info.checksums[0] if info.checksums else None
         digest = digests.new_digest(known.algorithm) if known else None
-        parts = await _write_parts(ends, key, upload_id, plan, pieces, digest)
+        await _write_parts(ends, key, upload_id, plan, pieces, digest, parts)
         read = _compare(f"{ends.source.location}{entry.key}", known, digest)
         await pin(ends, entry if info.entry.size >= 0 else info.entry)
         whole = whole_checksum(parts)
@@ -98,15 +99,16 @@ async def _upload(
             await verify_whole(ends, key, whole)
             read, receipt = Proof.STRONG, receipt._replace(proof=Proof.STRONG)
     except TransportError:
+        _take_back(ends, parts)
         await abandon(ends, key, upload_id)
         raise
     except asyncio.CancelledError:
+        _take_back(ends, parts)
         await abandon_late(ends, key, upload_id)
         raise
     proof = proof_of(read, receipt.proof, ends.source.capabilities, ends.target.capabilities)
     tally = finished_tally(entry.size, proof)
     tally.wire_bytes = entry.size if ends.crosses_network else 0
-    ends.live.copied_bytes += entry.size
     if rows is not None:
         receipt = receipt._replace(size=entry.size, proof=proof)
         at_target, mtime_ns = ends.at_target(entry), attributes.mtime_ns
@@ -121,9 +123,9 @@ async def _write_parts(
     plan: PartPlan,
     pieces: Pieces,
     digest: digests.Digest | None,
-) -> list[PartReceipt]:
-    """Fill a buffer part by part and write it; one part is in memory at a time."""
-    parts: list[PartReceipt] = []
+    parts: list[PartReceipt],
+) -> None:
+    """Fill a buffer part by part and write it, and add it to ``parts``; one part is in memory at a time."""
     async with (
         aclosing(pieces) as stream,  # type: ignore[type-var]
         ends.budget.buffer(min(plan.part_bytes, max(plan.size, 1))) as buffer,
@@ -145,8 +147,13 @@ async def _write_parts(
             receipt = await ends.target.write_part(key, upload_id, part, buffer[:size])
             crc = receipt.crc64nvme or digests.crc64nvme_hex(buffer[:size])
             parts.append(receipt._replace(crc64nvme=crc))
+            ends.live.copied_bytes += size
             filled = 0
-    return parts
+
+
+def _take_back(ends: Ends, parts: list[PartReceipt]) -> None:
+    """Nothing has come of an upload that is dropped: another attempt counts anew."""
+    ends.live.copied_bytes -= sum(part.size for part in parts)
 
 
 def _compare(location: str, known: Checksum | None, digest: digests.Digest | None) -> Proof:

@@ -150,15 +150,17 @@ async def show_job(board: JobBoard, name: str) -> JobDetails:
         live = await store.get_control(LIMIT)
         beats = await read_beats(store, now_s=time.time(), within_s=RUN_S_MAX)
         here = await read_beats(store, now_s=time.time(), within_s=HEARD_S)
+        progress = await _progress(summary, store, beats)
+        rates = {} if progress is None else {name: beat.bytes_per_s for name, beat in here.items()}
         return JobDetails(
             summary=summary,
             limit=summary.spec.limit if live is None else live.decode(),
             workers=tuple(
-                WorkerStanding(name, beat.node, beat.objects, beat.bytes_come, beat.bytes_per_s)
+                WorkerStanding(name, beat.node, beat.objects, beat.bytes_come, rates.get(name, 0))
                 for name, beat in here.items()
             ),
-            progress=await _progress(summary, store, beats),
-            bytes_per_s=sum(beat.bytes_per_s for beat in here.values()),
+            progress=progress,
+            bytes_per_s=sum(rates.values()),
             rates=(await measured_by_all(store, now_s=time.time())).named(),
             letters=await store.results({TaskState.DISCARDED}, limit=LETTERS_SHOWN),
             events=await store.events(limit=20),

@@ -102,6 +102,15 @@ class PlaceContract:
             assert after.resident_bytes == after.bytes
             assert list(after.missing) == []
 
+    async def test_bytes_are_told_as_they_come_and_not_too_many(self, place: Place) -> None:
+        self.seed(FILES)
+        told: list[int] = []
+        warmed = await place.warm(await pieces(place), told=told.append)
+        assert warmed.failures == []
+        assert all(size >= 0 for size in told)
+        assert sum(told) <= sum(FILES.values())
+        assert len(told) <= len(FILES) + sum(FILES.values()) // 1_000_000
+
     async def test_what_was_not_warmed_is_called_missing(self, place: Place) -> None:
         if not self.certain:
             return

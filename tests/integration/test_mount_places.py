@@ -435,3 +435,14 @@ async def test_of_files_of_others_the_kernel_says_nothing(open_path: Path) -> No
     finally:
         os.seteuid(0)
     await place.close()
+
+
+async def test_a_large_file_is_told_as_it_is_read(tmp_path: Path) -> None:
+    put_files(tmp_path / "data", {"large": 9 * MIB + 5} | {f"s{n}": 1000 for n in range(50)})
+    place = await open_mount(str(tmp_path / "data"), plain_ground(str(tmp_path), judge=Judge.NONE))
+    told: list[int] = []
+    wanted = await pieces(place)
+    warmed = await place.warm(wanted, told=told.append)
+    await place.close()
+    assert sum(told) == warmed.read_bytes == size_of(wanted)
+    assert 9 <= len(told) <= 12  # each MiB, and what is left of a batch: not each small file

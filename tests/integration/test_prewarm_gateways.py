@@ -90,7 +90,9 @@ async def warmed(place: Place) -> tuple[Look, Warmed, Look]:
     pieces = await pieces_of(place)
     before = await place.glance(pieces)
     todo: Sequence[Piece] = pieces if before.resident_bytes is None else before.missing
-    came = await place.warm(todo)
+    told: list[int] = []
+    came = await place.warm(todo, told=told.append)
+    assert sum(told) == came.read_bytes
     return before, came, await place.look(await pieces_of(place))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mover.copying_large import ChunkCopier, assemble, open_object, pin
+from mover.copying_streamed import copy_streamed
 from mover.model import Assembly, Chunk, LargeObject, TaskResult
 from mover.uploading import drop_uploads
 from tests.unit.mover.engine import PART_BYTES, entries_of, fill, make_ends, stored
@@ -25,10 +27,12 @@ from transports.record import Record
 from transports.retry import Retry
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from mover.ends import Ends
     from transports.base import Transport
+    from transports.model import Entry, PartReceipt
 
 DATA = bytes(range(256)) * 4
 
@@ -182,3 +186,50 @@ async def test_an_object_that_the_target_cannot_hold_is_invalid() -> None:
     with pytest.raises(Invalid):
         await open_object(ends, LargeObject(entry=too_large), info, "group", held, repeated=False)
     assert list(await ends.target.list_uploads("")) == []
+
+
+class Streaming(MemoryTransport):
+    """Offers streams, as stores without ranges do."""
+
+    async def stream(self, entry: Entry) -> AsyncIterator[bytes]:
+        for at in range(0, len(DATA), 100):
+            yield DATA[at : at + 100]
+
+
+class Watched(MemoryTransport):
+    """Remembers how much counted as copied before each part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: Ends | None = None
+        self.counted: list[int] = []
+
+    async def write_part(self, *arguments: Any, **named: Any) -> PartReceipt:
+        assert self.ends is not None
+        self.counted.append(self.ends.live.copied_bytes)
+        return await super().write_part(*arguments, **named)
+
+
+@pytest.mark.parametrize(("failing", "parts"), [("", 1), ("finish_upload", 2), ("write_part", 2)])
+async def test_a_stream_counts_part_by_part_and_once(
+    failing: str, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncio, "sleep", held_for)
+    inner = Watched()
+    faults = [Fault(verb=failing, nth=1, error=Unavailable("big"))] if failing else []
+    source = Streaming()
+    await fill(source, {"big": DATA})
+    ends = inner.ends = make_ends(source, Faults(inner, faults))
+    task = LargeObject(entry=(await entries_of(source))["big"])
+    result = await copy_streamed(ends, task.entry, await pin(ends, task.entry), held)
+    once = list(range(0, len(DATA), PART_BYTES))
+    assert (
+        inner.counted[-len(once) :] == once
+    )  # no attempt begins with what another one has brought
+    assert ends.live.copied_bytes == result.tally.copied_bytes == len(DATA)
+    assert stored(inner) == {"big": DATA}
+    assert len(inner.counted) in {len(once), parts * len(once)}
+
+
+async def held_for(wait_s: float) -> None:
+    """No wait at all."""

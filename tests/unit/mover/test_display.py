@@ -21,6 +21,7 @@ from mover.display import (
 from mover.display_live import WORKERS_SHOWN, LiveDisplay
 from mover.model import Failure, Report, State, Tally
 from mover.pacing import RateMeter, fraction_done
+from mover.prewarm.model import Residence
 from mover.progress import Progress, WorkerProgress
 
 MIB = 1024 * 1024
@@ -300,6 +301,40 @@ def test_live_display_shows_workers_up_to_a_number() -> None:
     assert "worker-1 " in text
     assert "and 3 more" in text
     assert f"worker-{WORKERS_SHOWN} " not in text
+
+
+RESIDENT = (
+    Residence(node="n1", files=2, bytes=100, resident_files=1, resident_bytes=57),
+    Residence(node="n2", files=2, bytes=100, resident_files=1, unknown_bytes=100),
+)
+
+
+def test_workers_are_shown_with_what_is_resident_on_their_nodes() -> None:
+    workers = tuple(WorkerProgress(name, 1, MIB, f"n{name}") for name in ("1", "2", "3"))
+    rows = drawn(make_progress(workers=workers, residency=RESIDENT, round=1)).splitlines()
+    assert "? % resident in round 1" in " ".join(rows[:-3])
+    assert [row.rstrip().endswith(end) for row, end in zip(rows[-3:], ("57 % resident", "? % resident", "B/s"), strict=True)] == [True] * 3  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "round_", "shown"),
+    [
+        ((), 0, ""),
+        (RESIDENT[:1], 0, ", 57 % resident in round 0"),
+        (RESIDENT[:1], 2, ", 57 % resident in round 2"),
+        (RESIDENT, 1, ", ? % resident in round 1"),
+    ],
+)
+def test_a_line_of_a_prewarm_says_what_is_resident(
+    rows: tuple[Residence, ...], round_: int, shown: str
+) -> None:
+    line = progress_line(make_progress(residency=rows, round=round_), 0.0)
+    assert line == f"100 MiB of 400 MiB, 12,345 of 40,000 objects, 0 B/s, stalled{shown}, 0 failed"
+
+
+def test_what_was_resident_before_needs_no_time() -> None:
+    assert remaining(make_progress(skipped_bytes=300 * MIB), 0.0) == "finishing"
+    assert fraction_done(make_progress(skipped_bytes=100 * MIB)) == 0.5
 
 
 def test_live_display_of_a_check_has_no_bar() -> None:
