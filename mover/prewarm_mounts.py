@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from mover.beside import running_beside
+from mover.ends import closing_pages
 from mover.errors import Rejected
 from mover.prewarm.juicefs import Facts, Unreadable
 from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed, WarmSpec, Whole
@@ -86,8 +87,10 @@ class MountPlace(Place):
         # Each entry is asked for by name in any case: no listing of names tells sizes.
         if not self._name:
             await self._learn_idle(selector)
-            async for page in Walk(self._root, self._threads, self._faults).pages(selector):
-                yield page
+            walk = Walk(self._root, self._threads, self._faults)
+            async with closing_pages(walk.pages(selector)) as pages:
+                async for page in pages:
+                    yield page
             return
         entry = await self._threads.run(self._stat)
         if selector.wants(entry.key, entry.size, entry.mtime_ns):

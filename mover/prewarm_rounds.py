@@ -1,8 +1,8 @@
 """Run a round of a prewarm: walk its targets, and enqueue what each node has to look at and to read.
 
-A round is a task, so it survives its worker; a walk that begins again enqueues the same shards under the same
-keys. Each round but the first waits until all else is done, sees to nodes that have left meanwhile, and ends
-the job where nothing is missing any more.
+A round is a task, so it survives its worker; a walk that begins again, in the same order, enqueues the same
+shards under the same keys, and in another order some files twice, which costs a look. Each round but the first
+waits until all else is done, sees to nodes that have left meanwhile, and ends the job where nothing is missing any more.
 """
 
 import asyncio

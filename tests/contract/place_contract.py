@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mover.ends import closing_pages
 from mover.filtering import Selection
 from mover.prewarm.model import Piece, Warmed
 from transports.errors import Unsupported
@@ -70,6 +71,13 @@ class PlaceContract:
             assert {entry.key: entry.size for entry in found} == FILES
             assert len(found) == len(FILES)
             assert {entry.kind for entry in found} == {Kind.OBJECT}
+
+    async def test_a_walk_that_is_left_early_leaves_nothing_running(self, place: Place) -> None:
+        self.seed(FILES)
+        before = asyncio.all_tasks()
+        async with closing_pages(place.walk(Selection().compile(0.0), metadata=False)) as pages:
+            await anext(pages)
+        assert asyncio.all_tasks() == before
 
     async def test_a_walk_yields_what_the_selector_wants(self, place: Place) -> None:
         self.seed(FILES)
