@@ -17,6 +17,7 @@ from transports.errors import (
     NotFound,
     Throttled,
     TransportError,
+    Truncated,
     Unavailable,
     Unsupported,
 )
@@ -148,6 +149,14 @@ def error_from(
     if kind is Changed and creating:
         kind = AlreadyExists
     return kind(location, detail, retry_after_s=retry_after_s(refusal.retry_after, now_s=now_s))
+
+
+def told_of(error: TransportError, location: str) -> TransportError:
+    """An error of the way, told of an object."""
+    if isinstance(error, Truncated):
+        received, expected = error.received_bytes, error.expected_bytes
+        return Truncated(location, received_bytes=received, expected_bytes=expected)
+    return type(error)(location, str(error))
 
 
 def _detail(refusal: Refusal) -> str:
