@@ -22,7 +22,8 @@ from scheduler.slowdown import Slowdown
 from scheduler.store import TaskStore
 from transports.base import Transport
 from transports.errors import TransportError
-from transports.limit import Brake, LimitPolicy
+from transports.limit import Brake
+from transports.limit_policy import LimitPolicy
 from transports.opening import TransportPolicy, decorate
 from transports.retry_policy import DEFAULT_POLICY
 

@@ -7,12 +7,13 @@ each with those that are only looked at. docs/prewarm.md says what a gateway can
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from mover.beside import alone
 from mover.ends import closing_pages
+from mover.prewarm.dropping import RANGE_BYTES, Batch, Unit, units_of
 from mover.prewarm.hits import Hit, HitHeader, came_sooner, hit_header, hit_of
 from mover.prewarm.model import Certainty, Judge, Look, Piece, Warmed
 from mover.prewarm_places import Ground, Nature, Place, Told, unheard
@@ -27,10 +28,6 @@ Item = TypeVar("Item")
 
 CUT_BYTES: Final = 64 * 1024 * 1024
 """Larger objects of an S3 gateway are shared by several tasks, and so by workers."""
-
-RANGE_BYTES: Final = 16 * 1024 * 1024
-"""A task reads ranges of one object side by side. Larger ones cost less processor time, but fewer of them
-leave connections idle at the end."""
 
 ASKED_MIN: Final = 8
 """So many answers without a word on a cache, and none with one: the gateway says nothing, and is not asked again."""
@@ -82,13 +79,6 @@ async def open_gateway(location: str, ground: Ground) -> Place:
     return Gateway(parsed.text, gate, nature, single=single, note=ground.note)
 
 
-class _Unit(NamedTuple):
-    """One read: a range of an object, or all of it."""
-
-    piece: Piece
-    span: ByteRange
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Gate:
     """What reads and looks need of a gateway."""
@@ -108,6 +98,14 @@ class _Gate:
             return size, Hit.UNKNOWN
         told = await self.source.drop(entry, span)
         return len(span), hit_of(told, self.named)
+
+    async def read_small(self, entries: Sequence[Entry]) -> list[Hit | TransportError]:
+        """Read and drop whole objects; says of each whether it came from the cache, or what was wrong."""
+        results = await self.source.drop_small(entries)
+        return [
+            told if isinstance(told, TransportError) else hit_of(told, self.named)
+            for told in results
+        ]
 
     async def ask(self, entry: Entry, at: int) -> tuple[Hit, bool]:
         """Ask for one byte; returns what is said of it, and whether the cache minds not to fetch."""
@@ -324,7 +322,23 @@ class Gateway(Place):
         warmed = Warmed()
         failed: dict[str, TransportError] = {}
 
-        async def read(unit: _Unit) -> None:
+        def came(size: int, hit: Hit) -> None:
+            self._heard(hit)
+            warmed.read_bytes += size
+            if hit is Hit.NO:
+                warmed.origin_bytes += size
+
+        async def read(unit: Unit | Batch) -> None:
+            if isinstance(unit, list):
+                before_bytes = warmed.read_bytes
+                results = await self._gate.read_small(unit)
+                for entry, result in zip(unit, results, strict=True):
+                    if isinstance(result, TransportError):
+                        failed[entry.key] = result
+                    else:
+                        came(entry.size, result)
+                told(warmed.read_bytes - before_bytes)
+                return
             key = unit.piece.entry.key
             if key in failed:
                 return
@@ -333,26 +347,15 @@ class Gateway(Place):
             except TransportError as error:
                 failed[key] = error
                 return
-            self._heard(hit)
-            warmed.read_bytes += size
+            came(size, hit)
             told(size)
-            if hit is Hit.NO:
-                warmed.origin_bytes += size
 
-        await self._gate.together(list(self._units(pieces)), read)
+        await self._gate.together(units_of(pieces, by_ranges=self._gate.by_ranges), read)
         _raise_if_away(failed.values(), warmed)
         begun = {piece.entry.key for piece in pieces if piece.start == 0}
         warmed.read_files = len(begun - failed.keys())
         warmed.failures = [(key, type(error).__name__, str(error)) for key, error in failed.items()]
         return warmed
-
-    def _units(self, pieces: Sequence[Piece]) -> Iterator[_Unit]:
-        for piece in pieces:
-            if not self._gate.by_ranges or piece.size <= RANGE_BYTES:
-                yield _Unit(piece, ByteRange(piece.start, piece.stop))
-                continue
-            for start in range(piece.start, piece.stop, RANGE_BYTES):
-                yield _Unit(piece, ByteRange(start, min(start + RANGE_BYTES, piece.stop)))
 
     async def evict(self, pieces: Sequence[Piece]) -> Warmed:
         raise Unsupported(self.location, "a gateway cannot be told to forget what it has cached")

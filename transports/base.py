@@ -188,6 +188,20 @@ class Transport(ABC):
                 raise further(error, part.start - span.start, span) from error
         return {}
 
+    async def drop_small(self, entries: Sequence[Entry]) -> Sequence[Told | TransportError]:
+        """Drop whole small objects of known sizes; the result has one item per entry, in order.
+
+        As ``drop`` without a range, at a smaller cost where the store has a way. Errors of single objects are
+        values. A cancelled call leaves nothing.
+        """
+        results: list[Told | TransportError] = []
+        for entry in entries:
+            try:
+                results.append(await self.drop(entry, ByteRange(0, entry.size)))
+            except TransportError as error:
+                results.append(error)
+        return results
+
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Read an object of any or unknown size from start to end, in pieces of at most 1 MiB.
 

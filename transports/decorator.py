@@ -68,6 +68,9 @@ class Decorator(Transport):
     async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
         return await self.inner.drop(entry, span, cached_only=cached_only)
 
+    async def drop_small(self, entries: Sequence[Entry]) -> Sequence[Told | TransportError]:
+        return await self.inner.drop_small(entries)
+
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         return self.inner.stream(entry)
 

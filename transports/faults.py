@@ -156,6 +156,9 @@ class Faults(Decorator):
         _raise_after(fault)
         return told
 
+    async def drop_small(self, entries: Sequence[Entry]) -> Sequence[Told | TransportError]:
+        return await Transport.drop_small(self, entries)
+
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         fault = await self._before("stream", entry.key)
         sent = 0

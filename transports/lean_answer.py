@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from transports.errors import Unavailable
+
 HEAD_BYTES_MAX: Final = 64 * 1024
 """A head that has not ended after so many bytes is given up."""
 
@@ -13,6 +15,9 @@ WHOLE_BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 
 INTERIM_COUNT_MAX: Final = 8
 """How many 1xx answers may come before the final one."""
+
+BODILESS: Final = -1
+"""Expected of an answer to HEAD: the length that it tells is that of a body that does not come."""
 
 
 class Answer(NamedTuple):
@@ -26,6 +31,12 @@ class Answer(NamedTuple):
     headers: dict[bytes, bytes]
     body: bytes
     received_bytes: int
+
+
+class Stale(Unavailable):
+    """A kept connection closed before the first byte of the answer: the request may go again."""
+
+    situation = "the kept connection was closed before the answer"
 
 
 class NotPlain(Exception):
@@ -60,19 +71,23 @@ def judge_head(
 ) -> NotPlain | None:
     """Say why a final answer with this head is not plain; None when it is.
 
-    ``expected_bytes`` is the size of the caller's buffer, None where there is none. The parser has
-    seen to it that a Content-Length is a single number and does not stand beside an encoding.
+    ``expected_bytes`` is the size of the caller's buffer, ``BODILESS``, or None where the body is held whole,
+    which may then be chunked: large stores send their listings so. The parser has seen to it that a
+    Content-Length is a single number and does not stand beside an encoding.
     """
     digits = headers.get(b"content-length")
     length = None if digits is None else int(digits)
     if status >= 400:
-        if length is not None and length > ERROR_BODY_BYTES_MAX:
+        if length is not None and length > ERROR_BODY_BYTES_MAX and expected_bytes != BODILESS:
             return NotPlain("the body of the error is too long", status=status, length=length)
         return None  # errors may be chunked: large stores send them so
     if status >= 300:
         return NotPlain("redirected", status=status, length=length)
+    if expected_bytes == BODILESS:
+        return None
     if length is None:
-        if status == 204 and expected_bytes is None:
+        is_whole = status == 204 or headers.get(b"transfer-encoding", b"").lower() == b"chunked"
+        if is_whole and expected_bytes is None:
             return None
         return NotPlain("the length of the body is not given", status=status)
     if expected_bytes is not None:
@@ -81,3 +96,17 @@ def judge_head(
     elif length > WHOLE_BODY_BYTES_MAX:
         return NotPlain("the body is too long to be held whole", status=status, length=length)
     return None
+
+
+def overlong(received_bytes: int, status: int | None) -> NotPlain | None:
+    """Say that an answer that is not complete is too long; None while it may go on.
+
+    ``received_bytes`` counts all of it as it came; ``status`` is None before the end of its head.
+    """
+    if status is None:
+        fits = received_bytes <= HEAD_BYTES_MAX
+        return None if fits else NotPlain("the head of the answer has no end")
+    longest = ERROR_BODY_BYTES_MAX if status >= 300 else WHOLE_BODY_BYTES_MAX
+    if received_bytes <= HEAD_BYTES_MAX + longest:
+        return None
+    return NotPlain("the body is too long", status=status)

@@ -149,7 +149,7 @@ class DrainingConnection(LeanConnection):
             self._drain.hurry()
 
     def _broken(self, error: OSError | None) -> None:
-        self._fail(self._loss(error))
+        self.fail(self._loss(error))
 
     def _forget_buffers(self) -> None:
         drain, self._drain = self._drain, None

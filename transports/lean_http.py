@@ -18,12 +18,13 @@ import httptools
 from transports.base import Pace
 from transports.errors import TransportError, Truncated, Unavailable
 from transports.lean_answer import (
-    ERROR_BODY_BYTES_MAX,
-    HEAD_BYTES_MAX,
+    BODILESS,
     INTERIM_COUNT_MAX,
     Answer,
     NotPlain,
+    Stale,
     judge_head,
+    overlong,
 )
 from transports.lean_landing import Landing
 from transports.lean_socket import LowWater, shut_down
@@ -45,12 +46,6 @@ WRITE_HIGH_BYTES: Final = 512 * 1024
 WRITE_LOW_BYTES: Final = 128 * 1024
 JOIN_BYTES: Final = 32 * 1024
 HEAD_END: Final = b"\r\n\r\n"
-
-
-class Stale(Unavailable):
-    """A kept connection closed before the first byte of the answer: the request may go again."""
-
-    situation = "the kept connection was closed before the answer"
 
 
 class LeanConnection(asyncio.BufferedProtocol):
@@ -123,7 +118,7 @@ class LeanConnection(asyncio.BufferedProtocol):
             self._low_water.begin()
         transport = self._transport
         if transport is None or transport.is_closing():
-            self._fail(self._loss(None))
+            self.fail(self._loss(None))
         elif body is None:
             transport.write(head)
         elif len(body) <= JOIN_BYTES:
@@ -167,10 +162,6 @@ class LeanConnection(asyncio.BufferedProtocol):
         # An answer before the end of our request: what is still to be sent would precede the next.
         if self._unsent_bytes or (transport is not None and transport.get_write_buffer_size()):
             self._soiled = True
-
-    def fail(self, error: TransportError) -> None:
-        """End the exchange with an error of the pool's (a timeout, a closed pool)."""
-        self._fail(error)
 
     def drop(self) -> None:
         """Close at once. Afterwards nobody touches the caller's buffers, whatever was under way."""
@@ -217,7 +208,7 @@ class LeanConnection(asyncio.BufferedProtocol):
             if self._into is None:
                 self._parser.feed_data(self._scratch[:nbytes])
             else:
-                self._feed_head(bytes(self._scratch[:nbytes]))
+                self._feed_head(self._scratch[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._soiled = True  # if the answer is complete, then what follows it is garbage
             if not self._complete and self._fault is None:
@@ -225,7 +216,7 @@ class LeanConnection(asyncio.BufferedProtocol):
                 self._fault = NotPlain("not an HTTP/1.1 answer", status=status)
         if self._fault is not None:
             fault, self._fault = self._fault, None
-            self._fail(fault)
+            self.fail(fault)
         elif self._complete:
             self._succeed()
         else:
@@ -246,12 +237,13 @@ class LeanConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         if self._answer is not None and not self._answer.done():
-            self._fail(self._loss(exc))
+            self.fail(self._loss(exc))
         self._on_lost(self)
 
     # -- what the parser calls ------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._raw_headers.clear()  # trailers behind the chunks of the answer before
         if self._complete:
             self._soiled = True  # a second answer to one request
 
@@ -282,8 +274,9 @@ class LeanConnection(asyncio.BufferedProtocol):
 
     # -- within ---------------------------------------------------------------------------------
 
-    def _feed_head(self, data: bytes) -> None:
+    def _feed_head(self, come: memoryview) -> None:
         """Give the parser the head alone, so that the body can go where the caller wants it."""
+        data = bytes(come)
         while data and not self._headed:
             joined = self._tail + data
             end = joined.find(HEAD_END)
@@ -297,6 +290,13 @@ class LeanConnection(asyncio.BufferedProtocol):
             data = data[cut:]
         into = self._into
         if not self._headed or self._fault is not None or into is None:
+            return
+        if into.size_bytes == BODILESS:
+            # The parser waits for the body that the head announces, and there is none.
+            self._parser = httptools.HttpResponseParser(self)
+            self._soiled = self._soiled or bool(data)
+            self._filled_bytes = 0
+            self._complete = True
             return
         if self._status >= 300:
             # An error's body is for the parser, as is everything else from here on.
@@ -329,7 +329,7 @@ class LeanConnection(asyncio.BufferedProtocol):
             else:
                 into.put(come)
         except TransportError as error:
-            self._fail(error)
+            self.fail(error)
             return False
         self._landing = into.room()
         self._low_water.adjust(self._transport, into.size_bytes - self._filled_bytes)
@@ -342,10 +342,8 @@ class LeanConnection(asyncio.BufferedProtocol):
     def _check_length(self, nbytes: int) -> None:
         """Give up an answer without an end; a body in the caller's buffer never comes here."""
         self._received_bytes += nbytes
-        if not self._headed and self._received_bytes > HEAD_BYTES_MAX:
-            self._fail(NotPlain("the head of the answer has no end"))
-        elif self._status >= 300 and self._received_bytes > HEAD_BYTES_MAX + ERROR_BODY_BYTES_MAX:
-            self._fail(NotPlain("the body of the error is too long", status=self._status))
+        if fault := overlong(self._received_bytes, self._status if self._headed else None):
+            self.fail(fault)
 
     def _succeed(self) -> None:
         answer = self._answer
@@ -359,11 +357,15 @@ class LeanConnection(asyncio.BufferedProtocol):
             received = self._filled_bytes
             self._forget_buffers()
         if answer is not None and not answer.done():
-            answer.set_result(Answer(self._status, self._headers, body, received))
+            self._deliver(answer, Answer(self._status, self._headers, body, received))
         if self._resumed is not None:
             self._wake_sender()
 
-    def _fail(self, error: Exception) -> None:
+    def _deliver(self, waiting: asyncio.Future[Answer], answer: Answer) -> None:
+        waiting.set_result(answer)
+
+    def fail(self, error: Exception) -> None:
+        """End the exchange with an error: the connection's, or the pool's (a timeout, a closed pool)."""
         self._soiled = True
         self._forget_buffers()
         if self._answer is not None and not self._answer.done():
@@ -371,11 +373,8 @@ class LeanConnection(asyncio.BufferedProtocol):
         self._wake_sender()
 
     def _take_body(self) -> bytes:
-        pieces = self._pieces
-        if not pieces:
-            return b""
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
+        body = b"".join(self._pieces)  # of one piece it is that piece, not a copy
+        self._pieces.clear()
         return body
 
     def _forget_buffers(self) -> None:
@@ -392,9 +391,9 @@ class LeanConnection(asyncio.BufferedProtocol):
         if not self._answered:
             kind = Stale if self._served else Unavailable
             return kind(self._location, f"{detail}, before the answer")
-        if not self._headed or self._status >= 300:
+        length = self._headers.get(b"content-length")
+        if not self._headed or self._status >= 300 or length is None:
             return Unavailable(self._location, f"{detail}, within the answer")
-        into = self._into
-        expected = int(self._headers[b"content-length"])
-        received = self._filled_bytes if into is not None else sum(map(len, self._pieces))
-        return Truncated(self._location, received_bytes=received, expected_bytes=expected)
+        held = self._into is None
+        received = sum(map(len, self._pieces)) if held else self._filled_bytes
+        return Truncated(self._location, received_bytes=received, expected_bytes=int(length))

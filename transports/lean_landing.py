@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple, Protocol
 
 from transports.base import Sink
+from transports.lean_answer import BODILESS
 
 POUR_BYTES: Final = 512 * 1024
 """The buffer between a socket and a sink: all connections of a pool share it, because each piece is
@@ -100,3 +101,21 @@ class DropLanding:
 
     def landed(self, count: int) -> None:
         self._left_bytes -= count
+
+
+class NoLanding:
+    """For an answer to HEAD, which has no body whatever it says."""
+
+    size_bytes = BODILESS
+
+    def put(self, data: bytes) -> None:
+        """Nothing comes."""
+
+    def room(self) -> memoryview:
+        return memoryview(bytearray(1))
+
+    def landed(self, count: int) -> None:
+        """Nothing comes."""
+
+
+NO_LANDING: Final = NoLanding()

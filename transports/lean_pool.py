@@ -15,10 +15,10 @@ from typing import Final
 
 from transports.base import Pace
 from transports.errors import Denied, TimedOut, Unavailable
-from transports.lean_answer import Answer
-from transports.lean_draining import DrainingConnection
-from transports.lean_http import SCRATCH_BYTES, SLICE_BYTES, LeanConnection, Stale
+from transports.lean_answer import Answer, Stale
+from transports.lean_http import SCRATCH_BYTES, SLICE_BYTES, LeanConnection
 from transports.lean_landing import (
+    NO_LANDING,
     POUR_BYTES,
     BufferLanding,
     Drop,
@@ -27,6 +27,7 @@ from transports.lean_landing import (
     Pour,
     SinkLanding,
 )
+from transports.lean_running import Run, RunningConnection
 
 ADDRESSES_KEPT_S: Final = 30.0
 ADDRESSES_TRIED_MAX: Final = 3
@@ -72,11 +73,11 @@ class LeanPool:
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
         self._pouring: memoryview | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._idle: list[LeanConnection] = []
-        self._open: dict[LeanConnection, int] = {}  # with the unsent bytes at the last tick
+        self._idle: list[RunningConnection] = []
+        self._open: dict[RunningConnection, int] = {}  # with the unsent bytes at the last tick
         self._slots = 0  # taken by connections that are open or being opened
         # As long as the number of requests that callers have under way: they limit that.
-        self._waiters: deque[asyncio.Future[LeanConnection | None]] = deque()
+        self._waiters: deque[asyncio.Future[RunningConnection | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._addresses: list[str] = []
         self._addresses_until_s = 0.0
@@ -129,17 +130,13 @@ class LeanPool:
         is not trusted. A cancelled call closes its connection and lets go of both buffers at once;
         the server may or may not have acted.
         """
-        if self._idle:
-            connection = self._idle.pop()
-            connection.idle = False
-        else:
-            connection = await self._acquire()
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
+        connection = self._pick() or await self._acquire()
+        loop = self._loop or self._known_loop()
         large = body is not None and (pace is not None or len(body) > SLICE_BYTES)
         again = not head.startswith(b"POST")
-        landing = None if into is None else self._landing_for(into)
+        landing: Landing | None = NO_LANDING if head.startswith(b"HEAD ") else None
+        if into is not None:
+            landing = self._landing_for(into)
         while True:
             try:
                 answer = connection.begin(loop, head, None if large else body, landing)
@@ -163,6 +160,37 @@ class LeanPool:
             self._release(connection)
             return result
 
+    async def run(self, run: Run) -> None:
+        """Send the requests of a run (GET alone), one after the other on one connection.
+
+        Returns with at least one answer in ``run.answers``. Where one came, it may end before all have: another run
+        goes on. Raises as ``request`` does for the request behind the answers that came. A cancelled call closes its
+        connection.
+        """
+        connection = self._pick() or await self._acquire()
+        loop = self._loop or self._known_loop()
+        again = True
+        while True:
+            try:
+                await connection.begin_run(loop, run, self._pouring_room())
+            except Stale:
+                connection.drop()
+                if run.answers or not again:
+                    self._free_slot()
+                    if run.answers:
+                        return
+                    raise
+                again = False
+                connection = await self._connect()
+                continue
+            except BaseException:
+                connection.drop()
+                self._free_slot()
+                raise
+            connection.finish()
+            self._release(connection)
+            return
+
     async def close(self) -> None:
         """Close all connections; requests under way fail with ``Unavailable``. May be repeated."""
         self._closed = True
@@ -185,21 +213,38 @@ class LeanPool:
     def _landing_for(self, into: memoryview | Pour | Drop) -> Landing:
         if isinstance(into, memoryview):
             return BufferLanding(into)
+        if isinstance(into, Drop):
+            return DropLanding(into.size_bytes, self._pouring_room())
+        return SinkLanding(into.sink, into.size_bytes, self._pouring_room())
+
+    def _pouring_room(self) -> memoryview:
         if self._pouring is None:
             self._pouring = memoryview(bytearray(POUR_BYTES))
-        if isinstance(into, Drop):
-            return DropLanding(into.size_bytes, self._pouring)
-        return SinkLanding(into.sink, into.size_bytes, self._pouring)
+        return self._pouring
 
     # -- lending ----------------------------------------------------------------------------------
 
-    async def _acquire(self) -> LeanConnection:
+    def _known_loop(self) -> asyncio.AbstractEventLoop:
+        self._loop = loop = asyncio.get_running_loop()
+        return loop
+
+    def _pick(self) -> RunningConnection | None:
+        """The connection that was used last, where one is idle."""
+        if not self._idle:
+            return None
+        connection = self._idle.pop()
+        connection.idle = False
+        return connection
+
+    async def _acquire(self) -> RunningConnection:
         if self._closed:
             raise Unavailable(self.location, "the pool is closed")
         if self._slots < self._connections_max:
             self._slots += 1
             return await self._connect()
-        waiter: asyncio.Future[LeanConnection | None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[RunningConnection | None] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._waiters.append(waiter)
         try:
             connection = await waiter
@@ -216,7 +261,7 @@ class LeanPool:
             return await self._connect()
         return connection
 
-    def _release(self, connection: LeanConnection) -> None:
+    def _release(self, connection: RunningConnection) -> None:
         if self._closed or not connection.reusable:
             connection.drop()
             self._free_slot()
@@ -238,6 +283,7 @@ class LeanPool:
         self._slots -= 1
 
     def _on_lost(self, connection: LeanConnection) -> None:
+        assert isinstance(connection, RunningConnection)  # noqa: S101 - the pool makes no others
         self._open.pop(connection, None)
         if connection.idle:
             connection.idle = False
@@ -248,7 +294,7 @@ class LeanPool:
 
     # -- connecting -------------------------------------------------------------------------------
 
-    async def _connect(self) -> LeanConnection:
+    async def _connect(self) -> RunningConnection:
         """Open a connection in the slot that the caller holds; the slot is freed on failure."""
         try:
             if self._closed:
@@ -259,7 +305,7 @@ class LeanPool:
             raise
         return connection
 
-    async def _open_any(self) -> LeanConnection:
+    async def _open_any(self) -> RunningConnection:
         loop = asyncio.get_running_loop()
         failure: Exception | None = None
         try:
@@ -286,9 +332,9 @@ class LeanPool:
             raise TimedOut(self.location, detail) from failure
         raise Unavailable(self.location, f"cannot connect: {failure}") from failure
 
-    async def _open_at(self, loop: asyncio.AbstractEventLoop, address: str) -> LeanConnection:
+    async def _open_at(self, loop: asyncio.AbstractEventLoop, address: str) -> RunningConnection:
         _, connection = await loop.create_connection(
-            lambda: DrainingConnection(self.location, self._scratch, self._on_lost),
+            lambda: RunningConnection(self.location, self._scratch, self._on_lost),
             address,
             self._port,
             ssl=self._tls,

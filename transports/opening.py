@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from transports.base import Transport
-from transports.limit import Brake, Limit, LimitPolicy
+from transports.limit import Brake, Limit
+from transports.limit_policy import LimitPolicy
 from transports.location import BadLocation, Location
 from transports.record import Log, Record
 from transports.retry import Retry

@@ -112,6 +112,11 @@ class Record(Decorator):
         self.log.add("drop", entry.key, size_bytes=len(span))
         return await self.inner.drop(entry, span, cached_only=cached_only)
 
+    async def drop_small(self, entries: Sequence[Entry]) -> Sequence[Told | TransportError]:
+        size = sum(entry.size for entry in entries)
+        self.log.add("drop_small", *(entry.key for entry in entries), size_bytes=size)
+        return await self.inner.drop_small(entries)
+
     def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         self.log.add("stream", entry.key, size_bytes=max(entry.size, 0))
         return self.inner.stream(entry)

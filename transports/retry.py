@@ -132,6 +132,11 @@ class Retry(Decorator):
             "drop", entry.key, span, lambda rest: drop(entry, rest, cached_only=cached_only)
         )
 
+    async def drop_small(self, entries: Sequence[Entry]) -> Sequence[Told | TransportError]:
+        return await self._batch(
+            "drop_small", entries, self.inner.drop_small, lambda entry: entry.key
+        )
+
     async def _go_on(
         self, verb: str, key: str, span: ByteRange, read: Callable[[ByteRange], Awaitable[T]]
     ) -> T:

@@ -207,6 +207,9 @@ class S3Transport(Transport):
     async def drop(self, entry: Entry, span: ByteRange, *, cached_only: bool = False) -> Told:
         return await self._drops.drop(self._full(entry.key), entry, span, cached_only=cached_only)
 
+    async def drop_small(self, entries: Sequence[Entry]) -> Sequence[Told | TransportError]:
+        return await self._drops.drop_small([self._full(entry.key) for entry in entries], entries)
+
     async def _read_by_buffer(self, entry: Entry, span: ByteRange, sink: Sink) -> None:
         """Where the answers are not for the lean lane (chunked ones): a buffer at a time."""
         buffer = memoryview(bytearray(min(len(span), BUFFER_BYTES)))

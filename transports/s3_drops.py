@@ -1,14 +1,16 @@
 """Reads whose bytes nobody wants, of one bucket: for what a cache on the way says and keeps."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from transports.base import DROP_BYTES, Told, further
-from transports.errors import Changed, Invalid, Truncated
+from transports.errors import Changed, Invalid, TransportError, Truncated
 from transports.model import ByteRange, Entry
+from transports.s3_errors import told_of
 from transports.s3_lean import Drop
 from transports.s3_looks import pin_headers, pin_query
 from transports.s3_reply import Reply
-from transports.s3_requests import NotPourable, S3Client
+from transports.s3_requests import NotPourable, S3Client, Wanted
 
 NOT_CACHED: Final = 504
 """The status of a cache that was asked not to fetch what it does not have (RFC 9111, 5.2.1.7)."""
@@ -28,6 +30,35 @@ class Drops:
             return await self._ask(full, entry, span, cached_only=cached_only)
         except NotPourable:
             return await self._by_buffer(full, entry, span, cached_only=cached_only)
+
+    async def drop_small(
+        self, fulls: Sequence[str], entries: Sequence[Entry]
+    ) -> list[Told | TransportError]:
+        """See the port. Runs of requests, and by itself whatever is no plain success."""
+        results: list[Told | TransportError] = []
+        wanted = [
+            Wanted(full, pin_query(entry), pin_headers(entry), entry.size)
+            for full, entry in zip(fulls, entries, strict=True)
+        ]
+        while (done := len(results)) < len(wanted):
+            replies, failure = await self._client.run(wanted[done:])
+            results += [self._told(reply) for reply in replies]
+            if (done := len(results)) == len(wanted):
+                break
+            if failure is None and not replies:
+                results.append(await self._by_itself(fulls[done], entries[done]))
+            elif failure is not None:
+                # Where the way there is broken it is so for those behind it too.
+                stop = done + 1 if isinstance(failure, Truncated) else None
+                places = map(self._client.location_of, fulls[done:stop])
+                results += [told_of(failure, place) for place in places]
+        return results
+
+    async def _by_itself(self, full: str, entry: Entry) -> Told | TransportError:
+        try:
+            return await self.drop(full, entry, ByteRange(0, entry.size), cached_only=False)
+        except TransportError as error:
+            return error
 
     async def _by_buffer(
         self, full: str, entry: Entry, span: ByteRange, *, cached_only: bool
@@ -67,6 +98,10 @@ class Drops:
         )
         if reply.status != NOT_CACHED:
             check_range(reply, span, self._client.location_of(full))
+        return self._told(reply)
+
+    @staticmethod
+    def _told(reply: Reply) -> Told:
         return {**reply.headers, b":status": b"%d" % reply.status}
 
 

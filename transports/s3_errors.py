@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
 from transports import s3_xml
@@ -17,6 +16,7 @@ from transports.errors import (
     NotFound,
     Throttled,
     TransportError,
+    Truncated,
     Unavailable,
     Unsupported,
 )
@@ -150,6 +150,14 @@ def error_from(
     return kind(location, detail, retry_after_s=retry_after_s(refusal.retry_after, now_s=now_s))
 
 
+def told_of(error: TransportError, location: str) -> TransportError:
+    """An error of the way, told of an object."""
+    if isinstance(error, Truncated):
+        received, expected = error.received_bytes, error.expected_bytes
+        return Truncated(location, received_bytes=received, expected_bytes=expected)
+    return type(error)(location, str(error))
+
+
 def _detail(refusal: Refusal) -> str:
     """One line for a person; what the server wrote is cut and its line breaks are removed."""
     words = " ".join(refusal.message.split())[:200]
@@ -168,6 +176,8 @@ def retry_after_s(text: str, *, now_s: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
+        from email.utils import parsedate_to_datetime
+
         try:
             moment = parsedate_to_datetime(text)
         except ValueError:

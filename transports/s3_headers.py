@@ -8,9 +8,6 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
-from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -130,6 +127,9 @@ def _text(raw: bytes) -> str:
     """A header's text: UTF-8, or RFC 2047's encoded words, in which S3 wraps what is not ASCII."""
     text = raw.decode("utf-8", "surrogateescape")
     if text.startswith("=?") and text.endswith("?="):
+        from email.errors import HeaderParseError
+        from email.header import decode_header, make_header
+
         try:
             return str(make_header(decode_header(text)))
         except (HeaderParseError, LookupError, UnicodeDecodeError, binascii.Error):
@@ -257,6 +257,8 @@ def composite_etag(part_etags: list[str]) -> str:
 
 def date_ns(text: str) -> int:
     """A date of HTTP as nanoseconds since 1970; 0 for what is none."""
+    from email.utils import parsedate_to_datetime  # a command that only lists reads no such date
+
     try:
         return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
     except (ValueError, TypeError):

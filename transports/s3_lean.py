@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from transports.lean_answer import Answer, NotPlain, WrongLength
 from transports.lean_landing import Drop, Pour
 from transports.lean_pool import LeanPool
+from transports.lean_running import Run
 
 __all__ = [
     "UNSIGNED_PAYLOAD",
@@ -25,6 +26,7 @@ __all__ = [
     "LeanSigner",
     "NotPlain",
     "Pour",
+    "Run",
     "WrongLength",
 ]
 

@@ -6,7 +6,6 @@ leaves open comes from the environment and from the AWS profile, in that order, 
 ``AWS_CA_BUNDLE``, and ``HTTP(S)_PROXY`` with ``NO_PROXY`` for the way there.
 """
 
-import configparser
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -129,10 +128,18 @@ def _profile_settings(profile: str, environment: Mapping[str, str]) -> dict[str,
     home = environment.get("HOME")
     if home and path.parts[:1] == ("~",):
         path = Path(home, *path.parts[1:])
+    try:
+        path = path.expanduser()
+    except RuntimeError:  # nobody's home
+        return {}
+    if not path.is_file():
+        return {}
+    import configparser
+
     parser = configparser.RawConfigParser()
     try:
-        parser.read(path.expanduser(), encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError, RuntimeError):
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
         return {}  # the credential chain reads this file too, and is the one to complain
     for section in (f"profile {profile}" if profile else "default", profile or "default"):
         if parser.has_section(section):

@@ -8,17 +8,17 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from transports.base import Pace
 from transports.digests import BytesLike
-from transports.errors import Denied, Transient, Truncated, Unavailable
+from transports.errors import Denied, Invalid, Transient, TransportError, Unavailable
 from transports.proxies import proxy_of
 from transports.s3_auth import CredentialSource, Signer
-from transports.s3_errors import EXPIRED, Refusal, error_from, refusal_of
+from transports.s3_errors import EXPIRED, Refusal, error_from, refusal_of, told_of
 from transports.s3_headers import quoted_key
-from transports.s3_lean import Drop, LeanPool, LeanSigner, NotPlain, Pour
+from transports.s3_lean import Drop, LeanPool, LeanSigner, NotPlain, Pour, Run
 from transports.s3_options import Address, S3Options, address_of
 from transports.s3_reply import Reply
 from transports.side_loop import SideLoop
@@ -40,6 +40,15 @@ def canonical_query(pairs: Pairs) -> str:
     """A query as SigV4 wants it: encoded, then sorted by name and value."""
     encoded = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in pairs)
     return "&".join([f"{name}={value}" for name, value in encoded])
+
+
+class Wanted(NamedTuple):
+    """A whole object to ask for: its full key, what goes along, and how long it should be."""
+
+    key: str
+    query: Pairs
+    headers: Pairs
+    size_bytes: int
 
 
 class NotPourable(Exception):
@@ -91,7 +100,8 @@ class S3Client:
         self._side = SideLoop()
         self._closed = False
         # What the lane hands back is asked twice, so only what may be. (method, about the bucket)
-        self._lane_kinds = {("GET", False), ("GET", True), ("PUT", False), ("DELETE", False)}
+        self._lane_kinds = {("PUT", False), ("DELETE", False)}
+        self._lane_kinds |= {(verb, whole) for verb in ("GET", "HEAD") for whole in (False, True)}
         if not options.lane or self._proxy:
             self._lane_kinds.clear()
 
@@ -144,6 +154,47 @@ class S3Client:
             else:
                 location = self.location_of(key)
                 raise error_from(refusal, location, now_s=self._now_s(), creating=creating)
+
+    async def run(self, wanted: Sequence[Wanted]) -> tuple[list[Reply], TransportError | None]:
+        """Ask for small objects one after the other, as one run of the lean lane, and let their bodies go.
+
+        Returns the successes up to the first answer that is none, or is not for the lean lane, and what was wrong with
+        the way to the one behind them. None at all means no more than that ``send`` has to ask for the first.
+        """
+        if ("GET", False) not in self._lane_kinds or self._options.requester_pays:
+            return [], None
+        if self._now_s() >= self._good_until_s:
+            await self._renew(expired=None)
+        signer, address = self._lean_signer, self._address
+        if signer is None:
+            return [], None
+        failure = None
+        try:
+            heads = [self._head_of(each, signer, address) for each in wanted]
+        except (Invalid, ValueError):  # a name that cannot be asked for
+            return [], None
+        run = Run(heads, [each.size_bytes for each in wanted])
+        try:
+            await self._pool(address, self._pools).run(run)
+        except NotPlain as reason:
+            self._learn(reason, ("GET", False))
+        except (Transient, Denied) as error:
+            failure = error
+        replies = [Reply(*answer) for answer in run.answers if answer.status < 300]
+        if replies:
+            self._greeted(replies[0])
+        return replies, failure
+
+    def _head_of(self, wanted: Wanted, signer: LeanSigner, address: Address) -> bytes:
+        path = f"{address.base}/{quoted_key(wanted.key, self.location_of(wanted.key))}"
+        query = canonical_query(wanted.query) if wanted.query else ""
+        names = tuple([name for name, _ in wanted.headers])
+        return signer.head("GET", path, query, names, [value for _, value in wanted.headers])
+
+    def _learn(self, reason: NotPlain, kind: tuple[str, bool]) -> None:
+        """A store that sends successes of a kind that is not for the lane will go on doing so."""
+        if reason.length is None and reason.status is not None and reason.status < 300:
+            self._lane_kinds.discard(kind)
 
     def refused(self, body: bytes, key: str) -> Exception:
         """The error in the body of an answer that began as a success (200 with ``<Error>``)."""
@@ -203,10 +254,8 @@ class S3Client:
                     address, method, key, path, query, headers, body, into, pace
                 )
             except NotPlain as reason:
-                # Chunked, redirected or odd: the road below takes all of HTTP. A store that sends
-                # successes of this kind without a length (AWS its listings) will go on doing so.
-                if reason.length is None and reason.status is not None and reason.status < 300:
-                    self._lane_kinds.discard(kind)
+                # Redirected or odd: the road below takes all of HTTP.
+                self._learn(reason, kind)
         if isinstance(into, Pour | Drop):
             raise NotPourable(self.location_of(key))
         location = self.location_of(key)
@@ -221,9 +270,7 @@ class S3Client:
         reply = await self._road.request(
             method, address, target, signed, location, body=body, into=into, pace=pace
         )
-        if not self.server:
-            self.server = reply.text(b"server") or "unnamed"
-        return reply
+        return self._greeted(reply)
 
     async def _by_lane(
         self,
@@ -255,17 +302,15 @@ class S3Client:
             else:
                 pool = self._pool(address, self._pools)
                 answer = await pool.request(head, body or None, into=into, pace=pace)
-        except Truncated as error:
-            raise Truncated(
-                self.location_of(key),
-                received_bytes=error.received_bytes,
-                expected_bytes=error.expected_bytes,
-            ) from error
         except (Transient, Denied) as error:  # told of the endpoint; say which object it was
-            raise type(error)(self.location_of(key), str(error)) from error
+            raise told_of(error, self.location_of(key)) from error
+        return self._greeted(Reply(*answer))
+
+    def _greeted(self, reply: Reply) -> Reply:
+        """An answer, of which the server's name is remembered."""
         if not self.server:
-            self.server = answer.headers.get(b"server", b"unnamed").decode("ascii", "replace")
-        return Reply(answer.status, answer.headers, answer.body, answer.received_bytes)
+            self.server = reply.text(b"server") or "unnamed"
+        return reply
 
     def _pool(self, address: Address, pools: dict[Address, LeanPool]) -> LeanPool:
         if address in pools:

@@ -9,10 +9,10 @@ Pages of listings, which are most of the bytes, are read in ``s3_pages``.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from html import escape  # that of xml.sax brings an HTTP client along
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError
-from xml.sax.saxutils import escape
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
@@ -249,8 +249,8 @@ def _whole(fields: dict[str, str], name: str) -> int:
 def complete_body(parts: Sequence[tuple[int, str, str]]) -> bytes:
     """The body that finishes an upload, from (number, etag, CRC64NVME in base64 or "")."""
     rows = "".join(
-        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etag)}&quot;</ETag>"
-        + (f"<ChecksumCRC64NVME>{escape(crc)}</ChecksumCRC64NVME>" if crc else "")
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{escape(etag, quote=False)}&quot;</ETag>"
+        + (f"<ChecksumCRC64NVME>{escape(crc, quote=False)}</ChecksumCRC64NVME>" if crc else "")
         + "</Part>"
         for number, etag, crc in parts
     )

@@ -196,6 +196,17 @@ class Throttle(Decorator):
             told = told or said
         return told
 
+    async def drop_small(self, entries: Sequence[Entry]) -> Sequence[Told | TransportError]:
+        results: list[Told | TransportError] = []
+        for group in self._groups(entries, [entry.size for entry in entries]):
+            if self._slices and len(group) == 1 and group[0].size > self._slice_bytes():
+                results += await Transport.drop_small(self, group)  # slice by slice
+                continue
+            await self._request(len(group))
+            await self._pass(sum(entry.size for entry in group))
+            results += await _settled(self.inner.drop_small(group), len(group))
+        return results
+
     async def stream(self, entry: Entry) -> AsyncIterator[bytes | memoryview]:
         """Takes each piece before it is handed on; the network stalls behind it."""
         await self._request()

@@ -112,6 +112,11 @@ class Timed(Decorator):
         dropping = self.inner.drop(entry, span, cached_only=cached_only)
         return await _timed(self._reads, len(span), dropping)
 
+    async def drop_small(self, entries: Sequence[Entry]) -> Sequence[Told | TransportError]:
+        size_bytes = sum(entry.size for entry in entries)
+        dropping = self.inner.drop_small(entries)
+        return await _timed(self._reads, size_bytes, dropping, is_well=_all_well)
+
     async def write_small(
         self, blobs: Sequence[Blob], *, pace: Pace | None = None
     ) -> Sequence[Receipt | TransportError]:

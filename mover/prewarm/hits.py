@@ -40,14 +40,11 @@ _WORDS_IN: Final = (
 )
 _SAYING: Final = frozenset({b"cache-status", b"age", *_WORDS_IN})
 # STALE, UPDATING and REVALIDATED (nginx): old or asked after, but the bytes come from the cache.
-_HIT: Final = re.compile(
-    r"(?<![a-z])(refresh)?hit(?![a-z])|(?<![a-z])(stale|updating|revalidated)(?![a-z])", re.I
-)
-_MISS: Final = re.compile(
-    r"(?<![a-z])(miss|expired|bypass|pass|dynamic|none|uncacheable|denied)(?![a-z])", re.I
-)
-_FORWARDED: Final = re.compile(r";\s*fwd(?![a-z])", re.I)
-_HIT_PARAMETER: Final = re.compile(r";\s*hit(?:\s*=\s*\?1)?\s*(?:;|$)", re.I)
+# Compiled at their first use: most gateways say nothing.
+_HIT: Final = r"(?<![a-z])(refresh)?hit(?![a-z])|(?<![a-z])(stale|updating|revalidated)(?![a-z])"
+_MISS: Final = r"(?<![a-z])(miss|expired|bypass|pass|dynamic|none|uncacheable|denied)(?![a-z])"
+_FORWARDED: Final = r";\s*fwd(?![a-z])"
+_HIT_PARAMETER: Final = r";\s*hit(?:\s*=\s*\?1)?\s*(?:;|$)"
 
 FASTER: Final = 0.5
 """By what factor the first byte of warmed pieces must come sooner than it did at first."""
@@ -102,9 +99,9 @@ def came_sooner(first_s: Sequence[float], now_s: Sequence[float]) -> bool:
 
 def _of_cache_status(value: str) -> Hit:
     nearest = _last(value)
-    if _HIT_PARAMETER.search(nearest):
+    if re.search(_HIT_PARAMETER, nearest, re.I):
         return Hit.YES
-    return Hit.NO if _FORWARDED.search(nearest) else Hit.UNKNOWN
+    return Hit.NO if re.search(_FORWARDED, nearest, re.I) else Hit.UNKNOWN
 
 
 def _of_words(headers: Mapping[bytes, bytes]) -> Hit:
@@ -112,9 +109,9 @@ def _of_words(headers: Mapping[bytes, bytes]) -> Hit:
         if name not in headers:
             continue
         nearest = _last(_text(headers, name))
-        if _HIT.search(nearest):
+        if re.search(_HIT, nearest, re.I):
             return Hit.YES
-        if _MISS.search(nearest):
+        if re.search(_MISS, nearest, re.I):
             return Hit.NO
     return Hit.UNKNOWN
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from mover.prewarm.dropping import RANGE_BYTES
 from mover.prewarm.model import Certainty, Judge, Piece, WarmSpec
-from mover.prewarm_gateways import ASKED_MIN, CUT_BYTES, RANGE_BYTES, open_gateway
+from mover.prewarm_gateways import ASKED_MIN, CUT_BYTES, open_gateway
 from mover.prewarm_places import Ground, Place
 from transports.base import Told, Transport
 from transports.errors import Changed, NotFound, TransportError, Unavailable

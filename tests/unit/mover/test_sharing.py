@@ -15,7 +15,8 @@ from scheduler.memory_store import MemoryTaskStore
 from scheduler.model import FINAL_STATES, Advanced, Done, Lease, NewTask, StoreStats, TaskState
 from tests.unit.mover.engine import entries_of, fill, make_ends, stored
 from transports.faults import Fault, Faults
-from transports.limit import Limit, LimitPolicy
+from transports.limit import Limit
+from transports.limit_policy import LimitPolicy
 from transports.memory import MemoryTransport
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from scheduler.slowdown import Slowdown, read_report, slow_control, write_report
 from scheduler.testing import run_virtually
 from tests.unit.transports.scripted import Scripted, entry
 from transports.errors import Throttled
-from transports.limit import Brake, Limit, LimitPolicy
+from transports.limit import Brake, Limit
+from transports.limit_policy import LimitPolicy
 from transports.model import NO_ATTRIBUTES, ObjectInfo
 
 if TYPE_CHECKING:

@@ -1,10 +1,12 @@
 """What each decorator makes of bytes that are let go, and what a store without headers says."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.unit.transports.scripted import Scripted
 from transports.base import DROP_BYTES, Told
-from transports.errors import Changed, Truncated, Unavailable
+from transports.errors import Changed, Throttled, TransportError, Truncated, Unavailable
 from transports.faults import Fault, Faults
 from transports.limit import Limit
 from transports.model import ByteRange, Capabilities, Entry
@@ -121,3 +123,71 @@ async def test_a_store_without_a_better_way_reads_piece_by_piece() -> None:
     with pytest.raises(Truncated) as caught:
         await inner.drop(entry, ByteRange(0, size))
     assert (caught.value.received_bytes, caught.value.expected_bytes) == (DROP_BYTES + 9, size)
+
+
+# -- batches of small objects --------------------------------------------------------------------
+
+SMALL = [Entry("a", 100, 0), Entry("b", 200, 0), Entry("c", 300, 0)]
+COME: Told = {b":status": b"200"}
+
+
+class Batching(Saying):
+    """Answers batches, and notes the keys of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[str] = []
+
+    async def drop_small(self, entries: Sequence[Entry]) -> Sequence[Told | TransportError]:
+        self.batches.append("".join(entry.key for entry in entries))
+        result = await self._play("drop_small", lambda some: [COME] * len(some), entries)
+        assert isinstance(result, list)
+        return result
+
+
+async def test_of_a_batch_only_what_failed_is_asked_for_again() -> None:
+    inner = Batching()
+    inner.will("drop_small", lambda _: [COME, Unavailable("b"), Changed("c")])
+    results = await Retry(inner, sleep=no_sleep).drop_small(SMALL)
+    assert [isinstance(result, TransportError) for result in results] == [False, False, True]
+    assert inner.batches == ["abc", "b"]
+
+
+async def test_a_batch_holds_one_slot_and_slows_down_when_asked_to() -> None:
+    inner = Batching()
+    limit = Limit(inner)
+    before = limit.adaptive.value
+    inner.will("drop_small", lambda _: [COME, Throttled("b"), COME])
+    await limit.drop_small(SMALL)
+    assert (limit.in_use, limit.adaptive.value) == (0, before // 2)
+
+
+async def test_a_record_names_the_batch() -> None:
+    record = Record(Batching())
+    await record.drop_small(SMALL)
+    (call,) = record.log.calls
+    assert (call.verb, call.keys, call.size_bytes) == ("drop_small", ("a", "b", "c"), 600)
+
+
+async def test_a_rate_lets_pass_as_many_as_fit_a_slice_and_cuts_what_is_larger() -> None:
+    taken: list[int] = []
+
+    async def take(count: int) -> None:
+        taken.append(count)
+
+    inner = Batching()
+    throttle = Throttle(inner, take_bytes=take, slice_bytes=lambda: 300)
+    results = await throttle.drop_small([*SMALL, Entry("d", 500, 0)])
+    assert len(results) == 4
+    assert inner.batches == ["ab", "c"]
+    assert taken == [300, 300, 300, 200]
+    assert [(start, stop) for start, stop, _ in inner.spans] == [(0, 300), (300, 500)]
+
+
+async def test_a_store_without_batches_drops_one_by_one() -> None:
+    inner = Saying()
+    inner.will("drop", lambda *_: COME, Changed("b"))
+    results = await inner.drop_small(SMALL)
+    assert [isinstance(result, TransportError) for result in results] == [False, True, False]
+    faults = Faults(Saying(), [Fault(verb="drop", truncate_at=5)], sleep=no_sleep)
+    assert isinstance((await faults.drop_small(SMALL))[0], Truncated)

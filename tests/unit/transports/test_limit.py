@@ -7,7 +7,8 @@ import pytest
 
 from tests.unit.transports.scripted import Scripted, blob, entry
 from transports.errors import Denied, Throttled, TimedOut
-from transports.limit import CALL_BYTES, AdaptiveLimit, Brake, Limit, LimitPolicy
+from transports.limit import Brake, Limit
+from transports.limit_policy import CALL_BYTES, AdaptiveLimit, LimitPolicy
 from transports.model import ByteRange, Capabilities
 
 

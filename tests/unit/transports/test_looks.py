@@ -6,7 +6,8 @@ import pytest
 
 from transports.errors import Unavailable
 from transports.faults import Fault, Faults
-from transports.limit import Limit, LimitPolicy
+from transports.limit import Limit
+from transports.limit_policy import LimitPolicy
 from transports.memory import MemoryTransport
 from transports.record import Call, Record
 from transports.retry import Retry

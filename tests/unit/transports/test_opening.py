@@ -10,7 +10,8 @@ from tests.unit.transports.scripted import Scripted, entry
 from transports.decorator import Decorator, bare
 from transports.errors import Throttled, Unavailable
 from transports.http import HttpTransport
-from transports.limit import Limit, LimitPolicy
+from transports.limit import Limit
+from transports.limit_policy import LimitPolicy
 from transports.local import LocalTransport
 from transports.location import BadLocation, parse_location
 from transports.memory import MemoryTransport

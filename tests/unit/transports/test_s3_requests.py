@@ -241,9 +241,16 @@ async def test_what_must_not_be_asked_twice_is_asked_once() -> None:
 
 
 async def test_a_kind_of_answer_without_a_length_leaves_the_lane() -> None:
-    async with scripted(lambda _: CHUNKED) as script, transport_to(script) as transport:
+    endless = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello"
+    async with scripted(lambda _: endless) as script, transport_to(script) as transport:
         await transport.read_small([ENTRY] * 3)
     assert len(script.requests) == 4
+
+
+async def test_chunked_answers_stay_in_the_lane() -> None:
+    async with scripted(lambda _: CHUNKED) as script, transport_to(script) as transport:
+        await transport.read_small([ENTRY] * 3)
+    assert len(script.requests) == 3
 
 
 def broken(body: bytes, length: int, status: int = 200, **headers: str) -> bytes:

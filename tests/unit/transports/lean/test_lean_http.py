@@ -107,7 +107,7 @@ async def test_no_content_has_no_body() -> None:
 @pytest.mark.parametrize(
     ("answer", "status", "length"),
     [
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 200, None),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 200, None),
         (b"HTTP/1.1 200 OK\r\nserver: x\r\n\r\nhello", 200, None),
         (b"HTTP/1.1 301 Moved\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", 301, 0),
         (b"HTTP/1.1 307 Go\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", 307, 0),
@@ -131,6 +131,74 @@ async def test_what_is_not_plain_is_left_to_the_general_client(
         await ask(answer, into=memoryview(bytearray(5)) if with_into else None)
     if not isinstance(caught.value, WrongLength):
         assert (caught.value.status, caught.value.length) == (status, length)
+
+
+@pytest.mark.parametrize("step", [1, 7, 1_000])
+async def test_a_chunked_body_is_held_whole(step: int) -> None:
+    body = bytes(range(256)) * 20
+    chunks = [body[at : at + 300] for at in range(0, len(body), 300)]
+    framed = b"".join(b"%x;e=1\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    sent = b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n" + framed + b"0\r\n\r\n"
+    pieces = [sent[at : at + step] for at in range(0, 50, step)]
+    answer = await ask(*pieces, sent[sum(map(len, pieces)) :])
+    assert (answer.status, answer.body, answer.received_bytes) == (200, body, len(body))
+
+
+async def test_trailers_are_not_headers_of_the_next_answer() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n"
+        await peer.send(chunked + b"etag: bad\r\nx-more: bad\r\n\r\n")
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async with serving(script) as server, pool_at(server.port) as pool:
+        assert (await pool.request(GET)).body == b"hi"
+        assert (await pool.request(GET)).headers == {b"content-length": b"0"}
+
+
+async def test_a_chunked_body_without_an_end_is_given_up() -> None:
+    chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+    endless = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk * 18
+    with pytest.raises(NotPlain, match="too long"):
+        await ask(endless)
+
+
+async def test_a_chunked_body_that_breaks_off_is_no_body() -> None:
+    with pytest.raises(Unavailable, match="within the answer"):
+        await ask(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel", close=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "length"), [(200, 1 << 40), (200, 0), (404, 200_000), (412, 5), (200, None)]
+)
+async def test_an_answer_to_head_has_no_body_whatever_it_says(
+    status: int, length: int | None
+) -> None:
+    said = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 %d X\r\netag: e\r\n%s\r\n\r\n" % (status, said))
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+
+    async with serving(script) as server, pool_at(server.port) as pool:
+        answer = await pool.request(b"HEAD /b/k HTTP/1.1\r\nhost: h\r\n\r\n")
+        assert (answer.status, answer.body, answer.received_bytes) == (status, b"", 0)
+        assert answer.headers[b"etag"] == b"e"
+        assert (await pool.request(GET)).body == b"hello"
+        assert len(server.peers) == 1
+
+
+async def test_a_body_behind_an_answer_to_head_spoils_the_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+
+    async with serving(script) as server, pool_at(server.port) as pool:
+        assert (await pool.request(b"HEAD / HTTP/1.1\r\nhost: h\r\n\r\n")).body == b""
+        assert pool.connections == 0
 
 
 async def test_length_other_than_the_buffers_is_told() -> None:
