@@ -330,14 +330,13 @@ class Gateway(Place):
 
         async def read(unit: Unit | Batch) -> None:
             if isinstance(unit, list):
-                before_bytes = warmed.read_bytes
                 results = await self._gate.read_small(unit)
                 for entry, result in zip(unit, results, strict=True):
                     if isinstance(result, TransportError):
                         failed[entry.key] = result
                     else:
                         came(entry.size, result)
-                told(warmed.read_bytes - before_bytes)
+                told(sum(entry.size for entry in unit if entry.key not in failed))
                 return
             key = unit.piece.entry.key
             if key in failed:
