@@ -152,7 +152,7 @@ async def dress_source(
         direction="read",
         live=live,
         resources=resources,
-        rates=None if transport.capabilities.local else rates,
+        rates=rates,
         brake=await _brake(transport, resources.worker_id, shared, stack),
         timed=None,
     ).put_on(transport)

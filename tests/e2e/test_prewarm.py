@@ -292,6 +292,18 @@ def test_an_origin_that_is_unwell_is_asked_again(
     assert report["objects"]["failed"] == 0
 
 
+def test_a_limit_holds_for_an_origin_that_is_a_directory(mover: Mover, tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    for number in range(4):
+        (origin / f"{number}").write_bytes(bytes(3 * MIB))
+    wished = (f"{origin}/", "--into", str(tmp_path / "cache"), "--limit", "6MiB/s")
+    report = prewarm(mover, *wished)
+    assert report["bytes"]["copied"] == 12 * MIB
+    # Two seconds' worth; what may be taken at once, at the start, is less than half of it.
+    assert report["seconds"] > 1
+
+
 # --- What makes no sense ---
 
 
