@@ -169,7 +169,8 @@ def _weighed(scene: Scene, name: str, command: Command) -> Weight:
         if name == "mover":
             report = json.loads(told.read_text())
             if report["bytes"]["copied"] != scene.size_bytes:
-                raise Failed(f"mover read less than {scene.size_bytes} bytes: {report}")
+                said = complaints.read_text()[-500:]
+                raise Failed(f"mover read less than {scene.size_bytes} bytes: {report} {said}")
     return weight
 
 
