@@ -69,9 +69,11 @@ class WarmLeader:
 
     async def _take_up(self) -> bool:
         """Begin anew what has ended, go on with what has not; whether it does the latter."""
-        is_new = await self.store.is_drained() or not sum((await self.store.stats()).tasks.values())
-        if is_new:
+        if await self.store.is_drained():
             await self.store.clear()
+        # What was never begun is not cleared: it may have been cancelled since it can be seen.
+        is_new = not sum((await self.store.stats()).tasks.values())
+        if is_new:
             await self.store.set_control(NODES, json.dumps([self.work.ground.node]).encode())
             first = Round(number=0, now_s=self.clock())
             await self.store.enqueue([round_task(first, ANY_POOL)])
