@@ -6,7 +6,7 @@ from typing import Final
 IDLE_PROBES: Final = 40
 """Probes before the warming begins: what a light read takes on an idle mount."""
 
-SLOW_SHARE: Final = 0.04
+SLOW_SHARE: Final = 0.03
 """Of the probes so many may be slow: others care for their slow reads, the 95th percentile."""
 
 DOWN: Final = 0.8
@@ -52,12 +52,13 @@ class Yielder:
     def idle_s(self) -> float:
         """What the slow ones take on the idle mount, in seconds; 0 where nothing was probed.
 
-        The third from the slowest, a 95th percentile; and no more than some middle ones together, because others may
+        The fifth from the slowest, a 90th percentile: a little less than others may see, so that they keep what they were
+        promised. And no more than some middle ones together, because others may
         have been at work already.
         """
         if not self._idle:
             return 0.0
-        slow_s = sorted(self._idle)[-3:][0]
+        slow_s = sorted(self._idle)[-5:][0]
         return max(min(slow_s, SPREAD_MAX * median(self._idle)), FLOOR_S)
 
     def probed_idle(self, latency_s: float) -> None:

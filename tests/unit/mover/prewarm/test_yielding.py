@@ -65,8 +65,8 @@ def test_without_an_idle_latency_it_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("slow_s", "idle_s"),
     [
-        ([0.003] * 3, 0.003),  # the slow ones of an idle mount
-        ([0.030] * 2, 0.002),  # stalls: two in forty
+        ([0.003] * 5, 0.003),  # the slow ones of an idle mount
+        ([0.030] * 4, 0.002),  # stalls: four in forty
         ([0.030] * 20, 0.005),  # others have been at work: some middle ones at the most
     ],
 )
