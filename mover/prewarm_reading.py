@@ -12,11 +12,15 @@ from time import perf_counter
 from typing import Final
 
 from mover.prewarm.model import Piece, Warmed
+from mover.prewarm.read_sizes import ReadSizes
 from mover.prewarm_faults import MountFaults, MountGone
 from mover.prewarm_places import Told
 
 READ_BYTES: Final = 1024 * 1024
-"""One call of the kernel; beyond it nothing was gained on the file systems that were measured."""
+"""One call of the kernel for what is short, and how often bytes are told of; of what is long ``ReadSizes`` decides."""
+
+MEASURED_BYTES: Final = 4 * 1024 * 1024
+"""Of shorter reads the time says more of the opening than of the size of each call."""
 
 TOUCH_BYTES: Final = 4096
 PROBE_BYTES: Final = 64 * 1024
@@ -62,6 +66,7 @@ class Reader:
         self._faults = faults
         self._keeps_pages = keeps_pages
         self._local = threading.local()
+        self._sizes = ReadSizes()
         self.on_first_read: Callable[[float], None] | None = None
         """Is told the seconds that the first page of each file took."""
 
@@ -151,21 +156,24 @@ class Reader:
         if size < piece.stop:
             raise FileNotFoundError(errno.ENOENT, f"the file has only {size} bytes now")
         os.posix_fadvise(fd, piece.start, piece.size, os.POSIX_FADV_SEQUENTIAL)
-        buffer = self._buffer()
+        read_size = self._sizes.choose() if piece.size >= MEASURED_BYTES else READ_BYTES
+        buffer = self._buffer(read_size)
         if self.on_first_read is not None and piece.size:
             began_s = perf_counter()
             os.preadv(fd, [buffer[:TOUCH_BYTES]], piece.start)
             self.on_first_read(perf_counter() - began_s)
-        read_bytes = 0
+        read_bytes, began_s = 0, perf_counter()
         for start, end in data_ranges(fd, piece.start, piece.stop):
             at = start
             while at < end and not stop.is_set():
-                count = os.preadv(fd, [buffer[: min(READ_BYTES, end - at)]], at)
+                count = os.preadv(fd, [buffer[: min(read_size, end - at)]], at)
                 if count == 0:
                     break
                 at += count
                 tells.add(count)
             read_bytes += at - start
+        if read_bytes >= MEASURED_BYTES:
+            self._sizes.measured(read_size, read_bytes / (perf_counter() - began_s))
         self._drop(fd, piece)
         return read_bytes
 
@@ -173,10 +181,10 @@ class Reader:
         if not self._keeps_pages:
             os.posix_fadvise(fd, piece.start, piece.size, os.POSIX_FADV_DONTNEED)
 
-    def _buffer(self) -> memoryview:
+    def _buffer(self, size: int = READ_BYTES) -> memoryview:
         buffer: memoryview | None = getattr(self._local, "buffer", None)
-        if buffer is None:
-            buffer = self._local.buffer = memoryview(bytearray(READ_BYTES))
+        if buffer is None or len(buffer) < size:
+            buffer = self._local.buffer = memoryview(bytearray(size))
         return buffer
 
 
