@@ -10,6 +10,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from bench.juice import JuiceMount, fuse_is_usable
+from bench.processes import CommandFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +36,9 @@ def show_prewarm(
     run: Callable[[Sequence[str]], None],
     tell: Callable[[str], None],
 ) -> None:
-    """Run the show in a directory; ``run`` runs a command of the mover. Raises as ``run``, and ``ServerFailed``."""
+    """Run the show in a directory; ``run`` runs a command of the mover. Raises as ``run``, ``ServerFailed``, and ``CommandFailed`` where
+    JuiceFS knows of less than the mover has said.
+    """
 
     def step(title: str, *arguments: str) -> None:
         tell(f"\n{title}\n$ mover {shlex.join(arguments)}")
@@ -57,3 +60,5 @@ def show_prewarm(
         tell(f"\nWhat JuiceFS itself says\n$ juicefs warmup --check {data}")
         checked = mount.check(mount.path / "data")
         tell(f"{checked.files:,} files checked, {checked.percent:g} % cached")
+        if checked.percent < 100:
+            raise CommandFailed("juicefs warmup --check", 1, "the mover has called it full")

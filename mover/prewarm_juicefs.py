@@ -15,7 +15,6 @@ from typing import Final
 from mover.prewarm.juicefs import (
     CONFIG_NAMES,
     CONTROL_NAMES,
-    Account,
     Act,
     Counted,
     Facts,
@@ -36,9 +35,6 @@ from transports.local_files import show
 ANSWER_BYTES: Final = 128 * 1024
 POLL_MIN_S, POLL_MAX_S = 0.0005, 0.02
 CHECK_THREADS: Final = 16
-SETTLING_S: Final = 0.05
-"""Between two looks at whether JuiceFS still writes what it has loaded."""
-
 QUESTIONS: Final = 64
 """A look asks at most so many times more to find what is missing; each time costs 2 ms."""
 
@@ -215,28 +211,11 @@ class JuiceLoader:
         stop: threading.Event,
     ) -> Warmed | None:
         """Load all files below a directory. None where one failed: nobody says which."""
-        before = self._account()
+        errors = self.errors()
         counted = self._mount.tell_below(Act.LOAD, directory, threads=threads, stop=stop, told=told)
-        after = self._settled(before, counted.bytes, stop)
-        if after.errors != before.errors:
+        if self.errors() != errors:
             return None
-        return Warmed(
-            read_bytes=counted.bytes,
-            read_files=counted.files,
-            all_landed=after.accounts_for(counted.bytes, before),
-        )
-
-    def _account(self) -> Account:
-        return Account(*self._mount.stats(*Account.names()))
-
-    def _settled(self, before: Account, size_bytes: int, stop: threading.Event) -> Account:
-        """The account when what was loaded is written, or is not written any further."""
-        now = self._account()
-        while now.written_bytes - before.written_bytes < size_bytes and not stop.wait(SETTLING_S):
-            last, now = now, self._account()
-            if now.written_bytes == last.written_bytes:
-                break
-        return now
+        return Warmed(read_bytes=counted.bytes, read_files=counted.files)
 
     def errors(self) -> int:
         """How many requests of the mount to its store have failed; where it moves, ask ``blame``."""

@@ -128,11 +128,7 @@ class WholeRound:
         planned.copied_objects = planned.planned_objects - len(warmed.failures)
         planned.copied_bytes = warmed.read_bytes
         planned.failed_objects = len(warmed.failures)
-        is_planned = (warmed.read_files, warmed.read_bytes) == (
-            planned.planned_objects,
-            planned.planned_bytes,
-        )
-        row = self._row(nature, planned, resident=warmed.all_landed and is_planned)
+        row = self._row(nature, planned, resident=False)
         row.read_bytes, row.origin_bytes = warmed.read_bytes, warmed.origin_bytes
         failures = [Failure(*each) for each in warmed.failures]
         return TaskResult(tally=planned, failures=failures, residency=[row])

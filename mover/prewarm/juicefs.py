@@ -52,38 +52,6 @@ class Facts(NamedTuple):
     version: str
 
 
-class Account(NamedTuple):
-    """What a mount has counted since it was mounted. ``names`` are the counters in its ``.stats``, in this order."""
-
-    written_bytes: int
-    """Into its cache directory."""
-
-    dropped: int
-    """Blocks that were to be written there, and were not."""
-
-    evicted: int
-    errors: int
-    """Of requests to its store."""
-
-    @staticmethod
-    def names() -> tuple[str, ...]:
-        return (
-            "juicefs_blockcache_write_bytes",
-            "juicefs_blockcache_drops",
-            "juicefs_blockcache_evicts",
-            "juicefs_object_request_errors",
-        )
-
-    def accounts_for(self, size_bytes: int, before: "Account") -> bool:
-        """Whether since ``before`` exactly so many bytes have come into the cache, and nothing was lost.
-
-        Where one who loads them was told that they were not there, they are now. Whatever else goes on there at
-        the same time makes the numbers differ.
-        """
-        written = self.written_bytes - before.written_bytes
-        return written == size_bytes and self[1:] == before[1:]
-
-
 class Unreadable(ValueError):
     """The answer is of another kind than those that are known; the text is its beginning."""
 

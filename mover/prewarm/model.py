@@ -182,15 +182,13 @@ class Warmed:
     """What a read came to. ``failures`` are (key, class of the error, one line for a person).
 
     ``read_bytes`` went through the cache or into it, ``origin_bytes`` of them certainly came from the origin,
-    ``peer_bytes`` from another node's cache directory. ``all_landed`` says that the cache itself has counted all of
-    it in, and has lost nothing since: a look would tell the same.
+    ``peer_bytes`` from another node's cache directory.
     """
 
     read_bytes: int = 0
     read_files: int = 0
     origin_bytes: int = 0
     peer_bytes: int = 0
-    all_landed: bool = False
     failures: list[tuple[str, str, str]] = field(default_factory=list)
 
 

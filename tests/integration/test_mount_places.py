@@ -98,22 +98,6 @@ async def test_warming_again_fetches_nothing(
 
 
 @needs_fuse
-async def test_a_mount_accounts_for_what_it_has_loaded(
-    place: Place, mount: JuiceMount, directory: Path
-) -> None:
-    put_files(directory, {f"f{n}": 50_000 for n in range(100)} | {"large": 12 * MIB})
-    cool(mount, directory)
-    cold = await place.warm_whole(lambda files, size: None)
-    assert cold is not None
-    assert (cold.read_files, cold.read_bytes, cold.all_landed) == (101, 5_000_000 + 12 * MIB, True)
-    assert mount.check(directory).percent == 100
-    # What was there before is not counted in again, so somebody has to look.
-    warm = await place.warm_whole(lambda files, size: None)
-    assert warm is not None
-    assert not warm.all_landed
-
-
-@needs_fuse
 async def test_names_that_are_hard_are_warmed(place: Place, directory: Path) -> None:
     names = {"new\nline": 10, "a b/ü": 20, "stray-\udcff": 30, "inode:7": 40, "-dash": 50}
     put_files(directory, names)

@@ -38,7 +38,7 @@ class CacheInMemory:
 
     ``keeps`` is how many pieces it holds before it evicts the oldest; ``lies`` are keys that never stay;
     ``broken`` ones cannot be read. ``away`` counts down looks that fail for now. With ``whole`` all can be loaded
-    in one go; what was loaded so is seen after ``behind`` more looks. With ``accounts`` it counts in what it loads.
+    in one go; what was loaded so is seen after ``behind`` more looks.
     """
 
     files: dict[str, int]
@@ -59,8 +59,6 @@ class CacheInMemory:
     looked_for_names: int = 0
     whole: bool = False
     behind: int = 0
-    accounts: bool = False
-    looks_whole: int = 0
     brought: set[str] = field(default_factory=set)
 
 
@@ -139,7 +137,6 @@ class PlaceInMemory(Place):
         cache = self._cache
         if not cache.whole:
             return None
-        cache.looks_whole += 1
         total, resident = sum(cache.files.values()), sum(cache.resident.values())
         if resident and cache.behind:
             resident -= cache.behind
@@ -150,9 +147,7 @@ class PlaceInMemory(Place):
         pieces = [Piece(Entry(key, size, 0), 0, size) for key, size in self._cache.files.items()]
         if not self._cache.whole:
             return None
-        warmed = await self.warm(pieces)
-        warmed.all_landed = self._cache.accounts
-        return warmed
+        return await self.warm(pieces)
 
     async def evict(self, pieces: Sequence[Piece]) -> Warmed:
         freed = Warmed()

@@ -93,17 +93,6 @@ async def test_a_target_is_loaded_in_one_go(store: MemoryTaskStore, tmp_path: Pa
     assert (again.rounds, again.tally.skipped_objects, len(cache.reads)) == (0, 60, 60)
 
 
-async def test_what_the_cache_has_counted_in_is_not_looked_at_again(
-    store: MemoryTaskStore, tmp_path: Path
-) -> None:
-    cache = CacheInMemory(FILES, whole=True, accounts=True)
-    report = await warmed(store, spec(), cache, tmp_path)
-    assert (report.state, report.rounds, report.fullness.percent()) == (State.DONE, 0, 100.0)
-    assert report.tally.copied_objects == len(cache.reads) == 60
-    assert report.fullness.total.before_bytes == 0
-    assert cache.looks_whole == 0
-
-
 async def test_what_is_still_being_written_is_not_read_again(
     store: MemoryTaskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

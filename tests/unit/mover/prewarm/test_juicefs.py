@@ -3,7 +3,6 @@ import json
 import pytest
 
 from mover.prewarm.juicefs import (
-    Account,
     Act,
     Counted,
     Facts,
@@ -55,27 +54,6 @@ def test_an_answer_is_read_as_it_comes(received: bytes, answer: object) -> None:
 def test_an_answer_of_another_kind_is_refused(received: bytes) -> None:
     with pytest.raises(Unreadable):
         answer_of(received)
-
-
-BEFORE = Account(written_bytes=1000, dropped=2, evicted=3, errors=4)
-
-
-@pytest.mark.parametrize(
-    ("now", "is_accounted_for"),
-    [
-        (BEFORE._replace(written_bytes=1500), True),
-        (BEFORE._replace(written_bytes=1499), False),
-        (BEFORE._replace(written_bytes=1501), False),
-        (BEFORE._replace(written_bytes=1500, dropped=3), False),
-        (BEFORE._replace(written_bytes=1500, evicted=4), False),
-        (BEFORE._replace(written_bytes=1500, errors=5), False),
-        # Mounted anew meanwhile: it counts from 0 again.
-        (Account(500, 0, 0, 0), False),
-        (BEFORE, False),
-    ],
-)
-def test_an_account_holds_to_the_byte(now: Account, is_accounted_for: bool) -> None:
-    assert now.accounts_for(500, BEFORE) is is_accounted_for
 
 
 def test_facts_come_from_the_configuration() -> None:
