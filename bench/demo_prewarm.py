@@ -36,8 +36,9 @@ def show_prewarm(
     run: Callable[[Sequence[str]], None],
     tell: Callable[[str], None],
 ) -> None:
-    """Run the show in a directory; ``run`` runs a command of the mover. Raises as ``run``, ``ServerFailed``, and ``CommandFailed`` where
-    JuiceFS knows of less than the mover has said.
+    """Run the show in a directory; ``run`` runs a command of the mover.
+
+    Raises as ``run``, ``ServerFailed``, and ``CommandFailed`` where JuiceFS knows of less than the mover has said.
     """
 
     def step(title: str, *arguments: str) -> None:
